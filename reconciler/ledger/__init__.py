@@ -1,0 +1,69 @@
+"""The pure core: what is known of each process, and what any observation does to it.
+
+No I/O, no clock, no async, no third-party library. ``decide`` tells what is next,
+``transition`` is the only function that changes a state. docs/lifecycle.md is its specification.
+"""
+
+from reconciler.ledger.decision import Call, Decision, Idle, TurnOverdue, decide, lease
+from reconciler.ledger.observation import (
+    Callback,
+    CallFailed,
+    ClockJumpedBack,
+    Fetched,
+    NotFound,
+    NotifyAccepted,
+    Observation,
+    Recheck,
+    Refused,
+    Registration,
+    Throttled,
+    TimePassed,
+)
+from reconciler.ledger.policy import Backoff, Policy, Rules, Verb
+from reconciler.ledger.process import (
+    Delivery,
+    Entry,
+    Lane,
+    Lease,
+    Outcome,
+    SettledBy,
+    State,
+    TrackedProcess,
+)
+from reconciler.ledger.registration import is_other_dossier
+from reconciler.ledger.transition import transition
+
+__all__ = [
+    "Backoff",
+    "Call",
+    "CallFailed",
+    "Callback",
+    "ClockJumpedBack",
+    "Decision",
+    "Delivery",
+    "Entry",
+    "Fetched",
+    "Idle",
+    "Lane",
+    "Lease",
+    "NotFound",
+    "NotifyAccepted",
+    "Observation",
+    "Outcome",
+    "Policy",
+    "Recheck",
+    "Refused",
+    "Registration",
+    "Rules",
+    "SettledBy",
+    "State",
+    "Throttled",
+    "TimePassed",
+    "TrackedProcess",
+    "TurnOverdue",
+    "Verb",
+    "decide",
+    "is_other_dossier",
+    "lease",
+    "transition",
+]

@@ -1,0 +1,84 @@
+"""What a callback does to a process."""
+
+from dataclasses import replace
+
+from reconciler.ledger.observation import Callback
+from reconciler.ledger.policy import Rules, Verb
+from reconciler.ledger.process import Entry, Outcome, SettledBy, State, TrackedProcess
+from reconciler.ledger.registration import adopt
+from reconciler.ledger.steps import enter, owe_verification, settle
+
+
+def on_callback(
+    process: TrackedProcess | None, callback: Callback, rules: Rules, now: int
+) -> Outcome:
+    """Apply a callback; a status in neither list counts as final here."""
+    fields = {"status": callback.status}
+    if process is None:
+        if not rules.adopt_unknown:
+            return Outcome(None, (Entry("callback_unmatched", fields),))
+        process = adopt(callback, rules)
+    elif process.dossier_id != callback.dossier_id:
+        return Outcome(process, (Entry("callback_mismatch", fields),))
+    elif process.last_receipt == callback.receipt_id:
+        return Outcome(process)
+    process = replace(process, last_receipt=callback.receipt_id)
+    applied: tuple[Entry, ...] = (Entry("callback_applied", fields),)
+    if rules.is_unknown(callback.status):
+        applied += (Entry("status_unknown", {"status": callback.status, "source": "callback"}),)
+    if callback.status in rules.pending_statuses:
+        return Outcome(process, applied)
+    outcome = _on_claim(process, callback, rules, now)
+    return replace(outcome, entries=applied + outcome.entries)
+
+
+def _on_claim(process: TrackedProcess, callback: Callback, rules: Rules, now: int) -> Outcome:
+    status = callback.status
+    is_late = process.callback_at is not None and callback.received_at < process.callback_at
+    if not process.state.is_open:
+        if status == process.status:
+            return Outcome(replace(process, duplicates=process.duplicates + 1))
+        claimed = process if is_late else _with_claim(process, callback, rules)
+        owed = Entry("verification_owed", {"claimed_status": status, "status": process.status})
+        return Outcome(
+            owe_verification(claimed, now), (*_conflict(process.status, status, "callback"), owed)
+        )
+    if process.state is State.REPORTED:
+        if status == process.claimed_status:
+            return Outcome(replace(process, duplicates=process.duplicates + 1))
+        conflict = _conflict(process.claimed_status, status, "callback")
+        if is_late:
+            return Outcome(process, conflict)
+        newest = replace(_with_claim(process, callback, rules), lags=0, next_check_at=now)
+        return Outcome(newest, conflict)
+    claimed = _with_claim(process, callback, rules)
+    if rules.policy(process.provider).confirm_callbacks:
+        return Outcome(enter(claimed, State.REPORTED, now, next_check_at=now))
+    return settle(claimed, status, claimed.claimed_by or SettledBy.CALLBACK, now)
+
+
+def _with_claim(process: TrackedProcess, callback: Callback, rules: Rules) -> TrackedProcess:
+    return replace(
+        process,
+        claimed_status=callback.status,
+        claimed_by=_brought_by(process, callback, rules),
+        callback_at=callback.received_at,
+    )
+
+
+def _brought_by(process: TrackedProcess, callback: Callback, rules: Rules) -> SettledBy:
+    """Whether we asked for it: a Notify is under way, or was accepted within its grace."""
+    grace = rules.policy(process.provider).notify_grace
+    held = process.lease
+    under_way = held and held.verb is Verb.NOTIFY and held.begun_at <= callback.received_at
+    accepted = process.notified_at is not None and (
+        process.notified_at <= callback.received_at <= process.notified_at + grace
+    )
+    return SettledBy.NOTIFY if under_way or accepted else SettledBy.CALLBACK
+
+
+def _conflict(known: str | None, claimed: str, source: str) -> tuple[Entry, ...]:
+    if known is None or known == claimed:
+        return ()
+    fields = {"status": known, "claimed_status": claimed, "source": source}
+    return (Entry("status_conflict", fields),)

@@ -1,0 +1,68 @@
+"""What is next for a process, and when. Reads only; ``transition`` changes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.ledger.policy import Policy, Rules, Verb
+from reconciler.ledger.process import Lease, State, TrackedProcess
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing now."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOverdue:
+    """Its time is over: observe ``TimePassed``. Needs no call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Make this call, under a lease."""
+
+    verb: Verb
+
+
+Decision = Idle | TurnOverdue | Call
+
+
+def decide(process: TrackedProcess, rules: Rules, now: int) -> Decision:
+    """Tell what is to be done about ``process`` at ``now``."""
+    if process.next_check_at is None or (process.lease and process.lease.until > now):
+        return Idle()
+    due = process.next_check_at <= now
+    if process.state is State.WAITING and not process.asked:
+        if due:
+            return TurnOverdue()
+        return Call(Verb.FETCH) if process.catch_up else Idle()
+    return Call(next_verb(process, rules.policy(process.provider))) if due else Idle()
+
+
+def lease(process: TrackedProcess, verb: Verb, owner: str, now: int, length: int) -> TrackedProcess:
+    """Return ``process`` with a new lease of ``length`` ms, under the next attempt number."""
+    taken = Lease(owner=owner, verb=verb, begun_at=now, until=now + length)
+    return replace(process, attempt=process.attempt + 1, lease=taken)
+
+
+def ladder(process: TrackedProcess, policy: Policy) -> Sequence[Verb]:
+    """Return the rungs of the present round.
+
+    Notify only where a callback is missing: not after a claim, a final status, a 404, nor once
+    Assure has said that the end user is not done.
+    """
+    callback_missing = process.state in (State.WAITING, State.OVERDUE)
+    if callback_missing and not process.pending_seen and process.missing_at is None:
+        return policy.ladder
+    return (Verb.FETCH,)
+
+
+def next_verb(process: TrackedProcess, policy: Policy) -> Verb:
+    """Return the call of the present rung, or the one that a person asked for."""
+    rungs = ladder(process, policy)
+    return process.asked or rungs[min(process.rung, len(rungs) - 1)]
+
+
+def timeout_at(process: TrackedProcess, policy: Policy) -> int:
+    """Return when the callback is late."""
+    return process.timeout_from + policy.callback_timeout

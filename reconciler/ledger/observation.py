@@ -1,0 +1,107 @@
+"""Everything that can happen to a process. Each is a fact with an identity of its own.
+
+A callback carries its receipt id, the result of a call its attempt number, so that the same
+observation applied twice changes nothing more.
+"""
+
+from dataclasses import dataclass
+
+from reconciler.ledger.policy import Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The user's application says that this process has been started."""
+
+    process_id: str
+    dossier_id: str
+    provider: str | None = None
+    process_type: str | None = None
+    reference: str | None = None
+    created_at: int | None = None
+    by: str | None = None
+    """Who registered it: a person's name, or the way it came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Callback:
+    """Assure's callback: an unsigned claim that the process has ``status``."""
+
+    receipt_id: str
+    process_id: str
+    dossier_id: str
+    status: str
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """The sweeper looked: a waiting process that is due turns overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumpedBack:
+    """The clock shows an earlier time than when the next check was decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """A person wants it looked at now, with ``verb`` or whatever is next."""
+
+    verb: Verb | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyAccepted:
+    """Notify answered 2xx: a callback should follow."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Get process answered 200."""
+
+    attempt: int
+    status: str
+    has_final_result: bool = False
+    provider: str | None = None
+    process_type: str | None = None
+    created_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotFound:
+    """Get process answered 404."""
+
+    attempt: int
+    path_proven: bool
+    """Whether Get process has ever answered 200 under the present URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Any other 4xx but 401, 403 and 429 (a 404 of Notify too): an answer, not a fault."""
+
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """Transport, 5xx, garbage, 401 after a fresh token, 403."""
+
+    attempt: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """429, or the call was not made after all: nothing is spent."""
+
+    attempt: int
+
+
+CallResult = NotifyAccepted | Fetched | NotFound | Refused | CallFailed | Throttled
+Observation = Registration | Callback | TimePassed | ClockJumpedBack | Recheck | CallResult

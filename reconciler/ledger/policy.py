@@ -1,0 +1,97 @@
+"""What the operator has decided: how long to wait, what to call, when to give up.
+
+Every duration is an integer number of milliseconds, as every time in this package is an integer
+number of UTC milliseconds since the epoch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from zlib import crc32
+
+SECOND = 1_000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+LAG_RETRY = 5 * SECOND
+"""First wait after Get process says *pending* although a callback claims a final status."""
+
+TRIES_PER_RUNG = 4
+"""A failed call is made again on the same rung three times; then the next rung follows."""
+
+FAST_RETRY_PART = 10
+"""The first of those three waits is the backoff's initial delay divided by this."""
+
+
+class Verb(StrEnum):
+    """What can be asked of Assure about a process."""
+
+    NOTIFY = "notify"
+    """Ask Assure to send the callback again."""
+    FETCH = "fetch"
+    """Read the status with Get process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waits between rounds: ``initial * factor ** n``, at most ``max``, plus up to ``jitter``."""
+
+    initial: int = 5 * MINUTE
+    factor: float = 2.0
+    max: int = HOUR
+    jitter: float = 0.1
+    """The largest part of the delay that is added (never taken away), so that a herd spreads."""
+
+    def delay(self, n: int, seed: str) -> int:
+        """Return the wait in ms after the ``n``-th round (from 1).
+
+        The jitter is drawn from ``seed`` and ``n`` instead of a random source, so the same
+        history always gives the same due time.
+        """
+        base: float = self.initial
+        for _ in range(n - 1):
+            if base >= self.max:
+                break
+            base *= self.factor
+        draw = crc32(f"{seed}:{n}".encode()) / 2**32
+        return round(min(base, self.max) * (1 + self.jitter * draw))
+
+    def retry(self, n: int) -> int:
+        """Return the wait in ms before the ``n``-th retry (from 1) of one failed call."""
+        return min(max(self.initial // FAST_RETRY_PART, 1) << (n - 1), self.initial)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings of ``[reconcile]`` that decide what happens to one process."""
+
+    callback_timeout: int = 15 * MINUTE
+    ladder: Sequence[Verb] = (Verb.NOTIFY, Verb.FETCH)
+    notify_grace: int = 2 * MINUTE
+    confirm_callbacks: bool = True
+    backoff: Backoff = field(default_factory=Backoff)
+    give_up_after: int = 14 * DAY
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """All that ``transition`` needs to know beside the process, the observation and the time."""
+
+    default: Policy = field(default_factory=Policy)
+    providers: Mapping[str, Policy] = field(default_factory=dict)
+    """Overrides, by provider name in lower case."""
+    final_statuses: frozenset[str] = frozenset(
+        {"accepted", "rejected", "inconclusive", "canceled", "failed", "not_matched"}
+    )
+    pending_statuses: frozenset[str] = frozenset({"pending", "processing"})
+    adopt_unknown: bool = True
+    """Whether a callback for a process nobody registered puts it on the ledger."""
+
+    def policy(self, provider: str | None) -> Policy:
+        """Return the policy for ``provider``; the default while the provider is not known."""
+        return self.providers.get(provider.lower(), self.default) if provider else self.default
+
+    def is_unknown(self, status: str) -> bool:
+        """Tell whether ``status`` stands in neither list."""
+        return status not in self.final_statuses and status not in self.pending_statuses

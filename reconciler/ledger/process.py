@@ -1,0 +1,168 @@
+"""One row of the ledger, and what a transition gives back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from typing import Literal
+
+from reconciler.ledger.policy import Verb
+
+
+class State(StrEnum):
+    """Where a process stands. The last three are terminal, and every process ends in one."""
+
+    WAITING = "waiting"
+    """Inside its time-out, or last seen pending: nothing is late."""
+    REPORTED = "reported"
+    """A callback claims a final status; Get process has not confirmed it yet."""
+    OVERDUE = "overdue"
+    """Something should have come, and the result is not known."""
+    SETTLED = "settled"
+    """The final status is known."""
+    GONE = "gone"
+    """Assure answers 404."""
+    EXPIRED = "expired"
+    """Given up."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the result is still to come."""
+        return self in (State.WAITING, State.REPORTED, State.OVERDUE)
+
+
+class SettledBy(StrEnum):
+    """What brought the news of the final status."""
+
+    CALLBACK = "callback"
+    NOTIFY = "notify"
+    """A callback that came because we asked for it."""
+    FETCH = "fetch"
+
+
+class Lane(IntEnum):
+    """Which queue of the sweeper a process stands in; the lower number is served first."""
+
+    CONFIRM = 0
+    """Confirmations of a claim and verifications of a settled status."""
+    OVERDUE = 1
+    """The ladder of overdue processes, and what a person asked for."""
+    CATCH_UP = 2
+    """One Get process for each process that waited while the daemon was down."""
+    WAITING = 3
+    """Nothing to call; turns overdue when due."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right of one instance to make one call about a process."""
+
+    owner: str
+    verb: Verb
+    begun_at: int
+    until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackedProcess:
+    """What is known of one process. Times are UTC milliseconds since the epoch."""
+
+    process_id: str
+    dossier_id: str
+    registered_at: int
+    timeout_from: int
+    """``callback_timeout`` counts from here: the registered ``createdAt``, else registration."""
+    provider: str | None = None
+    process_type: str | None = None
+    reference: str | None = None
+    created_at: int | None = None
+    adopted: bool = False
+    """Came by a callback; nobody has registered it."""
+
+    state: State = State.WAITING
+    state_since: int = 0
+    status: str | None = None
+    """The final status. Never an unconfirmed claim."""
+    settled_by: SettledBy | None = None
+    settled_at: int | None = None
+    revision: int = 0
+    """How often a verification has changed the result."""
+
+    callback_at: int | None = None
+    """When the callback with the newest claim arrived."""
+    claimed_status: str | None = None
+    claimed_by: SettledBy | None = None
+    last_receipt: str | None = None
+    duplicates: int = 0
+
+    next_check_at: int | None = None
+    """Set exactly when the process is open, or terminal with a verification owed."""
+    scheduled_at: int = 0
+    """When ``next_check_at`` was decided: shows a clock that has jumped back since."""
+    round: int = 0
+    """Completed rounds of the ladder."""
+    rung: int = 0
+    tries: int = 0
+    """Failed calls on this rung."""
+    lags: int = 0
+    """How often Get process said *pending* after a callback had claimed a final status."""
+    pending_seen: bool = False
+    missing_at: int | None = None
+    """When Get process first answered 404."""
+    notified_at: int | None = None
+    """When Assure last accepted a Notify."""
+    asked: Verb | None = None
+    """The call that a person asked for."""
+    verify_since: int | None = None
+    """Since when a terminal process is owed a verification."""
+    catch_up: bool = False
+    """Waited while the daemon was down: owed one Get process."""
+    notify_attempts: int = 0
+    fetch_attempts: int = 0
+    last_error: str | None = None
+    """An error class and HTTP status, such as ``http_503``; never text of an answer."""
+
+    attempt: int = 0
+    """Number of the newest lease: the fencing token of its result."""
+    lease: Lease | None = None
+
+    @property
+    def lane(self) -> Lane | None:
+        """The queue of the sweeper it stands in; None when nothing is due ever again."""
+        if self.next_check_at is None:
+            return None
+        if self.state not in (State.WAITING, State.OVERDUE):
+            return Lane.CONFIRM
+        if self.state is State.OVERDUE or self.asked:
+            return Lane.OVERDUE
+        return Lane.CATCH_UP if self.catch_up else Lane.WAITING
+
+
+FieldValue = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a process's timeline; logged under the same name."""
+
+    event: str
+    fields: Mapping[str, FieldValue] = field(default_factory=dict)
+
+
+DeliveryType = Literal["process.settled", "process.corrected", "process.gone", "process.expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """News for the user's application: the process as it stands after the transition."""
+
+    type: DeliveryType
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an observation has made of a process."""
+
+    process: TrackedProcess | None
+    """None: a callback about a process that is not on the ledger, and is not adopted."""
+    entries: tuple[Entry, ...] = ()
+    delivery: Delivery | None = None

@@ -1,0 +1,194 @@
+"""What the result of a call does to a process."""
+
+from dataclasses import replace
+
+from reconciler.ledger.observation import (
+    CallFailed,
+    CallResult,
+    Fetched,
+    NotFound,
+    NotifyAccepted,
+    Refused,
+    Throttled,
+)
+from reconciler.ledger.policy import Policy, Rules, Verb
+from reconciler.ledger.process import (
+    Entry,
+    FieldValue,
+    Lease,
+    Outcome,
+    SettledBy,
+    State,
+    TrackedProcess,
+)
+from reconciler.ledger.steps import (
+    call_again,
+    correct,
+    enter,
+    lagging,
+    lose,
+    next_round,
+    next_rung,
+    owe_verification,
+    settle,
+    verified,
+)
+
+
+def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: int) -> Outcome:
+    """Record ``result`` if its lease still holds; drop it if somebody else took over."""
+    held = process.lease
+    if result.attempt != process.attempt or held is None:
+        if result.attempt == process.attempt:
+            return Outcome(process)  # recorded already
+        return Outcome(process, (Entry("result_dropped", {"attempt": result.attempt}),))
+    free = replace(process, lease=None)
+    if isinstance(result, Throttled):
+        return Outcome(free)
+    if held.verb is Verb.NOTIFY:
+        return _on_notify(free, held, result, rules, now)
+    fetched = replace(free, fetch_attempts=free.fetch_attempts + 1)
+    return _on_fetch(fetched, held, result, rules, now)
+
+
+def _on_notify(
+    process: TrackedProcess, held: Lease, result: CallResult, rules: Rules, now: int
+) -> Outcome:
+    policy = rules.policy(process.provider)
+    process = replace(process, notify_attempts=process.notify_attempts + 1)
+    came_meanwhile = process.callback_at is not None and process.callback_at >= held.begun_at
+    if came_meanwhile and not isinstance(result, NotifyAccepted):
+        process = replace(process, claimed_by=SettledBy.CALLBACK)  # not by this Notify, then
+    match result:
+        case NotifyAccepted():
+            process = replace(process, notified_at=now, last_error=None)
+            entry = Entry("notify_requested", {"attempt": process.notify_attempts})
+        case Refused(error=error):
+            process = replace(process, last_error=error)
+            entry = Entry("notify_refused", {"attempt": process.notify_attempts, "error": error})
+        case CallFailed(error=error):
+            process = replace(process, last_error=error)
+            entry = Entry("notify_failed", {"attempt": process.notify_attempts, "error": error})
+        case _:
+            return Outcome(process)
+    if process.state not in (State.WAITING, State.OVERDUE):
+        # A callback came meanwhile, or a person asked: what is owed is a Get process.
+        owed = process.state is State.REPORTED or process.verify_since is not None
+        return Outcome(replace(process, asked=None, next_check_at=now if owed else None), (entry,))
+    if isinstance(result, NotifyAccepted):
+        return next_rung(process, policy, now, entry, grace=policy.notify_grace)
+    if isinstance(result, Refused):
+        return next_rung(process, policy, now, entry)
+    return call_again(process, policy, now, entry)
+
+
+def _on_fetch(
+    process: TrackedProcess, held: Lease, result: CallResult, rules: Rules, now: int
+) -> Outcome:
+    # A call begun before the newest callback cannot refute it: ask once more.
+    is_stale = process.callback_at is not None and held.begun_at < process.callback_at
+    policy = rules.policy(process.provider)
+    match result:
+        case Fetched():
+            return _on_fetched(process, result, rules, now, is_stale=is_stale)
+        case NotFound(path_proven=True):
+            return _on_not_found(process, policy, now, is_stale=is_stale)
+        case NotFound():
+            error, refused = "http_404", False
+        case Refused(error=error):
+            refused = True
+        case CallFailed(error=error):
+            refused = False
+        case _:
+            return Outcome(process)
+    fields: dict[str, FieldValue] = {"attempt": process.fetch_attempts, "error": error}
+    entry = Entry("fetch_refused", fields) if refused else Entry("fetch_failed", fields)
+    process = replace(process, last_error=error)
+    if is_stale or process.next_check_at is None:
+        return _still_owed(process, now, entry)
+    return (next_rung if refused else call_again)(process, policy, now, entry)
+
+
+def _on_fetched(
+    process: TrackedProcess, result: Fetched, rules: Rules, now: int, *, is_stale: bool
+) -> Outcome:
+    status = result.status
+    process = _with_facts(process, result)
+    is_final = status in rules.final_statuses
+    fetched = Entry("status_fetched", {"status": status, "attempt": process.fetch_attempts})
+    entries: tuple[Entry, ...] = (fetched,)
+    if rules.is_unknown(status):
+        is_final = result.has_final_result or status == process.claimed_status
+        entries = (Entry("status_unknown", {"status": status, "source": "fetch"}), fetched)
+    if is_final:
+        outcome = _on_final(process, status, now, is_stale=is_stale)
+    else:
+        policy = rules.policy(process.provider)
+        outcome = _on_pending(process, policy, now, is_stale=is_stale)
+    return replace(outcome, entries=entries + outcome.entries)
+
+
+def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool) -> Outcome:
+    claimed = process.claimed_status
+    conflict: tuple[Entry, ...] = ()
+    if claimed is not None and claimed != status:
+        fields: dict[str, FieldValue] = {"status": status, "claimed_status": claimed}
+        conflict = (Entry("status_conflict", {**fields, "source": "fetch"}),)
+    if process.state.is_open:
+        if is_stale and conflict:
+            return _still_owed(process, now, *conflict)
+        by = process.claimed_by if claimed else None
+        outcome = settle(process, status, by or SettledBy.FETCH, now)
+    elif status == process.status:
+        return verified(process, "same")
+    elif is_stale:
+        return Outcome(owe_verification(process, now), conflict)
+    else:
+        by = process.claimed_by if claimed == status else None
+        outcome = correct(process, status, by or SettledBy.FETCH, now)
+    return replace(outcome, entries=conflict + outcome.entries)
+
+
+def _on_pending(process: TrackedProcess, policy: Policy, now: int, *, is_stale: bool) -> Outcome:
+    if is_stale:
+        return _still_owed(process, now)
+    if not process.state.is_open:
+        return verified(process, "pending")
+    process = replace(process, pending_seen=True, missing_at=None)
+    if process.state is State.REPORTED:
+        return lagging(process, policy, now)
+    return next_round(enter(process, State.WAITING, now, next_check_at=now), policy, now)
+
+
+def _on_not_found(process: TrackedProcess, policy: Policy, now: int, *, is_stale: bool) -> Outcome:
+    error = "http_404"
+    process = replace(process, last_error=error)
+    entry = Entry("fetch_failed", {"attempt": process.fetch_attempts, "error": error})
+    if is_stale:
+        return _still_owed(process, now, entry)
+    if not process.state.is_open:
+        outcome = verified(process, "gone")
+    elif process.missing_at is None:
+        # Once more, one backoff later, before it counts as gone.
+        return next_round(replace(process, missing_at=now), policy, now, entry)
+    elif now < process.missing_at + policy.backoff.initial:
+        return next_round(process, policy, now, entry)
+    else:
+        outcome = lose(process, now)
+    return replace(outcome, entries=(entry, *outcome.entries))
+
+
+def _still_owed(process: TrackedProcess, now: int, *entries: Entry) -> Outcome:
+    """A callback has overtaken the call: nothing follows from it but to look again."""
+    due = now if process.next_check_at is not None else None
+    return Outcome(replace(process, next_check_at=due, asked=None), entries)
+
+
+def _with_facts(process: TrackedProcess, result: Fetched) -> TrackedProcess:
+    return replace(
+        process,
+        last_error=None,
+        provider=result.provider or process.provider,
+        process_type=result.process_type or process.process_type,
+        created_at=result.created_at if process.created_at is None else process.created_at,
+    )

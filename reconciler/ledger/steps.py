@@ -1,0 +1,159 @@
+"""The moves from which every row of the table is made."""
+
+from dataclasses import replace
+
+from reconciler.ledger.decision import ladder, timeout_at
+from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
+from reconciler.ledger.process import (
+    Delivery,
+    Entry,
+    Outcome,
+    SettledBy,
+    State,
+    TrackedProcess,
+)
+
+
+def enter(
+    process: TrackedProcess, state: State, now: int, *, next_check_at: int | None
+) -> TrackedProcess:
+    """Return ``process`` in ``state``, at the foot of its ladder, with nothing asked or owed."""
+    return replace(
+        process,
+        state=state,
+        state_since=process.state_since if process.state is state else now,
+        next_check_at=next_check_at,
+        rung=0,
+        tries=0,
+        lags=0,
+        asked=None,
+        verify_since=None,
+        catch_up=False,
+    )
+
+
+def settle(process: TrackedProcess, status: str, by: SettledBy, now: int) -> Outcome:
+    """Give an open process its first final status."""
+    entry = Entry("process_settled", {"status": status, "by": by})
+    return Outcome(_settled(process, status, by, now), (entry,), Delivery("process.settled"))
+
+
+def correct(process: TrackedProcess, status: str, by: SettledBy, now: int) -> Outcome:
+    """Give a terminal process what its verification brought: another, or its first, status."""
+    settled = replace(_settled(process, status, by, now), revision=process.revision + 1)
+    if process.state is State.SETTLED:
+        corrected = Entry("process_corrected", {"status": status, "was": process.status, "by": by})
+        return Outcome(settled, (corrected,), Delivery("process.corrected"))
+    entry = Entry("process_settled", {"status": status, "was": process.state, "by": by})
+    return Outcome(settled, (entry,), Delivery("process.settled"))
+
+
+def _settled(process: TrackedProcess, status: str, by: SettledBy, now: int) -> TrackedProcess:
+    settled = enter(process, State.SETTLED, now, next_check_at=None)
+    return replace(
+        settled, status=status, settled_by=by, settled_at=now, missing_at=None, last_error=None
+    )
+
+
+def expire(process: TrackedProcess, now: int) -> Outcome:
+    """Give up. The claim, if there is one, is kept."""
+    expired = enter(process, State.EXPIRED, now, next_check_at=None)
+    entry = Entry("process_expired", {"claimed_status": process.claimed_status})
+    return Outcome(expired, (entry,), Delivery("process.expired"))
+
+
+def lose(process: TrackedProcess, now: int) -> Outcome:
+    """Assure does not know the process any more."""
+    gone = enter(process, State.GONE, now, next_check_at=None)
+    entry = Entry("process_gone", {"claimed_status": process.claimed_status})
+    never_confirmed = process.adopted and not process.pending_seen
+    if never_confirmed:  # hearsay about a process that may never have existed: no news
+        return Outcome(gone, (entry,))
+    return Outcome(gone, (entry,), Delivery("process.gone"))
+
+
+def owe_verification(process: TrackedProcess, now: int) -> TrackedProcess:
+    """Return the terminal ``process``, due now for one Get process."""
+    since = now if process.verify_since is None else process.verify_since
+    return replace(process, verify_since=since, next_check_at=now, round=0, rung=0, tries=0)
+
+
+def verified(process: TrackedProcess, result: str) -> Outcome:
+    """The verification of a terminal process brought nothing new: no longer due."""
+    done = enter(process, process.state, 0, next_check_at=None)
+    return Outcome(done, (Entry("verification_done", {"result": result}),))
+
+
+def call_again(process: TrackedProcess, policy: Policy, now: int, *entries: Entry) -> Outcome:
+    """The call failed: the same rung a little later, three times; then the next rung."""
+    if process.catch_up:  # it waits for its callback as before; this was its one early look
+        return Outcome(replace(process, catch_up=False), entries)
+    tries = process.tries + 1
+    if tries < TRIES_PER_RUNG:
+        due = now + policy.backoff.retry(tries)
+        return Outcome(replace(process, tries=tries, next_check_at=due), entries)
+    return next_rung(process, policy, now, *entries)
+
+
+def next_rung(
+    process: TrackedProcess, policy: Policy, now: int, *entries: Entry, grace: int = 0
+) -> Outcome:
+    """This rung is done and brought nothing final: the next one after ``grace`` ms.
+
+    After the last rung the round is complete, and the next begins after the backoff.
+    """
+    on_last_rung = process.rung + 1 >= len(ladder(process, policy))
+    if on_last_rung:
+        return next_round(process, policy, now, *entries, at_least=grace)
+    onward = replace(process, rung=process.rung + 1, tries=0, asked=None, catch_up=False)
+    due = _not_before_timeout(onward, policy, now + grace)
+    onward = replace(onward, next_check_at=due)
+    # A Notify that was accepted may still bring the callback; everything else is an answer.
+    return Outcome(onward, entries) if grace else _or_given_up(onward, policy, now, *entries)
+
+
+def next_round(
+    process: TrackedProcess, policy: Policy, now: int, *entries: Entry, at_least: int = 0
+) -> Outcome:
+    """The round is complete: the next begins after its backoff, but not within ``at_least`` ms."""
+    completed = process.round + 1
+    delay = max(policy.backoff.delay(completed, process.process_id), at_least)
+    onward = replace(process, round=completed, rung=0, tries=0, asked=None, catch_up=False)
+    due = _not_before_timeout(onward, policy, now + delay)
+    onward = replace(onward, next_check_at=due)
+    first_notify = at_least > 0 and completed == 1
+    return Outcome(onward, entries) if first_notify else _or_given_up(onward, policy, now, *entries)
+
+
+def lagging(process: TrackedProcess, policy: Policy, now: int) -> Outcome:
+    """Get process still says pending after a claim: soon again, then ever more seldom."""
+    delay = min(LAG_RETRY * 2 ** min(process.lags, 30), policy.backoff.max)
+    onward = replace(
+        process,
+        lags=process.lags + 1,
+        round=process.round + 1,
+        tries=0,
+        asked=None,
+        next_check_at=now + delay,
+    )
+    return _or_given_up(onward, policy, now)
+
+
+def _or_given_up(process: TrackedProcess, policy: Policy, now: int, *entries: Entry) -> Outcome:
+    """Expire a process past ``give_up_after``, but never before one full round.
+
+    A verification that is owed for that long lapses instead.
+    """
+    if process.state.is_open:
+        if process.round and now >= process.registered_at + policy.give_up_after:
+            given_up = expire(process, now)
+            return replace(given_up, entries=entries + given_up.entries)
+    elif now >= (process.verify_since or 0) + policy.give_up_after:
+        lapsed = verified(process, "lapsed")
+        return replace(lapsed, entries=entries + lapsed.entries)
+    return Outcome(process, entries)
+
+
+def _not_before_timeout(process: TrackedProcess, policy: Policy, due: int) -> int:
+    """A waiting process that was looked at early still gets its whole time-out."""
+    return max(due, timeout_at(process, policy)) if process.state is State.WAITING else due

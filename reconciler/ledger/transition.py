@@ -1,0 +1,89 @@
+"""The one function that changes a process. Pure and total; docs/lifecycle.md is its table."""
+
+from dataclasses import replace
+
+from reconciler.ledger.callbacks import on_callback
+from reconciler.ledger.decision import next_verb
+from reconciler.ledger.observation import (
+    Callback,
+    ClockJumpedBack,
+    Observation,
+    Recheck,
+    Registration,
+    TimePassed,
+)
+from reconciler.ledger.policy import Rules, Verb
+from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
+from reconciler.ledger.registration import register
+from reconciler.ledger.results import on_result
+from reconciler.ledger.steps import enter, owe_verification
+
+
+def transition(
+    process: TrackedProcess | None, observation: Observation, rules: Rules, now: int
+) -> Outcome:
+    """Return what ``observation`` makes of ``process`` at ``now`` (UTC milliseconds).
+
+    ``process`` is None while nothing is known of it: then only a registration or a callback
+    means anything.
+    """
+    outcome = _apply(process, observation, rules, now)
+    after = outcome.process
+    if after is None or (process and after.next_check_at == process.next_check_at):
+        return outcome
+    return replace(outcome, process=replace(after, scheduled_at=now))
+
+
+def _apply(
+    process: TrackedProcess | None, observation: Observation, rules: Rules, now: int
+) -> Outcome:
+    if isinstance(observation, Registration):
+        return register(process, observation, rules, now)
+    if isinstance(observation, Callback):
+        return on_callback(process, observation, rules, now)
+    if process is None:
+        return Outcome(None)
+    match observation:
+        case TimePassed():
+            return _on_time_passed(process, now)
+        case ClockJumpedBack():
+            return _on_clock_jumped_back(process, now)
+        case Recheck():
+            return _on_recheck(process, observation, rules, now)
+        case _:
+            return on_result(process, observation, rules, now)
+
+
+def _on_time_passed(process: TrackedProcess, now: int) -> Outcome:
+    is_waiting = process.state is State.WAITING and process.asked is None
+    if not is_waiting or process.next_check_at is None or process.next_check_at > now:
+        return Outcome(process)
+    overdue = enter(process, State.OVERDUE, now, next_check_at=process.next_check_at)
+    # From the second round on it is the end user who is late, not the callback: no news.
+    entries = () if process.round else (Entry("process_overdue", {"provider": process.provider}),)
+    return Outcome(overdue, entries)
+
+
+def _on_clock_jumped_back(process: TrackedProcess, now: int) -> Outcome:
+    """Start the present wait again from the new time; nothing waits longer than that."""
+    if process.scheduled_at <= now:
+        return Outcome(process)
+    shift = process.scheduled_at - now
+    held = process.lease
+    if held and held.begun_at > now:
+        held = replace(held, begun_at=now, until=now + held.until - held.begun_at)
+    due = None if process.next_check_at is None else process.next_check_at - shift
+    return Outcome(replace(process, next_check_at=due, scheduled_at=now, lease=held))
+
+
+def _on_recheck(process: TrackedProcess, recheck: Recheck, rules: Rules, now: int) -> Outcome:
+    entry = Entry(
+        "operator_action",
+        {"action": "recheck", "by": recheck.by, "verb": recheck.verb},
+    )
+    if process.state.is_open:
+        verb = recheck.verb or next_verb(process, rules.policy(process.provider))
+        due_now = replace(process, asked=verb, tries=0, next_check_at=now)
+        return Outcome(due_now, (entry,))
+    verb_asked = Verb.NOTIFY if recheck.verb is Verb.NOTIFY else None
+    return Outcome(replace(owe_verification(process, now), asked=verb_asked), (entry,))
