@@ -1,0 +1,34 @@
+"""The configuration: one TOML file, the environment over it, and the secrets they point to.
+
+``find_config`` and ``load`` give the ``Settings`` or a ``ConfigError`` with every problem in it;
+``resolve_secrets`` then reads the secrets. ``config/reconciler.toml`` documents each key.
+"""
+
+from reconciler.config.addresses import ListenAddress, Network
+from reconciler.config.dump import effective, to_toml
+from reconciler.config.errors import ConfigError
+from reconciler.config.load import find_config, load
+from reconciler.config.models import Settings
+from reconciler.config.rules import rules
+from reconciler.config.secrets import Secrets, resolve_secrets
+from reconciler.config.sources import Secret
+from reconciler.config.urls import redacted
+from reconciler.config.values import format_duration, parse_duration
+
+__all__ = [
+    "ConfigError",
+    "ListenAddress",
+    "Network",
+    "Secret",
+    "Secrets",
+    "Settings",
+    "effective",
+    "find_config",
+    "format_duration",
+    "load",
+    "parse_duration",
+    "redacted",
+    "resolve_secrets",
+    "rules",
+    "to_toml",
+]

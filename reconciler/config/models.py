@@ -1,0 +1,315 @@
+"""The sections of the file, their keys and their defaults. Durations are milliseconds.
+
+``config/reconciler.toml`` says the same to the operator; a test holds the two together.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from reconciler.config import urls, values
+from reconciler.config.addresses import Cidr, ListenAddress, Network, hostname
+from reconciler.config.sources import (
+    HeaderSecret,
+    ProxyUrl,
+    Secret,
+    SigningSecret,
+    StoreUrl,
+    UrlSecret,
+)
+from reconciler.config.urls import Url
+from reconciler.config.values import Duration, above_zero, between, format_duration
+from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND, Verb
+
+_LIST = Strict(strict=False)
+"""TOML has lists where frozen models have tuples; what is in them stays strict."""
+
+Text = Annotated[str, AfterValidator(values.filled)]
+Statuses = Annotated[
+    tuple[Annotated[str, AfterValidator(values.status)], ...],
+    _LIST,
+    AfterValidator(values.not_empty),
+]
+Backing = Annotated[int, Duration(1, 30 * DAY)]
+Concurrency = Annotated[int, between(1, 1000)]
+Timeout = Annotated[int, Duration(1, 10 * MINUTE)]
+Keeping = Annotated[int, Duration(1, 3650 * DAY)]
+
+
+class Section(BaseModel):
+    """A table of the file: unknown keys are errors, and nothing is converted silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Tls(Section):
+    """``[listener] tls``: both files in PEM."""
+
+    certificate: Text
+    """Path of the certificate with its chain. No default."""
+    key: Text
+    """Path of the private key. No default."""
+
+
+class Listener(Section):
+    """``[listener]``: what Assure calls."""
+
+    host: Annotated[str, AfterValidator(hostname)] = "127.0.0.1"
+    """Address to accept on. Loopback, because TLS usually ends at a proxy on the same machine."""
+    port: Annotated[int, between(0, 65535)] = 8080
+    """TCP port. 0 is any free one, told in the ``ready`` event."""
+    path: Annotated[str, AfterValidator(values.route)] = "/callbacks/assure"
+    """The one path that takes callbacks: the path of the ``notificationUrl``."""
+    authorization: Annotated[tuple[HeaderSecret, ...], _LIST] = ()
+    """Accepted values of the Authorization header; several while rotating. Empty: none checked."""
+    allow_from: Annotated[tuple[Annotated[Network, Cidr()], ...], _LIST] = ()
+    """Networks that may call. Empty: any, because the sender's addresses are not published."""
+    trusted_proxies: Annotated[tuple[Annotated[Network, Cidr()], ...], _LIST] = ()
+    """Networks whose ``X-Forwarded-For`` is believed. Empty: nobody's, as anyone can write one."""
+    max_body: Annotated[int, between(1024, 16 * 1024 * 1024, "bytes")] = 65536
+    """Longest body in bytes. A callback has some 150; the rest is room for unknown members."""
+    tls: Tls | None = None
+    """Certificate and key, when nothing in front ends TLS. None: plain HTTP."""
+    unknown_process: Literal["adopt", "ignore"] = "adopt"
+    """What a callback for an unregistered process does: become a row, or wait for one."""
+
+
+class Admin(Section):
+    """``[admin]``: API, metrics, health and status page, for the operator only."""
+
+    listen: ListenAddress = ListenAddress("127.0.0.1", 9180)
+    """Host and port, or a Unix socket. Empty turns it off."""
+    token: Annotated[HeaderSecret | None, Field(validate_default=True)] = None
+    """Bearer token. None: not asked for, which only an address of this machine may have."""
+
+    @field_validator("token")
+    @classmethod
+    def _needed_beyond_this_machine(
+        cls, token: HeaderSecret | None, info: ValidationInfo
+    ) -> HeaderSecret | None:
+        listen = info.data.get("listen")
+        if token is None and listen is not None and not listen.private:
+            raise ValueError(
+                f"is missing; admin.listen ({listen}) can be reached from other machines"
+            )
+        return token
+
+
+class Assure(Section):
+    """``[assure]``: the API that is asked."""
+
+    base_url: Annotated[Url, AfterValidator(urls.base_url)] = Url("https://api.signicat.com")
+    """What the paths are appended to."""
+    token_url: Annotated[Url, AfterValidator(urls.secure_url)] = Url(
+        "https://api.signicat.com/auth/open/connect/token"
+    )
+    """OAuth 2.0 token endpoint, for the client credentials grant."""
+    client_id: str = ""
+    """Id of the API client. Only the daemon needs one, so it is asked for with the secrets."""
+    client_secret: Secret | None = None
+    """Secret of the API client."""
+    scope: Text = "signicat-api"
+    """Scope of the token; several with spaces between. Older environments have others."""
+    process_path: Annotated[str, AfterValidator(values.call_path)] = (
+        "/assure/dossiers/{dossierId}/processes/{processId}"
+    )
+    """Path of Get process."""
+    notify_path: Annotated[str, AfterValidator(values.call_path)] = (
+        "/assure/dossiers/{dossierId}/processes/{processId}/notify"
+    )
+    """Path of Notify. Assumed, so a setting."""
+    notify_method: Literal["POST", "PUT", "GET"] = "POST"
+    """Method of Notify. Assumed, so a setting."""
+    timeout: Timeout = 10 * SECOND
+    """Longest time for one call, connecting included. A lease is four times this."""
+    max_concurrency: Concurrency = 16
+    """Calls at the same moment."""
+    requests_per_second: Annotated[float, above_zero(10_000)] = 20.0
+    """Calls a second; the burst is a tenth of it, at least 1. Token requests are outside."""
+    proxy: ProxyUrl = ProxyUrl("value", "")
+    """Egress proxy. Empty: none; the environment's ``HTTPS_PROXY`` is not read."""
+    ca_file: str = ""
+    """PEM file of a private certificate authority. Empty: the system's."""
+    final_statuses: Statuses = (
+        "accepted",
+        "rejected",
+        "inconclusive",
+        "canceled",
+        "failed",
+        "not_matched",
+    )
+    """Statuses that end a process."""
+    pending_statuses: Annotated[Statuses, Field(validate_default=True)] = ("pending", "processing")
+    """Statuses that say: the end user or the provider is not finished."""
+
+    @field_validator("pending_statuses")
+    @classmethod
+    def _not_final_as_well(cls, pending: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        both = sorted(set(pending).intersection(info.data.get("final_statuses", ())))
+        if both:
+            raise ValueError(f"has {both[0]!r} in it, which is in assure.final_statuses too")
+        return pending
+
+
+class Backoff(Section):
+    """``backoff``: waits that grow from ``initial`` to ``max``."""
+
+    initial: Backing = 5 * MINUTE
+    """The first wait."""
+    factor: Annotated[float, between(1, 100)] = 2.0
+    """What each wait is multiplied with for the next."""
+    max: Backing = HOUR
+    """The longest wait, before jitter."""
+    jitter: Annotated[float, between(0, 1)] = 0.1
+    """The largest part of a wait that is added to it, so that a herd spreads. Never taken away."""
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.max < self.initial:
+            problem = PydanticCustomError(
+                "order",
+                'is shorter than initial, which is "{initial}"',
+                {"initial": format_duration(self.initial)},
+            )
+            at = InitErrorDetails(type=problem, loc=("max",), input=format_duration(self.max))
+            raise ValidationError.from_exception_data("Backoff", [at])
+        return self
+
+
+class DeliveryBackoff(Backoff):
+    """``[delivery] backoff``: an application is down for minutes more often than for hours."""
+
+    initial: Backing = 5 * SECOND
+    """The first wait."""
+    max: Backing = 6 * HOUR
+    """The longest wait, before jitter."""
+
+
+class PolicyKeys(Section):
+    """The keys of ``[reconcile]`` that ``[reconcile.providers.NAME]`` may change."""
+
+    callback_timeout: Annotated[int, Duration(1, 365 * DAY)] = 15 * MINUTE
+    """With no callback this long after ``createdAt``, else registration, a process is overdue."""
+    ladder: Annotated[
+        tuple[Annotated[Verb, Strict(strict=False)], ...],
+        _LIST,
+        AfterValidator(values.not_empty),
+        AfterValidator(values.at_most(10)),
+    ] = (Verb.NOTIFY, Verb.FETCH)
+    """What an overdue process gets, in turn; one pass is a round."""
+    notify_grace: Annotated[int, Duration(0, 7 * DAY)] = 2 * MINUTE
+    """How long a callback may take that was asked for. Zero: the next rung follows at once."""
+    confirm_callbacks: bool = True
+    """Whether Get process must confirm what a callback claims: a callback is not signed."""
+    backoff: Backoff = Backoff()
+    """Waits between rounds, and (a tenth of ``initial``) after a failed call."""
+    give_up_after: Keeping = 14 * DAY
+    """From registration, at the earliest after one full round."""
+
+
+class Reconcile(PolicyKeys):
+    """``[reconcile]``: when a callback is missing, and what is done then."""
+
+    sweep_interval: Annotated[int, Duration(10, HOUR)] = 5 * SECOND
+    """Time between two looks for what is due."""
+    providers: dict[str, PolicyKeys] = Field(default_factory=dict)
+    """By provider name in lower case, each complete: what it does not set is filled in on load."""
+
+
+class Store(Section):
+    """``[store]``: the ledger, and what stands in for it while it is down."""
+
+    url: StoreUrl = StoreUrl("value", "sqlite:///var/reconciler.db")
+    """SQLite file or PostgreSQL database. A relative path starts at the working directory."""
+    spool: Text = "var/spool"
+    """Directory where callbacks wait, fsynced, while the store cannot take them."""
+    migrate_on_start: bool = True
+    """Whether the daemon brings the schema up to date. False: ``init-db`` does."""
+
+
+class Delivery(Section):
+    """``[delivery]``: tells your application."""
+
+    url: Annotated[Url, AfterValidator(urls.http_url_or_none)] = Url("")
+    """Where each result is posted. Empty: nowhere."""
+    secret: Annotated[tuple[SigningSecret, ...], _LIST, BeforeValidator(values.one_or_more)] = ()
+    """Standard Webhooks signing secrets; two while rotating. Empty: not signed."""
+    headers: Annotated[dict[str, HeaderSecret], BeforeValidator(values.header_names)] = Field(
+        default_factory=dict
+    )
+    """Static request headers."""
+    timeout: Timeout = 15 * SECOND
+    """Longest time for one delivery, connecting included."""
+    max_concurrency: Concurrency = 8
+    """Deliveries at the same moment."""
+    backoff: DeliveryBackoff = DeliveryBackoff()
+    """Waits between attempts."""
+    give_up_after: Keeping = 3 * DAY
+    """After this a delivery is dead; ``reconciler redeliver`` wakes it."""
+    proxy: ProxyUrl = ProxyUrl("value", "")
+    """Egress proxy. Empty: none."""
+    ca_file: str = ""
+    """PEM file of a private certificate authority. Empty: the system's."""
+
+
+class Heartbeat(Section):
+    """``[heartbeat]``: a ping whose absence a dead-man service notices."""
+
+    url: UrlSecret = UrlSecret("value", "")
+    """What is fetched after a healthy summary. Empty: nothing."""
+    interval: Annotated[int, Duration(SECOND, DAY)] = MINUTE
+    """Shortest time between two pings. A summary is made every minute."""
+
+
+class Retention(Section):
+    """``[retention]``: how long what is finished stays."""
+
+    settled: Keeping = 90 * DAY
+    """Terminal processes with their timeline and deliveries, from the day they ended."""
+    callbacks: Keeping = 90 * DAY
+    """Rows of the inbox, from their arrival."""
+
+
+class Log(Section):
+    """``[log]``: what is written to stdout."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """``auto`` is console on a terminal and JSON otherwise."""
+
+
+class Settings(Section):
+    """The whole file. ``delivery`` and ``heartbeat`` are None when they have no ``url``."""
+
+    listener: Listener = Listener()
+    admin: Admin = Admin()
+    assure: Assure = Assure()
+    reconcile: Reconcile = Reconcile()
+    store: Store = Store()
+    delivery: Delivery | None = None
+    heartbeat: Heartbeat | None = None
+    retention: Retention = Retention()
+    log: Log = Log()
+
+    @field_validator("delivery")
+    @classmethod
+    def _delivery_is_off_without_url(cls, section: Delivery | None) -> Delivery | None:
+        return section if section and section.url else None
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _heartbeat_is_off_without_url(cls, section: Heartbeat | None) -> Heartbeat | None:
+        return section if section and section.url.text else None

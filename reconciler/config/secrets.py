@@ -1,0 +1,184 @@
+"""Reads each secret from where the settings say it is."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.config.errors import ConfigError, dotted
+from reconciler.config.models import Settings
+from reconciler.config.sources import Secret
+from reconciler.config.urls import secret_parts
+
+CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
+
+_SIGNING_PREFIX = "whsec_"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """Secret values, ready to use. Its ``repr`` shows none of them.
+
+    ``unchecked`` has the dotted paths of credentials that only the unit can read; their values
+    are then missing here.
+    """
+
+    store_url: str
+    authorization: tuple[str, ...] = ()
+    admin_token: str | None = None
+    client_secret: str | None = None
+    delivery_secrets: tuple[str, ...] = ()
+    delivery_headers: Mapping[str, str] = field(default_factory=dict)
+    heartbeat_url: str | None = None
+    assure_proxy: str | None = None
+    delivery_proxy: str | None = None
+    in_urls: tuple[str, ...] = ()
+    """Passwords and queries of all URLs of the configuration, for ``all_values``."""
+    unchecked: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "Secrets([redacted])"
+
+    def all_values(self) -> tuple[str, ...]:
+        """Return every text that must not appear in a log, the longest first."""
+        return tuple(sorted({text for text in self._values() if text}, key=len, reverse=True))
+
+    def _values(self) -> Iterator[str]:
+        yield from (self.client_secret or "", self.admin_token or "", self.heartbeat_url or "")
+        for value in (*self.authorization, *self.delivery_headers.values()):
+            yield value
+            yield value.split()[-1]  # without the scheme: "Bearer", "Basic"
+        for secret in self.delivery_secrets:
+            yield secret
+            yield secret.removeprefix(_SIGNING_PREFIX)
+        yield from self.in_urls
+
+
+def resolve_secrets(
+    settings: Settings,
+    environ: Mapping[str, str],
+    *,
+    only_store: bool = False,
+    unchecked_credentials: bool = False,
+) -> Secrets:
+    """Return the values of all secrets, or of the store's alone.
+
+    With ``unchecked_credentials`` a systemd credential is passed over when this process has no
+    credentials directory. Raises ``ConfigError`` with all problems.
+    """
+    read = _Reader(environ, unchecked_credentials)
+    store_url = read.one(("store", "url"), settings.store.url) or ""
+    if only_store:
+        read.finish()
+        return Secrets(store_url, in_urls=secret_parts(store_url), unchecked=tuple(read.unchecked))
+    assure, delivery, heartbeat = settings.assure, settings.delivery, settings.heartbeat
+    client_secret = read.one(("assure", "client_secret"), assure.client_secret)
+    for key, given in (("client_id", assure.client_id), ("client_secret", assure.client_secret)):
+        if not given:
+            read.problems.append(
+                f"assure.{key}: is missing; write it in [assure], "
+                f"or set RECONCILER_ASSURE__{key.upper()}"
+            )
+    assure_proxy = read.one(("assure", "proxy"), assure.proxy)
+    delivery_proxy = read.one(("delivery", "proxy"), delivery.proxy) if delivery else None
+    urls = (store_url, assure_proxy, delivery_proxy, assure.token_url, delivery and delivery.url)
+    secrets = Secrets(
+        store_url=store_url,
+        authorization=read.many(("listener", "authorization"), settings.listener.authorization),
+        admin_token=read.one(("admin", "token"), settings.admin.token),
+        client_secret=client_secret,
+        delivery_secrets=read.many(("delivery", "secret"), delivery.secret) if delivery else (),
+        delivery_headers=read.table(("delivery", "headers"), delivery.headers) if delivery else {},
+        heartbeat_url=read.one(("heartbeat", "url"), heartbeat.url) if heartbeat else None,
+        assure_proxy=assure_proxy,
+        delivery_proxy=delivery_proxy,
+        in_urls=tuple(part for url in urls if url for part in secret_parts(url)),
+        unchecked=tuple(read.unchecked),
+    )
+    read.finish()
+    return secrets
+
+
+class _Reader:
+    """Reads secrets one by one and keeps the problems for the end."""
+
+    def __init__(self, environ: Mapping[str, str], unchecked_credentials: bool) -> None:
+        self.problems: list[str] = []
+        self.unchecked: list[str] = []
+        self._environ = environ
+        self._skip_credentials = unchecked_credentials and CREDENTIALS_DIRECTORY not in environ
+
+    def one(self, path: Sequence[str | int], secret: Secret | None) -> str | None:
+        """Return the value; None when there is none, or when it is a problem or unchecked."""
+        if secret is None:
+            return None
+        if secret.kind == "credential" and self._skip_credentials:
+            self.unchecked.append(dotted(path))
+            return None
+        try:
+            return self._value(secret) or None
+        except ValueError as error:
+            self.problems.append(f"{dotted(path)}: {error}")
+            return None
+
+    def many(self, path: tuple[str, ...], secrets: Sequence[Secret]) -> tuple[str, ...]:
+        """Return the values of a list."""
+        alone = len(secrets) == 1  # then the file may hold it without a list
+        values = [
+            self.one(path if alone else (*path, place), secret)
+            for place, secret in enumerate(secrets)
+        ]
+        return tuple(value for value in values if value is not None)
+
+    def table(self, path: tuple[str, ...], secrets: Mapping[str, Secret]) -> dict[str, str]:
+        """Return the values of a table."""
+        values = {name: self.one((*path, name), secret) for name, secret in secrets.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def finish(self) -> None:
+        """Raise what has been found."""
+        if self.problems:
+            raise ConfigError(self.problems)
+
+    def _value(self, secret: Secret) -> str:
+        match secret.kind:
+            case "env":
+                source, text = f"environment variable {secret.text}", self._variable(secret.text)
+            case "file":
+                source = f"file {secret.text!r}"
+                text = self._file(source, Path(secret.text))
+            case "credential":
+                source = f"credential {secret.text!r}"
+                text = self._file(source, self._credential(secret.text))
+            case "value":
+                return secret.text
+        if not text:
+            raise ValueError(f"{source} is empty")
+        try:
+            return secret.check(text)
+        except ValueError as error:
+            raise ValueError(f"{source} {error}") from None
+
+    def _variable(self, name: str) -> str:
+        if name not in self._environ:
+            raise ValueError(f"environment variable {name} is not set")
+        return self._environ[name]
+
+    def _credential(self, name: str) -> Path:
+        directory = self._environ.get(CREDENTIALS_DIRECTORY)
+        if not directory:
+            raise ValueError(
+                f"credential {name!r} is only there in a systemd unit: ${CREDENTIALS_DIRECTORY} "
+                f"is set by LoadCredential={name}:PATH"
+            )
+        return Path(directory, name)
+
+    @staticmethod
+    def _file(source: str, path: Path) -> str:
+        """Return the text of ``path`` without one newline at its end, as editors add it."""
+        try:
+            text = path.read_bytes().decode()
+        except OSError as error:
+            raise ValueError(f"{source} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise ValueError(f"{source} is not UTF-8 text") from None
+        return text.removesuffix("\n").removesuffix("\r")

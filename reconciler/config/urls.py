@@ -1,0 +1,136 @@
+"""URLs: what each may be, and how one is shown without what is secret in it."""
+
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from reconciler.config.addresses import is_loopback
+
+REDACTED = "[redacted]"
+
+_STORES = (
+    'write "sqlite:///relative/path.db", "sqlite:////absolute/path.db" '
+    'or "postgresql://host/database"'
+)
+
+
+def redacted(url: str) -> str:
+    """Return ``url`` without user, password, query and fragment.
+
+    A password may hold an unquoted "/", "?" or "@". So everything before the last "@" goes,
+    which in a rare URL hides more than needed and never less.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return REDACTED
+    _, at, rest = rest.rpartition("@")
+    for sign in "?#":
+        head, found, _ = rest.partition(sign)
+        rest = f"{head}{sign}{REDACTED}" if found else rest
+    return f"{scheme}://{at and REDACTED + at}{rest}"
+
+
+class Url(str):
+    """A URL that is no secret source. Its ``repr`` is redacted; used as a string it is whole."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Url({redacted(self)!r})"
+
+    def shown(self) -> str:
+        """Return it as the effective configuration shows it."""
+        return redacted(self) if self else ""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(
+            cls, core_schema.str_schema(strict=True)
+        )
+
+
+def secret_parts(url: str) -> tuple[str, ...]:
+    """Return what must not appear in a log: the password, as written and decoded, and the query."""
+    user, _, rest = url.partition("://")[2].rpartition("@")
+    password = user.partition(":")[2]
+    query = rest.partition("?")[2]
+    return tuple({text for text in (password, unquote(password), query) if text})
+
+
+def _split(text: str) -> SplitResult:
+    if not text.isprintable() or " " in text:
+        raise ValueError("has a space or a control character in it")
+    try:
+        parts = urlsplit(text)
+        well_formed = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        well_formed = False
+    if not well_formed or parts.scheme not in {"http", "https"}:
+        raise ValueError('is not a URL; write "https://" or "http://", a host, and what follows')
+    if "#" in text:
+        raise ValueError('must not have a "#" in it')
+    return parts
+
+
+def http_url(text: str) -> str:
+    """Refuse what is not a plain ``http`` or ``https`` URL."""
+    _split(text)
+    return text
+
+
+def http_url_or_none(text: str) -> str:
+    """The same, but an empty one is allowed and means: none."""
+    return http_url(text) if text else text
+
+
+def proxy_url(text: str) -> str:
+    """Refuse what names no proxy: it is a scheme, a host and a port, with nothing after them."""
+    parts = _split(text)
+    if parts.path not in {"", "/"} or parts.query:
+        raise ValueError('must end after the port, such as "http://proxy.example:3128"')
+    return text
+
+
+def _credential_free(text: str) -> SplitResult:
+    parts = _split(text)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://; http is for a loopback address only")
+    if "@" in parts.netloc:
+        raise ValueError("must hold no user and no password")
+    return parts
+
+
+def secure_url(text: str) -> str:
+    """Refuse a URL over which a token would travel in clear text to another machine."""
+    _credential_free(text)
+    return text
+
+
+def base_url(text: str) -> Url:
+    """Refuse what paths cannot be appended to; a "/" at the end is dropped."""
+    if "?" in text:
+        raise ValueError('must not have a "?" in it; paths are appended to it')
+    return Url(_credential_free(text).geturl().rstrip("/"))
+
+
+def store_url(text: str) -> str:
+    """Refuse what names neither a SQLite file nor a PostgreSQL database."""
+    scheme, mark, rest = text.partition("://")
+    if not mark or scheme not in {"sqlite", "postgresql"} or not text.isprintable():
+        raise ValueError(f"is no store; {_STORES}")
+    if scheme == "postgresql":
+        if not rest:
+            raise ValueError(f"has no host; {_STORES}")
+        if "#" in text:
+            raise ValueError('must not have a "#" in it; in a password write it as %23')
+        return text
+    path = rest.removeprefix("/")
+    if not path or ":memory:" in path or path.startswith("file:"):
+        raise ValueError(f"is a database in memory, which loses everything; {_STORES}")
+    if path == rest:
+        raise ValueError(f"has two slashes; {_STORES}")
+    if "?" in path or "#" in path or path.endswith("/"):
+        raise ValueError(f"is not the path of a file; {_STORES}")
+    return text

@@ -1,0 +1,357 @@
+"""The catalogue of every log event. To add one: an entry here, and the table printed anew.
+
+``python -m reconciler.telemetry.events`` prints the table of docs/logs.md. Tests hold the
+catalogue against the code and the table against the catalogue.
+"""
+
+import sys
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+RANK: Final[dict[str, int]] = {
+    "debug": 10,
+    "info": 20,
+    "warning": 30,
+    "error": 40,
+    "critical": 50,
+}
+"""The numbers of the standard library's logging, which structlog uses too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event: what it means, and what an operator does about it."""
+
+    name: str
+    level: Level | Literal["any"]
+    """``any``: the line says at which."""
+    fields: tuple[str, ...]
+    """What can stand beside timestamp, level and event; a field without a value may be absent."""
+    meaning: str
+    action: str
+
+
+_PROCESS = ("process_id", "dossier_id")
+_CALL = (*_PROCESS, "attempt")
+_BUG = ("error", "cause", "detail", "where")
+"""What ``exc_info`` becomes."""
+
+# A table is read by its lines: three or four of them an event.
+# fmt: off
+CATALOGUE: Final[tuple[Event, ...]] = (
+    # The daemon itself
+    Event("starting", "info", ("version", "config", "pid"),
+          "The daemon begins. Nothing is open yet.",
+          "Nothing. If no `ready` follows, the lines after this one say why."),
+    Event("ready", "info", ("listener", "admin", "duration_ms"),
+          "Both listeners accept, and a callback would be answered 200. The URLs hold the ports "
+          "really bound.",
+          "Nothing."),
+    Event("stopping", "info", ("reason",),
+          "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
+          "finishes what is in flight, for 30 s at most.",
+          "Nothing, if you asked for it. Else look for `part_failed` just before."),
+    Event("stopped", "info", ("duration_ms", "log_lines_dropped"),
+          "All is flushed and closed.",
+          "Nothing."),
+    Event("part_failed", "error", ("part", *_BUG),
+          "A part without which the daemon cannot work has ended. The daemon stops; systemd "
+          "starts it again. Nothing that was answered 200 is lost.",
+          "Check that it came back (`ready`). If it repeats, keep this line: it names the bug."),
+    Event("config_invalid", "error", ("config", "errors"),
+          "The configuration was read again and has errors. The old one stays in force.",
+          "Mend the keys named in `errors`, run `reconciler check-config`, reload again."),
+    Event("config_reloaded", "info", ("changed",),
+          "The configuration was read again and is in force.",
+          "Nothing."),
+    Event("setting_without_effect", "warning", ("setting", "reason"),
+          "A setting was changed or made that does nothing now, for the reason given.",
+          "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
+    Event("operator_action", "info", (*_PROCESS, "action", "by", "verb", "count"),
+          "A person or a script changed something by the command line or the admin API.",
+          "Nothing. It is the record of who did it."),
+    Event("summary", "info",
+          ("states", "oldest_overdue_seconds", "oldest_reported_seconds", "callbacks_per_minute",
+           "calls_per_minute", "deliveries_per_minute", "outbox_pending", "outbox_dead",
+           "spooled", "breaker", "last_callback_at", "last_sweep_at", "log_lines_dropped"),
+          "Once a minute: the state of everything.",
+          "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
+          "`oldest_overdue_seconds` grows, look for `breaker_opened` and `fetch_failed`."),
+    Event("clock_jumped_back", "warning", ("processes",),
+          "The clock shows an earlier time than before. Waits are started again from the new "
+          "time, so that nothing waits longer than its backoff.",
+          "Check NTP on this machine (or on the PostgreSQL server, whose clock is used)."),
+    Event("job_missed", "error", ("job",),
+          "The scheduler could not start a job. It comes again at its next time; nothing is lost, "
+          "for what is due stands in the store.",
+          "Nothing once. If it repeats: restart the daemon, and keep this line for a bug report."),
+    Event("job_failed", "error", ("job", "reason", *_BUG),
+          "A repeated piece of work ended with an error. It runs again at its next time.",
+          "Watch whether the next run succeeds. If not, keep this line for a bug report."),
+    Event("library", "any", ("logger", "message", *_BUG),
+          "A line of a library (aiohttp, SQLAlchemy, asyncio, ...), from a warning up; at level "
+          "debug more. `logger` says whose.",
+          "A warning: nothing, unless it repeats. An error: keep it for a bug report."),
+    Event("log_lines_dropped", "warning", ("lines",),
+          "Whoever reads stdout stood still, and so many log lines were lost. The work went on.",
+          "Find out why the reader (journald, a pipe, a terminal) was slow."),
+
+    # The store and the spool
+    Event("store_opened", "info",
+          ("backend", "journal_mode", "synchronous", "version", "sqlite_version",
+           "wal_reset_bug", "revision"),
+          "The store is open, with this durability. `wal_reset_bug` true: this SQLite is older "
+          "than 3.51.3 and can damage a database when two processes checkpoint at once; here "
+          "only the daemon does.",
+          "`synchronous` must be FULL. Else nothing."),
+    Event("store_migrated", "info", ("from_revision", "to_revision", "backup", "duration_ms"),
+          "The tables were brought to this version. `backup` is the copy made before.",
+          "Remove the copy when the new version has proved itself."),
+    Event("store_unavailable", "error", ("reason",),
+          "The store takes nothing. Callbacks go to the spool and are still answered 200; "
+          "nothing is swept or delivered meanwhile.",
+          "Act now: is the disk full, PostgreSQL down, the network gone? The spool lives on this "
+          "machine's disk alone."),
+    Event("store_recovered", "info", (),
+          "The store answers again, and the spool is empty.",
+          "Nothing."),
+    Event("spool_drained", "info", ("count",),
+          "Callbacks that waited in the spool are in the store.",
+          "Nothing."),
+    Event("spool_damaged", "warning", ("lines",),
+          "So many lines of a spool file were torn or failed their checksum, and were skipped. A "
+          "crash in the middle of a write leaves one, which was never answered 200.",
+          "One line after a crash: nothing. More: check the disk; the processes concerned are "
+          "found by the sweep all the same."),
+    Event("spool_failed", "error", ("error",),
+          "The spool could not be read or emptied. It is tried again.",
+          "Check the disk and the rights of `store.spool`. What is in it stays there."),
+
+    # Callbacks
+    Event("callbacks_unauthenticated", "warning", ("listener",),
+          "Neither `listener.authorization` nor `listener.allow_from` is set: anybody who "
+          "reaches the listener can claim a status. Claims are still confirmed by Get process, "
+          "and nothing unknown is adopted.",
+          "Set `listener.authorization` to what your application passes as "
+          "`authorizationHeader`."),
+    Event("callback_received", "info", (*_PROCESS, "status", "receipt_id"),
+          "A callback is durable and was answered 200. Its `status` is a claim, until "
+          "`process_settled`.",
+          "Nothing."),
+    Event("callback_spooled", "info", (*_PROCESS, "status", "receipt_id"),
+          "The store did not take a callback in time. It is durable in the spool and was answered "
+          "200.",
+          "See `store_unavailable`."),
+    Event("callback_not_durable", "error", ("count", "error"),
+          "Neither the store nor the spool took these callbacks. They were answered 503, and "
+          "Assure does not send them again. The sweep finds their processes.",
+          "Act now: most likely the disk is full or gone."),
+    Event("callback_not_applied", "error", ("process_id", "receipt_id", "error"),
+          "A callback is stored but could not be applied to its process. It is tried again at the "
+          "next sweep and at the next start.",
+          "If it repeats for the same `receipt_id`, keep this line for a bug report."),
+    Event("request_failed", "error", ("path", *_BUG),
+          "A bug while a request was answered, by the listener or the admin API. It got 500.",
+          "Keep this line for a bug report. If it was a callback, the sweep finds its process."),
+    Event("callback_rejected", "warning", ("reason", "http_status", "remote", "total"),
+          "A request to the listener was refused and nothing of it kept. When there are many, "
+          "`total` counts those that are not logged.",
+          "Many with 401: the secret here and the `authorizationHeader` of your application "
+          "differ; callbacks are being lost, mend it now. 400 and 404: a wrong "
+          "`notificationUrl`, or a stranger."),
+    Event("callback_applied", "debug", (*_PROCESS, "status"),
+          "A stored callback was applied to its process.",
+          "Nothing."),
+    Event("callback_unmatched", "warning", (*_PROCESS, "status"),
+          "A callback for a process that nobody has registered was kept. It is applied when the "
+          "registration comes.",
+          "Find out why your application does not register its processes, or does so late."),
+    Event("callback_mismatch", "warning", (*_PROCESS, "status"),
+          "A callback names a known process under another dossier. It is kept and never applied.",
+          "A mix-up in your application or a forged callback: compare the dossiers "
+          "(`reconciler show`)."),
+    Event("callback_poisoned", "error", ("receipt_id", "error"),
+          "The store takes other callbacks but not this one. It is set aside.",
+          "Keep this line for a bug report. The process is found by the sweep all the same."),
+    Event("callback_path_suspect", "warning", ("settled_by_fetch",),
+          "So many processes in a row were settled by our own Get process, and no callback came in "
+          "between: the way to the listener may be broken. Statuses still come, late.",
+          "Check the whitelisting of the `notificationUrl`, the load balancer, TLS and the "
+          "firewall."),
+
+    # The life of a process
+    Event("process_registered", "info", (*_PROCESS, "provider", "by"),
+          "A process is on the ledger and its callback is awaited.",
+          "Nothing."),
+    Event("process_updated", "info", (*_PROCESS, "by", "field", "was", "now"),
+          "A second registration changed what is known of a process.",
+          "Nothing."),
+    Event("process_overdue", "info", (*_PROCESS, "provider"),
+          "The callback did not come in time. It is asked for again.",
+          "Nothing. Very many at once: see `callback_path_suspect`."),
+    Event("process_settled", "info", (*_PROCESS, "status", "was", "by"),
+          "The final status is known and confirmed. `by` says what brought it.",
+          "Nothing."),
+    Event("process_corrected", "warning", (*_PROCESS, "status", "was", "by"),
+          "A settled process has another status by now. Your application is told "
+          "(`process.corrected`).",
+          "Make sure that your application acts on corrections."),
+    Event("process_gone", "warning", (*_PROCESS, "claimed_status"),
+          "Assure does not know the process any more (404 twice).",
+          "Nothing, if it was deleted on purpose or by retention. Else ask who deleted it."),
+    Event("process_expired", "warning", (*_PROCESS, "claimed_status"),
+          "No final status until `give_up_after`. Nobody looks any more.",
+          "Usually an end user who never finished. `reconciler recheck` looks once more."),
+    Event("recheck_requested", "info", (*_PROCESS, "verb", "by"),
+          "A person wants a process to be looked at now.",
+          "Nothing."),
+    Event("status_conflict", "warning", (*_PROCESS, "status", "claimed_status", "source"),
+          "Two sources name different final statuses. Get process decides.",
+          "One: nothing. Several: somebody may be sending forged callbacks."),
+    Event("status_unknown", "warning", (*_PROCESS, "status", "source"),
+          "A status that is in neither list of the configuration.",
+          "Find out what it means and add it to `assure.final_statuses` or "
+          "`assure.pending_statuses`."),
+    Event("verification_owed", "info", (*_PROCESS, "status", "claimed_status"),
+          "A callback contradicts a process that has ended. Get process is asked.",
+          "Nothing. `verification_done` or `process_corrected` follows."),
+    Event("verification_done", "info", (*_PROCESS, "result"),
+          "The check of a process that has ended brought nothing new.",
+          "Nothing."),
+    Event("result_dropped", "info", (*_PROCESS, "attempt"),
+          "The result of a call came after its lease had ended; somebody else had taken over.",
+          "Nothing once. Often: calls take longer than four times `assure.timeout`; is the "
+          "machine overloaded?"),
+
+    # Calls to Assure
+    Event("notify_requested", "info", _CALL,
+          "Assure accepted to send the callback again.",
+          "Nothing."),
+    Event("notify_refused", "info", (*_CALL, "error"),
+          "Assure answered Notify with a 4xx, as it may for a process that is not finished. Get "
+          "process is next.",
+          "Nothing. If every Notify gets 404: check `assure.notify_path`."),
+    Event("notify_failed", "warning", (*_CALL, "error"),
+          "Notify did not get through. It is tried again.",
+          "Nothing, unless `breaker_opened` follows."),
+    Event("status_fetched", "info", (*_CALL, "status"),
+          "Get process told the status.",
+          "Nothing."),
+    Event("fetch_refused", "info", (*_CALL, "error"),
+          "Assure answered Get process with a 4xx that is not a fault of the connection.",
+          "Several: check `assure.process_path` and the client's permissions."),
+    Event("fetch_failed", "warning", (*_CALL, "error"),
+          "Get process did not get through. It is tried again.",
+          "Nothing, unless `breaker_opened` follows."),
+    Event("assure_call", "debug", ("verb", "http_status", "error", "duration_ms"),
+          "One HTTP call to Assure, as it ended.",
+          "Nothing."),
+    Event("assure_throttled", "warning", ("wait_s",),
+          "Assure answered 429. All calls wait that long; no attempt is spent.",
+          "If it repeats: lower `assure.requests_per_second`, or ask for a higher limit."),
+    Event("assure_path_suspect", "warning", (),
+          "Get process answers 404, and has never yet answered 200 under this `base_url` and "
+          "`process_path`. Nothing is taken as gone.",
+          "Check both settings: most likely one is wrong."),
+    Event("breaker_opened", "warning", ("reason", "probe_in_s"),
+          "Calls to Assure fail one after another: none is made but a probe now and then. "
+          "Callbacks are still taken, but wait for their confirmation.",
+          "`reason` says what: a refused token needs new credentials now; a fault of Assure "
+          "passes, and what waited is caught up."),
+    Event("breaker_closed", "info", ("open_for_s",),
+          "A probe got through. Calls are made again.",
+          "Nothing."),
+    Event("breaker_probe_failed", "debug", ("reason", "probe_in_s"),
+          "The probe failed too. The next comes after twice the wait, a minute at most.",
+          "Nothing."),
+    Event("call_crashed", "error", ("process_id", *_BUG),
+          "A bug while Assure was called. It counts as a failed call and is tried again.",
+          "Keep this line for a bug report."),
+    Event("result_not_recorded", "error", ("process_id", "error"),
+          "The store takes other results but not this one. The call is made again when its lease "
+          "ends.",
+          "If it repeats for the same process, keep this line for a bug report."),
+    Event("downtime_detected", "warning", ("gap_s", "processes"),
+          "No instance was alive in this gap, so callbacks may be lost. Each process that was "
+          "waiting then gets one Get process.",
+          "Nothing, if the downtime was planned. Else find out why."),
+    Event("downtime_checked", "info", ("processes", "duration_ms"),
+          "Every process that waited through the downtime was looked at.",
+          "Nothing."),
+
+    # Telling your application
+    Event("delivery_succeeded", "info",
+          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "duration_ms"),
+          "Your application took an event (2xx).",
+          "Nothing."),
+    Event("delivery_failed", "warning",
+          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "error", "retry_in_s",
+           "duration_ms"),
+          "Your application did not take an event. It is tried again, ever more seldom.",
+          "Check the application behind `delivery.url`."),
+    Event("delivery_dead", "error",
+          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "error"),
+          "An event was given up after `delivery.give_up_after`. Your application does not know "
+          "the status.",
+          "Mend the application, then `reconciler redeliver --dead`."),
+
+    # Connections
+    Event("connections_full", "warning", ("open", "error"),
+          "As many connections are open as may be (or, with `error`, as the system allows). "
+          "Further ones wait in the kernel until one ends.",
+          "Is somebody holding connections open? Limit it at the load balancer. With `error`: "
+          "raise LimitNOFILE."),
+    Event("connection_failed", "debug", ("error",),
+          "A client hung up at once, or its TLS handshake failed.",
+          "Nothing. If callbacks stay away: does Assure trust the certificate?"),
+    Event("connection_timeout", "debug", (),
+          "A client opened a connection and sent no whole request in time. It was closed.",
+          "Nothing."),
+
+    # The simulator (development, demo, tests)
+    Event("simulator_started", "info", ("base_url",),
+          "The stand-in for Assure accepts.",
+          "Nothing. It must not run beside a daemon in production."),
+    Event("simulator_stopped", "info", (),
+          "The stand-in for Assure has ended.",
+          "Nothing."),
+    Event("simulator_call", "debug", ("kind", "process_id", "http_status"),
+          "The simulator answered a call.",
+          "Nothing."),
+    Event("simulator_callback_sent", "debug", ("process_id", "http_status"),
+          "The simulator sent a callback, and got this answer.",
+          "Nothing."),
+    Event("simulator_callback_failed", "debug", ("process_id", "error"),
+          "The simulator could not send a callback.",
+          "Nothing."),
+)
+# fmt: on
+
+_LEVELS: Final[dict[str, int]] = {
+    event.name: RANK[event.level] for event in CATALOGUE if event.level != "any"
+}
+
+
+def level_of(name: str) -> int:
+    """Return the level of an event as a number, for a line whose name is data: a timeline entry's.
+
+    An unknown name gets the level of info: the log must not fail what has been done already.
+    """
+    return _LEVELS.get(name, RANK["info"])
+
+
+def table() -> str:
+    """Return the catalogue as a Markdown table, one event a line, without a final newline."""
+    rows = ["| event | level | fields | meaning | what to do |", "|---|---|---|---|---|"]
+    for event in CATALOGUE:
+        fields = ", ".join(f"`{field}`" for field in event.fields)
+        rows.append(
+            f"| `{event.name}` | {event.level} | {fields} | {event.meaning} | {event.action} |"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{table()}\n")

@@ -1,0 +1,107 @@
+"""The log of one daemon: a logger to give to its parts, and what stands behind it."""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO, Literal, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.telemetry.events import CATALOGUE, RANK
+from reconciler.telemetry.failure import FailureReducer
+from reconciler.telemetry.library import LibraryLogs
+from reconciler.telemetry.redact import Redactor
+from reconciler.telemetry.render import ConsoleLine, json_line, stamp
+from reconciler.telemetry.writer import LineWriter
+
+LogFormat = Literal["json", "console", "auto"]
+
+
+class _Sink:
+    """What structlog wraps: the writer's door under each method's name, and the level."""
+
+    def __init__(self, write: Callable[[bytes], None], threshold: int) -> None:
+        self.threshold = threshold
+        self.debug = self.info = self.warning = self.error = self.critical = write
+
+
+# The base class is made at run time, so mypy cannot know it.
+class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type: ignore[misc]
+    """A logger whose level is looked up at each call, so that bound ones follow a change."""
+
+    _logger: _Sink
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+        # Here and not in a processor: a line that is not wanted costs no copy of the context.
+        if RANK[method_name] >= self._logger.threshold:
+            super()._proxy_to_logger(method_name, event, **fields)
+
+    def is_enabled_for(self, level: int) -> bool:
+        return level >= self._logger.threshold
+
+    def get_effective_level(self) -> int:
+        return self._logger.threshold
+
+
+class LogSystem:
+    """One JSON object a line (or a console line) on ``stream``, without secrets.
+
+    ``format`` "auto" means console on a terminal and JSON elsewhere. Standard-library logging
+    goes the same way, until ``close``. Nothing here blocks or raises because of what is logged
+    or because nobody reads it.
+    """
+
+    logger: FilteringBoundLogger
+    """For the parts of the daemon: their constructors take it."""
+
+    def __init__(
+        self,
+        *,
+        level: str,
+        format: LogFormat,  # noqa: A002 - it is the name of the setting
+        stream: TextIO | BinaryIO,
+    ) -> None:
+        """Start the writing thread. ``stream`` needs a descriptor and is not closed by us."""
+        fd = stream.fileno()
+        on_terminal = os.isatty(fd)
+        colored = on_terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
+        self._redactor = Redactor(frozenset(event.name for event in CATALOGUE))
+        self._writer = LineWriter(fd, announce=self._announce)
+        self._sink = _Sink(self._writer.write, RANK[level])
+        in_json = format == "json" or (format == "auto" and not on_terminal)
+        self.logger = structlog.wrap_logger(
+            self._sink,
+            processors=[
+                FailureReducer(self._redactor.text),
+                self._redactor,
+                stamp,
+                json_line if in_json else ConsoleLine(colors=colored),
+            ],
+            wrapper_class=_LevelledLogger,
+            context_class=dict,
+        ).bind()
+        self._libraries = LibraryLogs(self.logger)
+        self.set_level(level)
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Mask these secrets wherever they occur from now on (those of four characters up)."""
+        self._redactor.hide(values)
+
+    def set_level(self, level: str) -> None:
+        """Log ``level`` and above from now on, in loggers that are bound already too."""
+        self._sink.threshold = RANK[level]
+        self._libraries.show_all(level == "debug")
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far because nobody took them."""
+        return self._writer.dropped
+
+    def close(self, timeout: float) -> None:
+        """Give standard-library logging back and write what is queued, ``timeout`` s at most."""
+        self._libraries.close()
+        self._writer.close(timeout)
+
+    def _announce(self, lost: int) -> None:
+        log = self.logger
+        log.warning("log_lines_dropped", lines=lost)
