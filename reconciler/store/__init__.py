@@ -1,0 +1,1 @@
+"""The ledger, inbox, outbox and timeline on disk."""

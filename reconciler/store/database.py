@@ -1,0 +1,36 @@
+"""What the store needs of a database."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Database(Protocol):
+    """One database: transactions for writing and reading. Failures are StoreErrors."""
+
+    @property
+    def dialect(self) -> str:
+        """SQLAlchemy's name of the dialect."""
+        ...
+
+    def write(self, *, urgent: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One transaction, committed at the end of the block. Keep it under 50 ms."""
+        ...
+
+    def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """One consistent look at the last committed state."""
+        ...
+
+    async def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """One urgent transaction of one statement, durable when this returns."""
+        ...
+
+    async def durability(self) -> dict[str, str | bool]:
+        """Return what the database says about durability, for the boot log."""
+        ...
+
+    async def close(self) -> None:
+        """Give all connections back."""
+        ...

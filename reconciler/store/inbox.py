@@ -1,0 +1,157 @@
+"""The inbox: callbacks as they arrived. Stored first, applied to the ledger as a second step."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import Callback, Outcome, Rules
+from reconciler.store.database import Database
+from reconciler.store.observe import Observed, observe
+from reconciler.store.schema import callbacks
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One received callback, as it is kept: no header, no body, no value of an extra member."""
+
+    receipt_id: str
+    """Made on arrival: the unique key under which a second insert changes nothing."""
+    received_at: int
+    process_id: str
+    dossier_id: str
+    status: str
+    extra: tuple[str, ...]
+    body_sha256: bytes
+
+    def observation(self) -> Callback:
+        """Return the receipt as the ledger sees it."""
+        return Callback(
+            receipt_id=self.receipt_id,
+            process_id=self.process_id,
+            dossier_id=self.dossier_id,
+            status=self.status,
+            received_at=self.received_at,
+        )
+
+
+_COLUMNS = "receipt_id, received_at, process_id, dossier_id, status, extra, body_sha256"
+_INSERT = f"INSERT INTO callbacks ({_COLUMNS}) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"  # noqa: S608 (constant)
+_PROVE = (
+    "INSERT INTO facts (name, value) VALUES ('proof', ?)"
+    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+)
+_UNAPPLIED = (
+    select(callbacks)
+    .where(callbacks.c.outcome.is_(None), callbacks.c.received_at <= bindparam("before"))
+    .order_by(callbacks.c.received_at, callbacks.c.receipt_id)
+    .limit(bindparam("most"))
+)
+_STILL_UNAPPLIED = (
+    select(callbacks.c.receipt_id)
+    .where(callbacks.c.receipt_id.in_(bindparam("ids", expanding=True)))
+    .where(callbacks.c.outcome.is_(None))
+)
+_MARK = (
+    update(callbacks)
+    .where(callbacks.c.receipt_id == bindparam("pk"))
+    .values(outcome=bindparam("result"))
+)
+_HELD_BACK = (
+    select(callbacks)
+    .where(callbacks.c.process_id.in_(bindparam("ids", expanding=True)))
+    .where(callbacks.c.outcome.in_(("unmatched", "mismatch")))
+    .order_by(callbacks.c.received_at, callbacks.c.receipt_id)
+)
+
+
+class Inbox:
+    """The inbox of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put_many(self, receipts: Sequence[Receipt]) -> None:
+        """Make ``receipts`` durable in one transaction; when this returns, fsync has been done."""
+        rows = sorted(map(_row, receipts))
+        await self._database.execute_many(_INSERT, rows)
+
+    async def prove(self) -> None:
+        """Show by a real commit that the store takes writes. Raises StoreError."""
+        await self._database.execute_many(_PROVE, [(os.urandom(8).hex(),)])
+
+    async def unapplied(self, before: int, most: int) -> list[Receipt]:
+        """Return the oldest receipts from until ``before`` that never reached the ledger."""
+        async with self._database.read() as connection:
+            return await _receipts(connection, _UNAPPLIED, {"before": before, "most": most})
+
+    async def apply(
+        self, receipts: Sequence[Receipt], rules: Rules, now: int
+    ) -> list[tuple[Observed, Outcome]]:
+        """Apply those of ``receipts`` that are not applied yet, in the order of their arrival."""
+        async with self._database.write() as connection:
+            ids = [receipt.receipt_id for receipt in receipts]
+            todo = set((await connection.execute(_STILL_UNAPPLIED, {"ids": ids})).scalars())
+            fresh = [receipt for receipt in receipts if receipt.receipt_id in todo]
+            return await apply_receipts(connection, fresh, rules, now)
+
+
+async def apply_receipts(
+    connection: AsyncConnection, receipts: Sequence[Receipt], rules: Rules, now: int
+) -> list[tuple[Observed, Outcome]]:
+    """Apply ``receipts`` and mark what became of each, in the caller's transaction."""
+    if not receipts:
+        return []
+    ordered = sorted(receipts, key=lambda receipt: (receipt.received_at, receipt.receipt_id))
+    observed: list[Observed] = [(r.process_id, r.observation()) for r in ordered]
+    outcomes = await observe(connection, observed, rules, now)
+    marks = [
+        {"pk": receipt.receipt_id, "result": _result(outcome)}
+        for receipt, outcome in zip(ordered, outcomes, strict=True)
+    ]
+    await connection.execute(_MARK, marks)
+    return list(zip(observed, outcomes, strict=True))
+
+
+async def held_back(connection: AsyncConnection, process_ids: Sequence[str]) -> list[Receipt]:
+    """Return callbacks that could not be applied when they came: unmatched, or another dossier."""
+    return await _receipts(connection, _HELD_BACK, {"ids": list(process_ids)})
+
+
+async def _receipts(connection: AsyncConnection, query: object, values: object) -> list[Receipt]:
+    rows = await connection.execute(query, values)  # type: ignore[call-overload]
+    return [
+        Receipt(
+            receipt_id=row.receipt_id,
+            received_at=row.received_at,
+            process_id=row.process_id,
+            dossier_id=row.dossier_id,
+            status=row.status,
+            extra=tuple(orjson.loads(row.extra)) if row.extra else (),
+            body_sha256=row.body_sha256,
+        )
+        for row in rows
+    ]
+
+
+def _row(receipt: Receipt) -> tuple[str, int, str, str, str, str | None, bytes]:
+    extra = orjson.dumps(receipt.extra).decode() if receipt.extra else None
+    return (
+        receipt.receipt_id,
+        receipt.received_at,
+        receipt.process_id,
+        receipt.dossier_id,
+        receipt.status,
+        extra,
+        receipt.body_sha256,
+    )
+
+
+def _result(outcome: Outcome) -> str:
+    if outcome.process is None:
+        return "unmatched"
+    mismatch = any(entry.event == "callback_mismatch" for entry in outcome.entries)
+    return "mismatch" if mismatch else "applied"

@@ -1,0 +1,78 @@
+"""Apply observations to the ledger: load, ``transition``, save. The only writer of processes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.rows import from_row, to_row
+from reconciler.store.schema import processes, timeline
+
+Observed = tuple[str, Observation]
+"""A process id, and what has been observed of it."""
+
+_BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
+_LOAD = _BY_IDS.order_by(processes.c.process_id).with_for_update()
+_SAVE = (
+    update(processes)
+    .where(processes.c.process_id == bindparam("pk"))
+    .values({c.name: bindparam(c.name) for c in processes.c if c.name != "process_id"})
+)
+
+
+async def load(
+    connection: AsyncConnection, process_ids: Sequence[str]
+) -> dict[str, TrackedProcess]:
+    """Return the known ones of ``process_ids``, locked for the rest of the transaction."""
+    rows = await connection.execute(_LOAD, {"ids": sorted(set(process_ids))})
+    return {row["process_id"]: from_row(row) for row in rows.mappings()}
+
+
+async def observe(
+    connection: AsyncConnection, observed: Sequence[Observed], rules: Rules, now: int
+) -> list[Outcome]:
+    """Apply ``observed`` in order, in the caller's transaction, and return their outcomes."""
+    before = await load(connection, [process_id for process_id, _ in observed])
+    current = dict(before)
+    outcomes = []
+    entries = []
+    for process_id, observation in observed:
+        outcome = transition(current.get(process_id), observation, rules, now)
+        outcomes.append(outcome)
+        if outcome.process is not None:
+            current[process_id] = outcome.process
+        entries += [entry_row(process_id, now, e.event, e.fields) for e in outcome.entries]
+    await save(connection, before, current)
+    if entries:
+        await connection.execute(insert(timeline), entries)
+    return outcomes
+
+
+async def save(
+    connection: AsyncConnection,
+    before: dict[str, TrackedProcess],
+    after: dict[str, TrackedProcess],
+) -> None:
+    """Write what differs, in the order of the keys."""
+    new = [to_row(after[key]) for key in sorted(after) if key not in before]
+    changed = [
+        {**to_row(after[key]), "pk": key} for key in sorted(before) if after[key] != before[key]
+    ]
+    if new:
+        await connection.execute(insert(processes), new)
+    if changed:
+        await connection.execute(_SAVE, changed)
+
+
+def entry_row(process_id: str, now: int, event: str, fields: Any) -> dict[str, Any]:
+    """Return a timeline row; members without a value are left out."""
+    told = {name: value for name, value in fields.items() if value is not None}
+    return {
+        "process_id": process_id,
+        "at": now,
+        "event": event,
+        "fields": orjson.dumps(told).decode(),
+    }

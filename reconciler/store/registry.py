@@ -1,0 +1,89 @@
+"""Putting processes on the ledger and taking them off."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert
+
+from reconciler.ledger import Outcome, Registration, Rules
+from reconciler.store.database import Database
+from reconciler.store.inbox import apply_receipts, held_back
+from reconciler.store.observe import Observed, entry_row, load, observe
+from reconciler.store.schema import callbacks, deliveries, processes, timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What became of a batch of registrations."""
+
+    created: int
+    known: int
+    conflicts: tuple[int, ...]
+    """Indexes of those whose process id is known with another dossier."""
+    changes: tuple[tuple[Observed, Outcome], ...]
+
+
+class Registry:
+    """Registers and forgets processes in one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(
+        self, registrations: Sequence[Registration], rules: Rules, now: int, *, whole: bool
+    ) -> Registered:
+        """Register all of a batch in one transaction. Idempotent.
+
+        ``whole``: with any conflict nothing is registered; otherwise the others are.
+        """
+        async with self._database.write() as connection:
+            ids = [registration.process_id for registration in registrations]
+            known = await load(connection, ids)
+            dossiers = {key: p.dossier_id for key, p in known.items() if not p.adopted}
+            conflicts = []
+            for index, registration in enumerate(registrations):
+                dossier = dossiers.setdefault(registration.process_id, registration.dossier_id)
+                if dossier != registration.dossier_id:
+                    conflicts.append(index)
+            if conflicts and whole:
+                return Registered(0, 0, tuple(conflicts), ())
+            skipped = set(conflicts)
+            observed: list[Observed] = [
+                (registration.process_id, registration)
+                for index, registration in enumerate(registrations)
+                if index not in skipped
+            ]
+            outcomes = await observe(connection, observed, rules, now)
+            changes = list(zip(observed, outcomes, strict=True))
+            dossier_of = {key: o.process.dossier_id for (key, _), o in changes if o.process}
+            waiting = [
+                receipt
+                for receipt in await held_back(connection, sorted(dossier_of))
+                if receipt.dossier_id == dossier_of[receipt.process_id]
+            ]
+            changes += await apply_receipts(connection, waiting, rules, now)
+        created = len({key for key, _ in observed} - known.keys())
+        return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
+
+    async def forget(self, process_id: str, by: str, now: int) -> bool:
+        """Remove everything about a process; False when there is nothing.
+
+        What stays is one timeline entry that names the caller and not the process.
+        """
+        removed = 0
+        async with self._database.write() as connection:
+            for table in (processes, timeline, callbacks, deliveries):
+                done = await connection.execute(
+                    delete(table).where(table.c.process_id == process_id)
+                )
+                removed += done.rowcount
+            if removed:
+                row = entry_row("", now, "operator_action", {"action": "forget", "by": by})
+                await connection.execute(insert(timeline), [row])
+        return removed > 0
+
+    async def note(self, action: str, by: str, now: int) -> None:
+        """Leave a timeline entry about an action that concerns no single process."""
+        async with self._database.write() as connection:
+            row = entry_row("", now, "operator_action", {"action": action, "by": by})
+            await connection.execute(insert(timeline), [row])

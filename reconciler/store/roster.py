@@ -1,0 +1,92 @@
+"""The daemons on this store, and single facts to remember."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.store.database import Database
+from reconciler.store.schema import facts, instances
+
+LIVE_FOR = 15_000
+"""Milliseconds after its last heartbeat that an instance counts as alive."""
+
+_LAST_ALIVE = "last_alive_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a daemon says of itself with each heartbeat."""
+
+    instance_id: str
+    host: str
+    pid: int
+    version: str
+    started_at: int
+    heartbeat_at: int
+    last_sweep_at: int | None
+    breaker: str
+    spooled: int
+
+
+class Roster:
+    """Heartbeats and facts in one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._insert = sqlite_insert if database.dialect == "sqlite" else postgresql_insert
+
+    async def beat(self, instance: Instance) -> None:
+        """Write the heartbeat: a real commit, so it also proves that the store takes writes."""
+        row = asdict(instance)
+        upsert = self._insert(instances).values(row)
+        upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
+        async with self._database.write() as connection:
+            await connection.execute(upsert)
+            await self._remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+            stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
+            await connection.execute(delete(instances).where(stale))
+
+    async def sign_off(self, instance_id: str) -> None:
+        """Take a cleanly stopped instance off the roster."""
+        query = delete(instances).where(instances.c.instance_id == instance_id)
+        async with self._database.write() as connection:
+            await connection.execute(query)
+
+    async def live(self, now: int) -> list[Instance]:
+        """Return the instances with a recent heartbeat, the newest first."""
+        query = (
+            select(instances)
+            .where(instances.c.heartbeat_at >= now - LIVE_FOR)
+            .order_by(instances.c.heartbeat_at.desc())
+        )
+        async with self._database.read() as connection:
+            rows = await connection.execute(query)
+            return [Instance(**row) for row in rows.mappings()]
+
+    async def last_alive_at(self) -> int | None:
+        """Return when any instance was last alive; None on a new store."""
+        value = await self.fact(_LAST_ALIVE)
+        return None if value is None else int(value)
+
+    async def fact(self, name: str) -> str | None:
+        """Return a remembered value."""
+        query = select(facts.c.value).where(facts.c.name == bindparam("name"))
+        async with self._database.read() as connection:
+            return (await connection.execute(query, {"name": name})).scalar()
+
+    async def remember(self, values: Mapping[str, str]) -> None:
+        """Remember ``values`` from now on."""
+        async with self._database.write() as connection:
+            await self._remember(connection, values)
+
+    async def _remember(self, connection: AsyncConnection, values: Mapping[str, str]) -> None:
+        rows = [{"name": name, "value": value} for name, value in sorted(values.items())]
+        upsert = self._insert(facts).values(rows)
+        upsert = upsert.on_conflict_do_update(
+            index_elements=["name"], set_={"value": upsert.excluded.value}
+        )
+        await connection.execute(upsert)

@@ -1,0 +1,145 @@
+"""The sweeper's side of the store: what is due, under a lease, and what came of it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import (
+    Call,
+    ClockJumpedBack,
+    Lane,
+    Outcome,
+    Rules,
+    State,
+    TimePassed,
+    TrackedProcess,
+    decide,
+    lease,
+)
+from reconciler.store.database import Database
+from reconciler.store.observe import Observed, observe, save
+from reconciler.store.rows import from_row
+from reconciler.store.schema import processes
+
+_C = processes.c
+_FREE = or_(_C.lease_until.is_(None), _C.lease_until <= bindparam("now"))
+_DUE = _C.next_check_at <= bindparam("now")
+_ELIGIBLE = {
+    Lane.CONFIRM: and_(_C.lane == Lane.CONFIRM, _DUE, _FREE),
+    Lane.OVERDUE: and_(_C.lane == Lane.OVERDUE, _DUE, _FREE),
+    Lane.CATCH_UP: and_(_C.lane == Lane.CATCH_UP, _C.next_check_at.is_not(None), _FREE),
+}
+_CLAIMABLE = {
+    lane: select(processes)
+    .where(condition, _C.process_id != bindparam("skip"))
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    for lane, condition in _ELIGIBLE.items()
+}
+_ANY = {lane: select(_C.process_id).where(where).limit(1) for lane, where in _ELIGIBLE.items()}
+_LATE = (
+    select(_C.process_id)
+    .where(_C.lane.in_((Lane.CATCH_UP, Lane.WAITING)), _DUE)
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+)
+_AHEAD = (
+    select(_C.process_id)
+    .where(_C.next_check_at.is_not(None), _C.scheduled_at > bindparam("now"))
+    .limit(bindparam("most"))
+)
+_CATCH_UP = (
+    update(processes)
+    .where(
+        _C.process_id.in_(
+            select(_C.process_id)
+            .where(_C.lane == Lane.WAITING, _C.state == State.WAITING)
+            .where(_C.next_check_at.is_not(None))
+            .where(_C.registered_at <= bindparam("until"), _C.scheduled_at <= bindparam("until"))
+            .limit(bindparam("most"))
+        )
+    )
+    .values(catch_up=True, lane=int(Lane.CATCH_UP))
+)
+
+
+class WorkQueue:
+    """Claims and records for one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def has_due(self, lane: Lane, now: int) -> bool:
+        """Tell whether there is anything to claim in ``lane``, without taking the writer."""
+        async with self._database.read() as connection:
+            return (await connection.execute(_ANY[lane], {"now": now})).first() is not None
+
+    async def claim(
+        self,
+        lanes: Sequence[Lane],
+        most: int,
+        *,
+        owner: str,
+        rules: Rules,
+        now: int,
+        length: int,
+        skip: str = "",
+    ) -> list[TrackedProcess]:
+        """Lease up to ``most`` due processes for ``length`` ms, the first lane first.
+
+        Each carries the call to make in its lease. Committed when this returns.
+        """
+        claimed: dict[str, TrackedProcess] = {}
+        before: dict[str, TrackedProcess] = {}
+        async with self._database.write() as connection:
+            for lane in lanes:
+                values = {"now": now, "most": most - len(claimed), "skip": skip}
+                if not values["most"]:
+                    break
+                for row in (await connection.execute(_CLAIMABLE[lane], values)).mappings():
+                    process = from_row(row)
+                    decision = decide(process, rules, now)
+                    if isinstance(decision, Call):
+                        before[process.process_id] = process
+                        claimed[process.process_id] = lease(
+                            process, decision.verb, owner, now, length
+                        )
+            await save(connection, before, claimed)
+        return list(claimed.values())
+
+    async def record(
+        self, observed: Sequence[Observed], rules: Rules, now: int
+    ) -> list[tuple[Observed, Outcome]]:
+        """Apply results of calls, or rechecks, in one transaction."""
+        async with self._database.write() as connection:
+            outcomes = await observe(connection, observed, rules, now)
+        return list(zip(observed, outcomes, strict=True))
+
+    async def turn_overdue(
+        self, rules: Rules, now: int, most: int
+    ) -> list[tuple[Observed, Outcome]]:
+        """Turn up to ``most`` waiting processes that are due overdue. Needs no call."""
+        async with self._database.read() as connection:
+            late = await _ids(connection, _LATE, now, most)
+        return await self.record([(key, TimePassed()) for key in late], rules, now) if late else []
+
+    async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
+        """Start waits that were decided "in the future" again from ``now``; how many there were."""
+        async with self._database.read() as connection:
+            ahead = await _ids(connection, _AHEAD, now, most)
+        if ahead:
+            await self.record([(key, ClockJumpedBack()) for key in ahead], rules, now)
+        return len(ahead)
+
+    async def owe_catch_up(self, until: int, most: int) -> int:
+        """Mark up to ``most`` processes that were waiting before ``until`` for one early look."""
+        async with self._database.write() as connection:
+            marked = await connection.execute(_CATCH_UP, {"until": until, "most": most})
+            return marked.rowcount
+
+
+async def _ids(connection: AsyncConnection, query: object, now: int, most: int) -> list[str]:
+    values = {"now": now, "most": most}
+    return list((await connection.execute(query, values)).scalars())  # type: ignore[call-overload]
