@@ -1,0 +1,43 @@
+"""The client of the Assure API: calls, token, errors, rate limit and breaker."""
+
+from reconciler.assure.breaker import Breaker
+from reconciler.assure.budget import Budget
+from reconciler.assure.client import AssureClient
+from reconciler.assure.endpoint import Endpoint
+from reconciler.assure.errors import (
+    AssureError,
+    Forbidden,
+    NotFound,
+    Refused,
+    ServerError,
+    Throttled,
+    TokenRefused,
+    TokenUnavailable,
+    TransportError,
+    Unauthorized,
+    UnreadableAnswer,
+)
+from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.retry_after import retry_after
+from reconciler.assure.session import build_session
+
+__all__ = [
+    "AssureClient",
+    "AssureError",
+    "Breaker",
+    "Budget",
+    "Endpoint",
+    "Forbidden",
+    "NotFound",
+    "ProcessStatus",
+    "Refused",
+    "ServerError",
+    "Throttled",
+    "TokenRefused",
+    "TokenUnavailable",
+    "TransportError",
+    "Unauthorized",
+    "UnreadableAnswer",
+    "build_session",
+    "retry_after",
+]

@@ -1,0 +1,132 @@
+"""The two calls that are made about a process: Get process and Notify."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import ClientSession
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from reconciler.assure.budget import Budget
+from reconciler.assure.endpoint import Endpoint
+from reconciler.assure.errors import (
+    AssureError,
+    Forbidden,
+    NotFound,
+    Refused,
+    ServerError,
+    Throttled,
+    TransportError,
+    Unauthorized,
+    UnreadableAnswer,
+)
+from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.token import TokenCache
+from reconciler.assure.transport import Answer, Transport
+from reconciler.ledger import Verb
+
+__all__ = ["AssureClient", "Endpoint", "ProcessStatus"]
+
+
+class AssureClient:
+    """Speaks to one Assure environment as one client.
+
+    The caller takes a unit from the budget before each call; only the second call after a 401 is
+    paid here. A call lasts at most four timeouts: token, call, new token with its unit of the
+    budget, call. Every method raises subclasses of ``AssureError`` and nothing of aiohttp's.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        session: ClientSession,
+        budget: Budget,
+        log: FilteringBoundLogger,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint = endpoint
+        self._budget = budget
+        self._transport = Transport(
+            session,
+            log,
+            timeout=endpoint.timeout,
+            proxy=endpoint.proxy,
+            monotonic=monotonic,
+            wall=wall,
+        )
+        self._token = TokenCache(endpoint, self._transport, monotonic=monotonic)
+
+    async def ensure_token(self) -> None:
+        """Fetch a token unless there is one.
+
+        To be awaited before units are taken from the budget: calls that wait for a token with
+        their units in hand would all leave in the same moment.
+        """
+        await self._token.get()
+
+    async def get_process(self, dossier_id: str, process_id: str) -> ProcessStatus:
+        """Read the status of a process."""
+        url = self._endpoint.url(self._endpoint.process_path, dossier_id, process_id)
+        answer = await self._call(Verb.FETCH, "GET", url, with_body=True)
+        return ProcessStatus.from_json(answer.body, answer.http_status)
+
+    async def notify(self, dossier_id: str, process_id: str) -> int:
+        """Ask for the callback of a process again and return the 2xx it was answered with."""
+        url = self._endpoint.url(self._endpoint.notify_path, dossier_id, process_id)
+        method = self._endpoint.notify_method
+        answer = await self._call(Verb.NOTIFY, method, url, with_body=False)
+        return answer.http_status
+
+    async def _call(self, verb: Verb, method: str, url: URL, *, with_body: bool) -> Answer:
+        token = await self._token.get()
+        answer = await self._send(verb, method, url, token, with_body)
+        if answer.http_status == 401:
+            deadline = asyncio.get_running_loop().time() + self._endpoint.timeout
+            token = await self._token.force(token)
+            await self._another_unit(deadline)
+            answer = await self._send(verb, method, url, token, with_body)
+        if not answer.succeeded:
+            raise _failure(answer)
+        return answer
+
+    async def _send(self, verb: Verb, method: str, url: URL, token: str, with_body: bool) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self._transport.send(verb, method, url, headers=headers, with_body=with_body)
+
+    async def _another_unit(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._budget.take()
+                return
+        except TimeoutError:
+            pass
+        raise Throttled("no_budget", http_status=401, retry_after=self._budget.paused_for or None)
+
+
+def _failure(answer: Answer) -> AssureError:
+    """Return what an answer means that is not 2xx."""
+    status = answer.http_status
+    code = f"http_{status}"
+    wait = answer.retry_after
+    match status:
+        case 401:
+            return Unauthorized(code, http_status=status)
+        case 403:
+            return Forbidden(code, http_status=status)
+        case 404:
+            return NotFound(code, http_status=status)
+        case 407:  # no origin server answers that; it is the egress proxy
+            return TransportError("proxy", http_status=status)
+        case 429:
+            return Throttled(code, http_status=status, retry_after=wait)
+        case _ if 300 <= status < 400:
+            return UnreadableAnswer("redirect", http_status=status)
+        case _ if 400 <= status < 500:
+            return Refused(code, http_status=status)
+        case _ if 500 <= status < 600:
+            return ServerError(code, http_status=status, retry_after=wait)
+        case _:
+            return UnreadableAnswer(code, http_status=status)

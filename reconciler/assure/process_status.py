@@ -1,0 +1,75 @@
+"""What is kept of the answer to Get process.
+
+The answer of a finished process holds personal data (names, birth dates, document numbers).
+Only what stands here ever leaves this file.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import orjson
+
+from reconciler.assure.errors import UnreadableAnswer
+
+_LONGEST = 255
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """A process as Assure sees it. Times are UTC milliseconds since the epoch."""
+
+    status: str
+    """1 to 255 characters, none of them a control character; lower or upper case as sent."""
+    has_final_result: bool
+    """Whether the answer holds a ``finalResult``."""
+    provider: str | None
+    process_type: str | None
+    created_at: int | None
+    updated_at: int | None
+
+    @classmethod
+    def from_json(cls, body: bytes, http_status: int) -> "ProcessStatus":
+        """Read an answer; raise UnreadableAnswer where it is no object with a usable status.
+
+        Any other member that is missing or not as expected is None.
+        """
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise UnreadableAnswer("not_json", http_status=http_status)
+        status = _text(answer.get("status"))
+        if status is None:
+            raise UnreadableAnswer("no_status", http_status=http_status)
+        return cls(
+            status=status,
+            has_final_result=answer.get("finalResult") is not None,
+            provider=_text(answer.get("provider")),
+            process_type=_text(answer.get("processType")),
+            created_at=_milliseconds(answer.get("createdAt")),
+            updated_at=_milliseconds(answer.get("updatedAt")),
+        )
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
+        return None
+    if any(char < " " or "\x7f" <= char <= "\x9f" for char in value):
+        return None
+    return value
+
+
+def _milliseconds(value: object) -> int | None:
+    """Read ISO 8601; a time without a zone is UTC. None for rubbish, and before 1970."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        return None
+    try:
+        time = datetime.fromisoformat(value)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    # 0001-01-01 is how some servers write "never".
+    return (time - _EPOCH) // _MILLISECOND if time >= _EPOCH else None

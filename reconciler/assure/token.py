@@ -1,0 +1,146 @@
+"""The access token: OAuth 2 client credentials (RFC 6749, 4.4), cached in memory."""
+
+import asyncio
+import math
+import re
+import time
+from base64 import b64encode
+from collections.abc import Callable
+
+import orjson
+from yarl import URL
+
+from reconciler.assure.endpoint import Endpoint
+from reconciler.assure.errors import (
+    Throttled,
+    TokenRefused,
+    TokenUnavailable,
+    TransportError,
+    UnreadableAnswer,
+)
+from reconciler.assure.transport import Answer, Transport
+
+DEFAULT_LIFETIME = 300.0
+"""Seconds, where ``expires_in`` is missing or absurd."""
+LONGEST_LIFETIME = 366 * 86400.0
+REFRESH_AT = 0.8
+"""Part of the lifetime after which a new token is fetched."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+class TokenCache:
+    """One token for all calls. However many need a new one, one request is made for it.
+
+    A failure is not cached: it goes to all that wait for that request, and the next caller
+    tries again.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        transport: Transport,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self._transport = transport
+        self._monotonic = monotonic
+        self._token: str | None = None
+        self._stale_at = -math.inf
+        self._refresh: asyncio.Task[str] | None = None
+        self._waiting = 0
+
+    async def get(self) -> str:
+        """Return a token that is not due for refresh.
+
+        Raises TokenRefused, TokenUnavailable or Throttled.
+        """
+        if self._token is not None and self._monotonic() < self._stale_at:
+            return self._token
+        return await self._refreshed()
+
+    async def force(self, stale: str) -> str:
+        """Return another token than ``stale``, which was answered 401.
+
+        Fetches only if nobody has done so since ``stale`` was handed out.
+        """
+        if self._token == stale:
+            self._token = None
+        return await self.get()
+
+    async def _refreshed(self) -> str:
+        task = self._refresh
+        if task is None:
+            task = self._refresh = asyncio.create_task(self._fetch(), name="assure-token")
+            task.add_done_callback(self._ended)
+        self._waiting += 1
+        try:
+            # Not awaited directly: a waiter that is cancelled must not take the task with it.
+            await asyncio.wait({task})
+        finally:
+            self._waiting -= 1
+            if self._waiting == 0 and not task.done():
+                self._refresh = None
+                task.cancel()
+        return task.result()
+
+    def _ended(self, task: asyncio.Task[str]) -> None:
+        if self._refresh is task:
+            self._refresh = None
+        if not task.cancelled():
+            task.exception()  # seen, even if the last waiter has just gone
+
+    async def _fetch(self) -> str:
+        begun = self._monotonic()
+        credentials = f"{self._endpoint.client_id}:{self._endpoint.client_secret}"
+        form = {"grant_type": "client_credentials"}
+        if self._endpoint.scope:
+            form["scope"] = self._endpoint.scope
+        failure: TokenUnavailable | None = None
+        try:
+            answer = await self._transport.send(
+                "token",
+                "POST",
+                URL(self._endpoint.token_url),
+                headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
+                form=form,
+            )
+        except (TransportError, UnreadableAnswer) as exc:
+            failure = TokenUnavailable(exc.code, http_status=exc.http_status)
+        if failure is not None:
+            raise failure
+        token, lifetime = _token_in(answer)
+        self._token = token
+        self._stale_at = begun + lifetime * REFRESH_AT
+        return token
+
+
+def _token_in(answer: Answer) -> tuple[str, float]:
+    """Return the token and its lifetime in seconds, or raise what the answer means."""
+    status = answer.http_status
+    if status == 429:
+        raise Throttled("http_429", http_status=status, retry_after=answer.retry_after)
+    if status == 407:
+        raise TokenUnavailable("proxy", http_status=status)
+    if 400 <= status < 500:
+        raise TokenRefused(f"http_{status}", http_status=status)
+    if not answer.succeeded:
+        code = "redirect" if 300 <= status < 400 else f"http_{status}"
+        raise TokenUnavailable(code, http_status=status, retry_after=answer.retry_after)
+    try:
+        body = orjson.loads(answer.body)
+    except orjson.JSONDecodeError:
+        body = None
+    if not isinstance(body, dict):
+        raise TokenUnavailable("not_json", http_status=status)
+    token = body.get("access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise TokenUnavailable("no_token", http_status=status)
+    return token, _lifetime(body.get("expires_in"))
+
+
+def _lifetime(expires_in: object) -> float:
+    if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
+        return DEFAULT_LIFETIME
+    return float(expires_in) if 0 < expires_in <= LONGEST_LIFETIME else DEFAULT_LIFETIME

@@ -1,0 +1,175 @@
+"""One HTTP exchange: bounded in time and size, with our own errors.
+
+What aiohttp raises never leaves this file: its exceptions carry URLs and headers.
+"""
+
+import asyncio
+import errno
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, ClientTimeout
+from aiohttp.http_exceptions import ContentEncodingError
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from reconciler.assure.errors import AssureError, TransportError, UnreadableAnswer
+from reconciler.assure.retry_after import retry_after
+
+MAX_ANSWER = 1024 * 1024
+"""Bytes of an answer that are read, after decompression."""
+
+_CHUNK = 64 * 1024
+# Time is bounded by asyncio.timeout instead: aiohttp rounds limits over 5 s up to whole seconds.
+_NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "timeout"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever its status."""
+
+    http_status: int
+    body: bytes = field(repr=False)
+    """Empty unless the status is 2xx and the body was asked for."""
+    retry_after: float | None
+    """Seconds."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.http_status < 300
+
+
+class Transport:
+    """Makes single HTTP requests: no redirects, no retries, no cookies of its own."""
+
+    def __init__(
+        self,
+        session: ClientSession,
+        log: FilteringBoundLogger,
+        *,
+        timeout: float,
+        proxy: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._log = log
+        self._timeout = timeout
+        self._proxy = proxy or None
+        self._monotonic = monotonic
+        self._wall = wall
+
+    async def send(
+        self,
+        verb: str,
+        method: str,
+        url: URL,
+        *,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
+        with_body: bool = True,
+    ) -> Answer:
+        """Make the request within the timeout and return the answer; ``verb`` is for the log.
+
+        Raises TransportError where no whole answer came, UnreadableAnswer where it is not HTTP,
+        cannot be decompressed or is larger than ``MAX_ANSWER``.
+        """
+        begun = self._monotonic()
+        outcome = await self._attempt(method, url, headers, form, with_body)
+        self._log.debug(
+            "assure_call",
+            verb=verb,
+            http_status=outcome.http_status,
+            error=outcome.code if isinstance(outcome, AssureError) else None,
+            duration_ms=round((self._monotonic() - begun) * 1000),
+        )
+        if isinstance(outcome, AssureError):
+            # Raised here and not where it was caught, so that aiohttp's exception, which holds
+            # the request with its headers, is not even the context of ours.
+            raise outcome
+        return outcome
+
+    async def _attempt(
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None,
+        with_body: bool,
+    ) -> Answer | AssureError:
+        status: int | None = None
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._session.request(
+                    method,
+                    url,
+                    # What aiohttp offers by itself depends on the libraries that are installed.
+                    headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
+                    data=form,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                    timeout=_NO_TIMEOUT,
+                    middlewares=(_send_once,),
+                ) as response,
+            ):
+                status = response.status
+                wanted = with_body and 200 <= status < 300
+                return Answer(
+                    http_status=status,
+                    body=await _read(response) if wanted else b"",
+                    retry_after=retry_after(response.headers.get("Retry-After"), self._wall()),
+                )
+        except AssureError as exc:
+            return exc
+        except (aiohttp.ClientError, OSError, ValueError) as exc:
+            return _translated(exc, status)
+
+
+async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from repeating a GET by itself after a lost connection.
+
+    The second request would leave without a unit of the budget. aiohttp repeats only after
+    errors that it knows; this one it does not.
+    """
+    try:
+        return await handler(request)
+    except (aiohttp.ClientError, OSError) as exc:
+        error = _translated(exc, None)
+    raise error
+
+
+async def _read(response: ClientResponse) -> bytes:
+    body = bytearray()
+    # Small chunks: the size of a read is also how much aiohttp decompresses ahead.
+    while chunk := await response.content.read(_CHUNK):
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise UnreadableAnswer("too_large", http_status=response.status)
+    return bytes(body)
+
+
+def _translated(exc: aiohttp.ClientError | OSError | ValueError, status: int | None) -> AssureError:
+    match exc:
+        case TimeoutError():
+            return TransportError("timeout", http_status=status)
+        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
+            return TransportError("proxy")
+        case aiohttp.ClientResponseError():
+            return UnreadableAnswer("not_http", http_status=status)
+        case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
+            return UnreadableAnswer("bad_encoding", http_status=status)
+        case aiohttp.ClientConnectorDNSError():
+            return TransportError("dns")
+        case aiohttp.ClientSSLError():
+            return TransportError("tls")
+        case aiohttp.ClientConnectorError():
+            return TransportError(_ERRNO_WORDS.get(exc.os_error.errno or 0, "unreachable"))
+        case ValueError() | aiohttp.NonHttpUrlClientError():
+            return TransportError("unsendable")  # a method, host or header that cannot be
+        case _:
+            return TransportError("disconnected", http_status=status)
