@@ -1,0 +1,1 @@
+"""The private listener: the API for applications and operators, and health."""

@@ -1,0 +1,86 @@
+"""The JSON of the contract, in one place for the API and the command line."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.ledger import TrackedProcess
+from reconciler.store.roster import Instance
+from reconciler.store.views import Counts, TimelineEntry
+
+Json = dict[str, Any]
+
+
+def iso(at: int | None) -> str | None:
+    """Return UTC milliseconds as ISO 8601."""
+    if at is None:
+        return None
+    text = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def process_json(process: TrackedProcess) -> Json:
+    """Return a process as the API shows it."""
+    return {
+        "processId": process.process_id,
+        "dossierId": process.dossier_id,
+        "provider": process.provider,
+        "processType": process.process_type,
+        "reference": process.reference,
+        "state": process.state,
+        "status": process.status,
+        "settledBy": process.settled_by,
+        "createdAt": iso(process.created_at),
+        "registeredAt": iso(process.registered_at),
+        "callbackAt": iso(process.callback_at),
+        "claimedStatus": process.claimed_status,
+        "settledAt": iso(process.settled_at),
+        "revision": process.revision,
+        "nextCheckAt": iso(process.next_check_at),
+        "notifyAttempts": process.notify_attempts,
+        "fetchAttempts": process.fetch_attempts,
+        "lastError": process.last_error,
+    }
+
+
+def detail_json(process: TrackedProcess, timeline: Sequence[TimelineEntry]) -> Json:
+    """Return a process with what happened to it, oldest first."""
+    entries = [{"at": iso(e.at), "event": e.event, **e.fields} for e in timeline]
+    return {**process_json(process), "timeline": entries}
+
+
+def page_json(items: Sequence[TrackedProcess], cursor: str | None) -> Json:
+    """Return one page of processes."""
+    return {"items": [process_json(process) for process in items], "nextCursor": cursor}
+
+
+def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json:
+    """Return the whole in numbers; breaker, sweep and spool as the live instances say."""
+    sweeps = [i.last_sweep_at for i in instances if i.last_sweep_at is not None]
+    breakers = {instance.breaker for instance in instances}
+    return {
+        "states": counts.states,
+        "oldestOverdueSeconds": _age(counts.overdue_since, now),
+        "oldestReportedSeconds": _age(counts.reported_since, now),
+        "lastCallbackAt": iso(counts.last_callback_at),
+        "lastSweepAt": iso(max(sweeps, default=None)),
+        "breaker": next((b for b in ("open", "probing", "closed") if b in breakers), None),
+        "outbox": {"pending": counts.deliveries_pending, "dead": counts.deliveries_dead},
+        "spooled": sum(instance.spooled for instance in instances),
+        "instances": [
+            {
+                "id": instance.instance_id,
+                "host": instance.host,
+                "pid": instance.pid,
+                "version": instance.version,
+                "startedAt": iso(instance.started_at),
+                "heartbeatAt": iso(instance.heartbeat_at),
+                "breaker": instance.breaker,
+            }
+            for instance in instances
+        ],
+    }
+
+
+def _age(since: int | None, now: int) -> float | None:
+    return None if since is None else max(0, now - since) / 1000

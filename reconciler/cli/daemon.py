@@ -1,0 +1,147 @@
+"""``run``, ``check-config`` and ``init-db``."""
+
+import asyncio
+import os
+import signal
+import sys
+
+import typer
+from structlog.typing import FilteringBoundLogger
+
+from reconciler import __version__
+from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain
+from reconciler.cli.output import print_json
+from reconciler.cli.session import on_store, settings_of
+from reconciler.config import (
+    ConfigError,
+    Secrets,
+    Settings,
+    effective,
+    resolve_secrets,
+    to_toml,
+)
+from reconciler.store.errors import StoreError
+from reconciler.telemetry.logging import LogSystem
+
+
+@app.command()
+def run(context: typer.Context, config: ConfigOption = None) -> None:
+    """Run the daemon in the foreground, with its log on stdout."""
+    settings, path = settings_of(chosen(context, config))
+    try:
+        secrets = resolve_secrets(settings, os.environ)
+    except ConfigError as error:
+        raise CommandError(CONFIG, *error.problems) from None
+    logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
+    logs.hide(secrets.all_values())
+    logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
+    try:
+        survived = _serve(settings, secrets, logs)
+    except StoreError as error:
+        raise CommandError(FAILED, str(error)) from None
+    except (OSError, ValueError) as error:
+        raise CommandError(FAILED, _reason(error)) from None
+    finally:
+        logs.close(timeout=2.0)
+    if not survived:
+        raise CommandError(FAILED, "a part of the daemon has died; the log says which")
+
+
+def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415 (after the log)
+
+    url = secrets.store_url
+    lock = daemon_lock(url)
+    try:
+        migrate = settings.store.migrate_on_start
+        for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
+            logs.logger.info("store_migrated", done=done)
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_main(settings, secrets, logs))
+    finally:
+        lock.release()
+
+
+async def _main(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+    from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
+    from reconciler.store.opening import open_store  # noqa: PLC0415
+
+    stop = asyncio.Event()
+    _obey_signals(stop, logs.logger)
+    store = await open_store(secrets.store_url, is_daemon=True)
+    try:
+        logs.logger.info("store_opened", **await store.database.durability())
+        return await Service(settings, secrets, store, logs).run(stop)
+    finally:
+        await store.database.close()
+
+
+def _obey_signals(stop: asyncio.Event, log: FilteringBoundLogger) -> None:
+    """The first SIGTERM or SIGINT asks for a stop, the second one does not ask."""
+
+    def on_signal() -> None:
+        if stop.is_set():
+            os._exit(FAILED)
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("reload_not_supported"))
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop  # noqa: PLC0415 (not on every platform)
+    except ImportError:
+        return None
+    return uvloop.Loop
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"cannot start: {error.strerror or error}"
+    return f"cannot start: {error}"
+
+
+@app.command("check-config")
+def check_config(
+    context: typer.Context, config: ConfigOption = None, json: JsonOption = False
+) -> None:
+    """Validate the configuration and print what is in effect, without secrets."""
+    settings, path = settings_of(chosen(context, config))
+    try:
+        secrets = resolve_secrets(settings, os.environ, unchecked_credentials=True)
+    except ConfigError as error:
+        raise CommandError(CONFIG, *error.problems) from None
+    for key in secrets.unchecked:
+        complain(f"{key}: not checked; this credential can only be read inside the systemd unit")
+    shown = effective(settings)
+    if json:
+        print_json(shown)
+    else:
+        sys.stdout.write(f"# {path} is valid. In effect:\n{to_toml(shown)}")
+
+
+@app.command("init-db")
+def init_db(context: typer.Context, config: ConfigOption = None) -> None:
+    """Create the store, or migrate it to this version. Harmless when there is nothing to do."""
+    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415
+
+    path = chosen(context, config)
+    settings, _ = settings_of(path)
+    try:
+        url = resolve_secrets(settings, os.environ, only_store=True).store_url
+        lock = daemon_lock(url)
+        try:
+            done = prepare(url, may_create=True, may_migrate=True, lock=lock)
+        finally:
+            lock.release()
+    except ConfigError as error:
+        raise CommandError(CONFIG, *error.problems) from None
+    except StoreError as error:
+        raise CommandError(FAILED, str(error)) from None
+    if done:
+        on_store(path, lambda session: session.note("init-db"))
+    complain(*(done or ["the store is up to date"]))

@@ -1,0 +1,231 @@
+"""``demo``: simulator, daemon and a few hundred processes with lost callbacks, in one process."""
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from reconciler.cli.app import app
+from reconciler.cli.errors import FAILED, CommandError
+from reconciler.cli.output import console, print_json, table_of
+from reconciler.config import load, resolve_secrets, rules
+from reconciler.ledger import Registration, State, TrackedProcess
+from reconciler.service import Service, system_clock
+from reconciler.simulator import Faults, SimProcess, Simulator, World
+from reconciler.store.opening import Store, open_store, prepare
+from reconciler.telemetry.logging import LogSystem
+
+FAULTS = Faults(
+    lose_callbacks=0.4,
+    lose_notified=0.25,
+    duplicate_callbacks=0.05,
+    wrong_claim=0.03,
+    server_error=0.03,
+    latency=0.005,
+)
+"""Four of ten callbacks never come, and of those asked for again one in four is lost too."""
+
+CONFIG = """\
+[listener]
+port = 0
+authorization = ["Bearer demo"]
+[admin]
+listen = ""
+[assure]
+base_url = "{base_url}"
+token_url = "{token_url}"
+client_id = "demo"
+client_secret = "demo-secret"
+timeout = "2s"
+requests_per_second = 200
+[reconcile]
+callback_timeout = "2s"
+sweep_interval = "100ms"
+notify_grace = "1s"
+backoff = {{ initial = "1s", factor = 2.0, max = "5s", jitter = 0.1 }}
+[store]
+url = "sqlite:///{directory}/demo.db"
+spool = "{directory}/spool"
+"""
+FINISH_WITHIN = 3.0
+LOOK = 0.25
+RECENT = 8
+
+
+@app.command()
+def demo(
+    processes: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 300,
+    seed: Annotated[int, typer.Option(help="The same seed loses the same callbacks.")] = 7,
+    limit: Annotated[float, typer.Option(min=1, help="Give up after so many seconds.")] = 120.0,
+    json: Annotated[bool, typer.Option("--json", help="Only the summary, as JSON.")] = False,
+) -> None:
+    """Run the main job against a simulated Assure that loses callbacks, and watch it recover."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as directory:
+        summary = asyncio.run(_Demo(Path(directory), processes, seed, limit, quiet=json).run())
+    if json:
+        print_json(summary)
+    else:
+        _tell(summary)
+    if summary["settledWithTrueStatus"] != processes:
+        raise CommandError(FAILED, "not every process was settled with its true status")
+
+
+class _Demo:
+    """One run, on a temporary store."""
+
+    def __init__(
+        self, directory: Path, processes: int, seed: int, limit: float, *, quiet: bool
+    ) -> None:
+        self._directory = directory
+        self._count = processes
+        self._limit = limit
+        self._quiet = quiet
+        self._world = World(seed, faults=FAULTS)
+        self._seen: dict[str, TrackedProcess] = {}
+        self._recent: list[str] = []
+        self._began = time.monotonic()
+
+    async def run(self) -> dict[str, Any]:
+        """Play, watch, and return the summary."""
+        with (self._directory / "log.ndjson").open("wb") as log:
+            logs = LogSystem(level="info", format="json", stream=log)
+            simulator = Simulator(self._world, log=logs.logger)
+            await simulator.start()
+            try:
+                return await self._with_daemon(simulator, logs)
+            finally:
+                await simulator.stop()
+                logs.close(timeout=1.0)
+
+    async def _with_daemon(self, simulator: Simulator, logs: LogSystem) -> dict[str, Any]:
+        path = self._directory / "demo.toml"
+        urls = {"base_url": simulator.base_url, "token_url": simulator.token_url}
+        path.write_text(CONFIG.format(directory=self._directory, **urls))
+        settings = load(path, {})
+        secrets = resolve_secrets(settings, os.environ)
+        await asyncio.to_thread(prepare, secrets.store_url, may_create=True, may_migrate=True)
+        store = await open_store(secrets.store_url, is_daemon=True)
+        stop = asyncio.Event()
+        service = Service(settings, secrets, store, logs)
+        running = asyncio.create_task(service.run(stop))
+        try:
+            await asyncio.wait(
+                {running, ready := asyncio.create_task(service.is_ready.wait())},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            ready.cancel()
+            simulator.aim(f"{service.listener_url}/callbacks/assure", "Bearer demo")
+            made = await self._register(store, settings)
+            await self._watch(store)
+            return await self._summary(store, made)
+        finally:
+            stop.set()
+            await running
+            await store.database.close()
+
+    async def _register(self, store: Store, settings: Any) -> list[SimProcess]:
+        """Do what the user's application does: create processes, and tell the daemon."""
+        made = [
+            self._world.add(finish_in=FINISH_WITHIN * (n + 1) / self._count)
+            for n in range(self._count)
+        ]
+        registrations = [
+            Registration(p.process_id, p.dossier_id, p.provider, created_at=p.created_at, by="demo")
+            for p in made
+        ]
+        for start in range(0, len(made), 200):
+            batch = registrations[start:][:200]
+            await store.registry.register(batch, rules(settings), system_clock(), whole=True)
+        return made
+
+    async def _watch(self, store: Store) -> None:
+        """Show what happens until every process has ended, or the time is up."""
+        out = Console(stderr=True, highlight=False)
+        live = Live(console=out, auto_refresh=False, transient=True)
+        on_terminal = sys.stderr.isatty() and not self._quiet
+        if on_terminal:
+            live.start()
+        try:
+            told = -1
+            while time.monotonic() - self._began < self._limit:
+                await self._look(store)
+                counts = (await store.views.counts()).states
+                if on_terminal:
+                    live.update(self._screen(counts), refresh=True)
+                elif not self._quiet and int(time.monotonic() - self._began) > told:
+                    told = int(time.monotonic() - self._began)
+                    out.print(_line(told, counts), soft_wrap=True)
+                if sum(counts[state] for state in ("waiting", "reported", "overdue")) == 0:
+                    return
+                await asyncio.sleep(LOOK)
+        finally:
+            if on_terminal:
+                live.stop()
+
+    async def _look(self, store: Store) -> None:
+        settled, _ = await store.views.page(state=State.SETTLED, limit=self._count, cursor=None)
+        for process in settled:
+            if process.process_id in self._seen:
+                continue
+            self._seen[process.process_id] = process
+            if process.settled_by != "callback":
+                late = ((process.settled_at or 0) - process.timeout_from) / 1000
+                how = "asked again by Notify" if process.settled_by == "notify" else "Get process"
+                self._recent.append(
+                    f"{process.process_id}  {process.status:<12}  recovered: {how}, {late:.1f} s "
+                    "after it began"
+                )
+
+    def _screen(self, counts: dict[str, int]) -> Group:
+        elapsed = int(time.monotonic() - self._began)
+        recent = [Text(line) for line in self._recent[-RECENT:]]
+        return Group(Text(_line(elapsed, counts), style="bold"), Text(), *recent)
+
+    async def _summary(self, store: Store, made: list[SimProcess]) -> dict[str, Any]:
+        await self._look(store)
+        by = Counter(str(process.settled_by) for process in self._seen.values())
+        true = sum(
+            process.process_id in self._seen
+            and self._seen[process.process_id].status == process.final_status
+            for process in made
+        )
+        return {
+            "processes": len(made),
+            "callbacksLost": sum(process.callbacks_lost for process in made),
+            "settledByCallback": by["callback"],
+            "settledByNotify": by["notify"],
+            "settledByFetch": by["fetch"],
+            "settledWithTrueStatus": true,
+            "notifyCalls": self._world.log.count("notify"),
+            "fetchCalls": self._world.log.count("fetch"),
+            "seconds": round(time.monotonic() - self._began, 1),
+        }
+
+
+def _line(elapsed: int, counts: dict[str, int]) -> str:
+    states = "  ".join(f"{state} {counts[state]:>3}" for state in counts)
+    return f"{elapsed:>3} s  {states}"
+
+
+def _tell(summary: dict[str, Any]) -> None:
+    labels = {
+        "processes": "processes",
+        "callbacksLost": "callbacks that Assure sent once, and that were lost",
+        "settledByCallback": "settled by a callback that came",
+        "settledByNotify": "settled by a callback that we asked for again (Notify)",
+        "settledByFetch": "settled by reading the status (Get process)",
+        "settledWithTrueStatus": "settled with their true status",
+        "notifyCalls": "Notify calls",
+        "fetchCalls": "Get process calls",
+        "seconds": "seconds",
+    }
+    console().print(table_of(("", ""), ((labels[name], n) for name, n in summary.items())))

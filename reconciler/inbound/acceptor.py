@@ -1,0 +1,111 @@
+"""Accepting connections, with our own hand on the listening socket.
+
+asyncio's server closes accepted connections that it has not served yet, and cannot pause. Here
+``accept`` is called by us, so stopping is exact (nothing accepted is dropped), and beyond the
+limit connections wait in the kernel instead of being refused.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+BACKLOG = 1024
+"""Connections that may wait in the kernel."""
+
+_AT_ONCE = 64
+_PAUSE = 0.5
+"""Seconds to wait when the system has no file descriptor left."""
+
+
+class Acceptor:
+    """Accepts on one listening socket while fewer than ``most`` connections are open."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        most: int,
+        tls: ssl.SSLContext | None,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._socket = listening
+        self._protocol = protocol
+        self._most = most
+        self._tls = tls
+        self._log = log
+        self._open = 0
+        self._is_reading = False
+        self._is_stopped = False
+        self._handshakes: set[asyncio.Task[None]] = set()
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._socket.setblocking(False)
+        self._read()
+
+    def stop(self) -> None:
+        """Take what waits in the kernel, then accept nothing more."""
+        if self._is_reading:
+            self._accept(most=BACKLOG)
+        self._is_stopped = True
+        self._unread()
+
+    def closed(self) -> None:
+        """One connection has ended: its place is free."""
+        self._open -= 1
+        if not self._is_reading and not self._is_stopped:
+            self._read()
+
+    async def handshakes(self) -> None:
+        """Wait until every accepted connection has its protocol."""
+        if self._handshakes:
+            await asyncio.wait(self._handshakes)
+
+    def _accept(self, most: int = _AT_ONCE) -> None:
+        for _ in range(most):
+            if self._open >= self._most:
+                self._log.warning("connections_full", open=self._open)
+                self._unread()
+                return
+            try:
+                connection, _peer = self._socket.accept()
+            except (BlockingIOError, ConnectionAbortedError, InterruptedError):
+                return
+            except OSError as error:  # EMFILE and its kin: they wait in the kernel meanwhile
+                self._log.warning("connections_full", open=self._open, error=error.strerror)
+                self._unread()
+                asyncio.get_running_loop().call_later(_PAUSE, self._read)
+                return
+            connection.setblocking(False)
+            self._open += 1
+            task = asyncio.get_running_loop().create_task(self._serve(connection))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=self._tls,
+                ssl_handshake_timeout=10.0 if self._tls else None,
+            )
+        except OSError as error:  # a sender that hung up, or a failed TLS handshake
+            self._log.debug("connection_failed", error=type(error).__name__)
+            connection.close()
+            self.closed()
+
+    def _read(self) -> None:
+        if not self._is_reading and not self._is_stopped:
+            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._accept)
+            self._is_reading = True
+
+    def _unread(self) -> None:
+        if self._is_reading:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._is_reading = False

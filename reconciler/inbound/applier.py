@@ -1,0 +1,99 @@
+"""The second step: what the inbox holds is applied to the ledger, in batches behind it."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.ledger import Rules
+from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.inbox import Inbox, Receipt
+from reconciler.store.journal import announce
+
+MOST_AT_ONCE = 100
+"""Callbacks applied in one transaction: some 20 ms of the writer."""
+
+LEFT_BEHIND = 10_000
+"""Milliseconds after which a callback that was not applied is looked for in the inbox."""
+
+
+class Applier:
+    """Applies stored callbacks; one that failed, or whose daemon died, is found again."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        rules: Callable[[], Rules],
+        now: Callable[[], int],
+        on_applied: Callable[[], None],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._inbox = inbox
+        self._rules = rules
+        self._now = now
+        self._on_applied = on_applied
+        self._log = log
+        self._queue: list[Receipt] = []
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+
+    def submit(self, receipts: Sequence[Receipt]) -> None:
+        """Log what was stored, and apply it as soon as may be."""
+        for receipt in receipts:
+            self._log.info(
+                "callback_received",
+                process_id=receipt.process_id,
+                dossier_id=receipt.dossier_id,
+                status=receipt.status,
+                receipt_id=receipt.receipt_id,
+            )
+        self._queue.extend(receipts)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Apply until ``stop`` is called and the queue is empty."""
+        while self._queue or not self._is_stopping:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]
+            await self._apply(batch)
+            self._on_applied()
+
+    def stop(self) -> None:
+        """Let ``run`` end once the queue is empty."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def recover(self, *, everything: bool = False) -> int:
+        """Apply what the inbox holds and nobody has applied; how many there were.
+
+        ``everything``: at start, when nothing else can be on its way to the ledger.
+        """
+        before = self._now() - (0 if everything else LEFT_BEHIND)
+        found = await self._inbox.unapplied(before, MOST_AT_ONCE)
+        if found:
+            await self._apply(found)
+            self._on_applied()
+        return len(found)
+
+    async def _apply(self, batch: Sequence[Receipt]) -> None:
+        try:
+            changes = await self._inbox.apply(batch, self._rules(), self._now())
+        except StoreUnavailableError:
+            return  # they are in the inbox: ``recover`` finds them
+        except StoreError as error:
+            if len(batch) > 1:
+                for receipt in batch:
+                    await self._apply([receipt])
+                return
+            self._log.error(
+                "callback_not_applied",
+                process_id=batch[0].process_id,
+                receipt_id=batch[0].receipt_id,
+                error=str(error),
+            )
+            return
+        announce(self._log, changes)

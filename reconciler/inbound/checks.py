@@ -1,0 +1,114 @@
+"""What a callback must be before it is kept. The order of the checks is the contract's."""
+
+import hashlib
+import hmac
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MEMBERS = ("dossierId", "processId", "status")
+LONGEST = 255
+"""Characters of a member."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+class Rejection(Exception):  # noqa: N818 (an answer, not an error of ours)
+    """A request that is answered with an error. ``code`` is stable, ``detail`` for people."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The members of a callback that are kept."""
+
+    dossier_id: str
+    process_id: str
+    status: str
+    extra: tuple[str, ...]
+    body_sha256: bytes
+
+
+def caller(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
+    """Return the address a request came from.
+
+    ``forwarded`` are the values of X-Forwarded-For. It is believed only from a trusted proxy, and
+    read from the right: the first address that is not a trusted proxy is the caller, because
+    everything left of it may have been invented by the caller.
+    """
+    if not trusted or not is_in(peer, trusted):
+        return peer
+    hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
+    for hop in reversed(hops):
+        if not is_in(hop, trusted):
+            return hop
+    return hops[0] if hops else peer
+
+
+def is_in(address: str | None, networks: Sequence[Network]) -> bool:
+    """Tell whether ``address`` lies in one of ``networks``; an IPv4-mapped one counts as IPv4."""
+    if address is None:
+        return False
+    try:
+        parsed: Address = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in network for network in networks)
+
+
+def check_authorization(value: str | None, accepted: Sequence[bytes]) -> None:
+    """Demand one of the ``accepted`` values; every one is compared, in constant time."""
+    if not accepted:
+        return
+    given = (value or "").encode("utf-8", "surrogateescape")
+    matches = [hmac.compare_digest(given, wanted) for wanted in accepted]
+    if value is None or not any(matches):
+        raise Rejection(401, "unauthorized", "the Authorization header is missing or wrong")
+
+
+def check_body(body: bytes) -> Claim:
+    """Return what a callback claims, or raise the 400 that it earns."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Rejection(400, "not_json", "the body is not JSON in UTF-8") from None
+    if not isinstance(parsed, dict):
+        raise Rejection(400, "not_an_object", "the body is not a JSON object")
+    values = [_member(parsed, name) for name in MEMBERS]
+    extra = tuple(sorted(name[:LONGEST] for name in parsed.keys() - set(MEMBERS)))[:32]
+    return Claim(values[0], values[1], values[2], extra, hashlib.sha256(body).digest())
+
+
+def check_text(name: str, value: object) -> str:
+    """Return ``value`` if it is fit to be an id or a status, or raise a 400 naming it."""
+    if not isinstance(value, str):
+        raise Rejection(400, "not_a_string", f"{name} must be a string")
+    if not value:
+        raise Rejection(400, "empty", f"{name} must not be empty")
+    if len(value) > LONGEST:
+        raise Rejection(400, "too_long", f"{name} must not be longer than {LONGEST} characters")
+    if _CONTROL.search(value):
+        raise Rejection(400, "control_characters", f"{name} must not have control characters")
+    return value
+
+
+def _member(parsed: dict[str, object], name: str) -> str:
+    if name not in parsed:
+        raise Rejection(400, "missing_member", f"{name} is missing")
+    value = check_text(name, parsed[name])
+    if name != "status" and value in (".", ".."):
+        raise Rejection(400, "bad_id", f"{name} must not be . or ..")
+    return value

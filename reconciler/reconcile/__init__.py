@@ -1,0 +1,1 @@
+"""Finds what is due and calls Assure about it."""

@@ -1,0 +1,136 @@
+"""One call about one claimed process, and what its result means as an observation."""
+
+from typing import Protocol
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.assure import (
+    AssureError,
+    Breaker,
+    Budget,
+    NotFound,
+    ProcessStatus,
+    Refused,
+    Throttled,
+    TokenRefused,
+)
+from reconciler.ledger import (
+    CallFailed,
+    Fetched,
+    NotifyAccepted,
+    Observation,
+    TrackedProcess,
+    Verb,
+)
+from reconciler.ledger import NotFound as NotFoundSeen
+from reconciler.ledger import Refused as RefusedSeen
+from reconciler.ledger import Throttled as ThrottledSeen
+from reconciler.reconcile.suspicion import AssurePath
+
+DEFAULT_PAUSE = 5.0
+"""Seconds to wait after a 429 that does not say how long."""
+
+
+class Assure(Protocol):
+    """What is needed of the client."""
+
+    async def ensure_token(self) -> None:
+        """Have a token at hand. Raises AssureError."""
+        ...
+
+    async def get_process(self, dossier_id: str, process_id: str) -> ProcessStatus:
+        """Read the status. Raises AssureError."""
+        ...
+
+    async def notify(self, dossier_id: str, process_id: str) -> int:
+        """Ask for the callback again. Raises AssureError."""
+        ...
+
+
+class Caller:
+    """Calls Assure and tells breaker and budget what the answer means for all others."""
+
+    def __init__(
+        self,
+        assure: Assure,
+        *,
+        breaker: Breaker,
+        budget: Budget,
+        path: AssurePath,
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._assure = assure
+        self._breaker = breaker
+        self._budget = budget
+        self._path = path
+        self._log = log
+        self._tokens_failed = 0
+
+    async def ensure_token(self) -> bool:
+        """Have a token before units are taken and processes claimed; False if there is none."""
+        try:
+            await self._assure.ensure_token()
+        except Throttled as error:
+            self._throttled(error)
+            return False
+        except AssureError as error:
+            if isinstance(error, TokenRefused) or self._breaker.state != "closed":
+                self._breaker.trip(error.code)
+            else:  # no process is at fault: each failure counts as one more of them
+                self._tokens_failed += 1
+                self._breaker.failed(f"token {self._tokens_failed}", error.code)
+            return False
+        return True
+
+    async def call(self, process: TrackedProcess) -> Observation:
+        """Make the call that the lease of ``process`` is for. Never raises but for a bug."""
+        held = process.lease
+        assert held is not None
+        attempt = process.attempt
+        try:
+            if held.verb is Verb.NOTIFY:
+                await self._assure.notify(process.dossier_id, process.process_id)
+                self._breaker.succeeded(process.process_id)
+                return NotifyAccepted(attempt)
+            seen = await self._assure.get_process(process.dossier_id, process.process_id)
+        except AssureError as error:
+            return self._failure(process, held.verb, error)
+        self._breaker.succeeded(process.process_id)
+        self._path.proven()
+        return Fetched(
+            attempt,
+            seen.status,
+            seen.has_final_result,
+            seen.provider,
+            seen.process_type,
+            seen.created_at,
+        )
+
+    def _failure(self, process: TrackedProcess, verb: Verb, error: AssureError) -> Observation:
+        attempt, process_id = process.attempt, process.process_id
+        match error:
+            case Throttled():
+                self._throttled(error)
+                return ThrottledSeen(attempt)
+            case TokenRefused():
+                self._breaker.trip(error.code)
+                return ThrottledSeen(attempt)
+            case NotFound() if verb is Verb.FETCH:
+                self._breaker.succeeded(process_id)
+                self._path.not_found()
+                return NotFoundSeen(attempt, self._path.is_proven)
+            case NotFound() | Refused():
+                self._breaker.succeeded(process_id)
+                return RefusedSeen(attempt, error.code)
+            case _:
+                if error.retry_after:
+                    self._budget.pause(error.retry_after)
+                self._breaker.failed(process_id, error.code)
+                return CallFailed(attempt, error.code)
+
+    def _throttled(self, error: AssureError) -> None:
+        wait = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
+        if error.http_status == 429 and wait > self._budget.paused_for:
+            self._log.warning("assure_throttled", wait_s=round(wait, 1))
+            self._budget.pause(wait)
+        self._breaker.probe_abandoned()

@@ -1,0 +1,162 @@
+"""The sweep: claim what is due, call, record, until nothing is due.
+
+Everything that may have made something due wakes it: a tick, an applied callback, a finished
+call. It never sleeps on behalf of one process: when a call is to be made again is a row's affair.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.assure import Breaker, Budget
+from reconciler.ledger import CallFailed, Lane, Rules, TrackedProcess
+from reconciler.reconcile.caller import Caller
+from reconciler.reconcile.recorder import Recorder
+from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.work import WorkQueue
+
+URGENT = (Lane.CONFIRM, Lane.OVERDUE)
+
+
+class Sweeper:
+    """Runs the calls of one instance, within its budget and concurrency."""
+
+    def __init__(
+        self,
+        work: WorkQueue,
+        caller: Caller,
+        recorder: Recorder,
+        *,
+        budget: Budget,
+        breaker: Breaker,
+        owner: str,
+        max_concurrency: int,
+        lease_length: int,
+        rules: Callable[[], Rules],
+        now: Callable[[], int],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """``lease_length`` in ms: no call of ours may last longer."""
+        self._work = work
+        self._caller = caller
+        self._recorder = recorder
+        self._budget = budget
+        self._breaker = breaker
+        self._owner = owner
+        self._most = max_concurrency
+        self._lease_length = lease_length
+        self._rules = rules
+        self._now = now
+        self._log = log
+        self._calls: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self.last_sweep_at: int | None = None
+        """When the sweeper last looked, UTC milliseconds."""
+
+    def wake(self) -> None:
+        """Look for work as soon as may be."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Sweep whenever woken, until ``stop``; then wait for the calls in flight."""
+        while not self._stop.is_set():
+            await self._wake.wait()
+            self._wake.clear()
+            with suppress(StoreUnavailableError):  # the next tick tries again
+                while not self._stop.is_set() and await self._sweep_once():
+                    pass
+            self.last_sweep_at = self._now()
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    def stop(self) -> None:
+        """Claim nothing more."""
+        self._stop.set()
+        self._wake.set()
+
+    async def _sweep_once(self) -> bool:
+        """Claim and start one helping of calls; False when there is nothing to do now."""
+        allowance = self._breaker.allowance()
+        most = self._most - len(self._calls)
+        if allowance is not None:
+            most = min(most, allowance)
+        if most <= 0:
+            if allowance == 0:
+                self._wake_later(self._breaker.seconds_to_probe())
+            return False
+        lanes = await self._lanes()
+        if not lanes:
+            return False
+        if not await self._caller.ensure_token():
+            self._wake_later(self._breaker.seconds_to_probe() or 1.0)
+            return False
+        catching_up = Lane.CATCH_UP in lanes
+        units = await self._take(1 if catching_up else most)
+        if catching_up:
+            await self._take(1)  # paid for and not used: so it gets half of the budget at most
+        claimed: list[TrackedProcess] = []
+        try:
+            if units and not self._stop.is_set():
+                claimed = await self._claim(lanes, units, is_probe=allowance is not None)
+        finally:
+            self._budget.give_back(units - len(claimed))
+        for process in claimed:
+            if allowance is not None:
+                self._breaker.probe_started(process.process_id)
+            call = asyncio.create_task(self._call(process), name=f"call {process.process_id}")
+            self._calls.add(call)
+            call.add_done_callback(self._calls.discard)
+        return bool(claimed)
+
+    async def _lanes(self) -> Sequence[Lane]:
+        now = self._now()
+        for lane in URGENT:
+            if await self._work.has_due(lane, now):
+                return URGENT
+        return (Lane.CATCH_UP,) if await self._work.has_due(Lane.CATCH_UP, now) else ()
+
+    async def _claim(
+        self, lanes: Sequence[Lane], most: int, *, is_probe: bool
+    ) -> list[TrackedProcess]:
+        async def claim(skip: str) -> list[TrackedProcess]:
+            return await self._work.claim(
+                lanes,
+                most,
+                owner=self._owner,
+                rules=self._rules(),
+                now=self._now(),
+                length=self._lease_length,
+                skip=skip,
+            )
+
+        last_probe = self._breaker.last_probe if is_probe else None
+        # Another process than the last probe's, unless that is the only one there is.
+        return (last_probe and await claim(last_probe)) or await claim("")
+
+    async def _call(self, process: TrackedProcess) -> None:
+        try:
+            observation = await self._caller.call(process)
+        except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
+            self._log.error("call_crashed", process_id=process.process_id, exc_info=error)
+            self._breaker.probe_abandoned()
+            observation = CallFailed(process.attempt, "internal_error")
+        self._recorder.put(process.process_id, observation)
+        self.wake()
+
+    async def _take(self, most: int) -> int:
+        """Take units from the budget, or none if the stop comes first."""
+        taking = asyncio.create_task(self._budget.take(most))
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not taking.done():
+            taking.cancel()
+        with suppress(asyncio.CancelledError):
+            return await taking
+        return 0
+
+    def _wake_later(self, seconds: float) -> None:
+        asyncio.get_running_loop().call_later(max(seconds, 0.01), self.wake)

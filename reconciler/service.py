@@ -1,0 +1,416 @@
+"""The composition root: builds every part from the configuration, starts and stops in order.
+
+The only file that knows all rooms. ``Service.run`` is a flat list of named tasks; the first to
+end stops the others in order.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from reconciler import __version__
+from reconciler.admin.api import Api
+from reconciler.admin.health import Health, Readiness
+from reconciler.admin.server import AdminServer
+from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
+from reconciler.config import Secrets, Settings, rules
+from reconciler.inbound.applier import Applier
+from reconciler.inbound.intake import Intake
+from reconciler.inbound.listener import Door, Listener, addresses, bind
+from reconciler.inbound.spool import Spool
+from reconciler.ledger import Outcome
+from reconciler.reconcile.caller import Caller
+from reconciler.reconcile.chores import Chore, schedule
+from reconciler.reconcile.recorder import Recorder
+from reconciler.reconcile.suspicion import AssurePath, CallbackPath
+from reconciler.reconcile.sweeper import Sweeper
+from reconciler.reconcile.watch import Watch
+from reconciler.store.errors import StoreError
+from reconciler.store.inbox import Receipt
+from reconciler.store.opening import Store
+from reconciler.store.roster import Instance
+from reconciler.telemetry.logging import LogSystem
+
+HEARTBEAT = 5.0
+"""Seconds between two heartbeats of an instance."""
+
+SUMMARY = 60.0
+STOP_LIMIT = 30.0
+"""Seconds that a stop may take."""
+
+STALE = 30.0
+"""Seconds after which a loop that has not ticked makes the daemon not alive."""
+
+_ASSURE_PATH = "assure_path"
+
+
+def system_clock() -> int:
+    """Return the time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+class Service:
+    """One daemon on an open store."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        store: Store,
+        logs: LogSystem,
+        *,
+        now: Callable[[], int] = system_clock,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Build all parts; nothing runs yet. Must be called on a running loop."""
+        log = logs.logger
+        self._settings, self._store, self._logs, self._log = settings, store, logs, log
+        self._now, self._monotonic = now, monotonic
+        self._rules = rules(settings)
+        self.instance_id = uuid4().hex
+        self._started_at = now()
+        self._is_stopping = False
+        self._counted: Counter[str] = Counter()
+        self.is_ready = asyncio.Event()
+        self.listener_url = ""
+        """Where callbacks are taken, with the port really bound; set when ready."""
+
+        assure = settings.assure
+        self._endpoint = _endpoint(settings, secrets)
+        self._session = build_session(
+            ca_file=assure.ca_file, max_concurrency=assure.max_concurrency
+        )
+        budget = Budget(assure.requests_per_second, monotonic=monotonic)
+        self._breaker = Breaker(monotonic=monotonic, log=log)
+        self._callback_path = CallbackPath(log)
+        self._assure_path = AssurePath(is_proven=False, now=now, log=log)
+        client = AssureClient(self._endpoint, self._session, budget, log, monotonic=monotonic)
+        caller = Caller(
+            client, breaker=self._breaker, budget=budget, path=self._assure_path, log=log
+        )
+        self._recorder = Recorder(
+            store.work, rules=self._get_rules, now=now, on_recorded=self._recorded, log=log
+        )
+        self._sweeper = Sweeper(
+            store.work,
+            caller,
+            self._recorder,
+            budget=budget,
+            breaker=self._breaker,
+            owner=self.instance_id,
+            max_concurrency=assure.max_concurrency,
+            lease_length=4 * assure.timeout,
+            rules=self._get_rules,
+            now=now,
+            log=log,
+        )
+        self._watch = Watch(
+            store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
+        )
+
+        self._spool = Spool(Path(settings.store.spool), self.instance_id)
+        self._applier = Applier(
+            store.inbox, rules=self._get_rules, now=now, on_applied=self._sweeper.wake, log=log
+        )
+        self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
+        self._listener = Listener(
+            _door(settings, secrets), self._intake, now=now, log=log, tls=_tls(settings)
+        )
+
+        def chore(name: str, work: Callable[[], Awaitable[None]]) -> Chore:
+            return Chore(name, work, monotonic=monotonic, log=log)
+
+        self._chores = {
+            chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
+            chore("heartbeat", self._beat): HEARTBEAT,
+            chore("summary", self._summarize): SUMMARY,
+        }
+        self._admin = self._build_admin(secrets)
+
+    async def run(self, stop: asyncio.Event) -> bool:
+        """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
+        begun = self._monotonic()
+        listening = bind(self._settings.listener.host, self._settings.listener.port)
+        scheduler = None
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._recover()
+            tasks = self._start_tasks()
+            scheduler = schedule(self._chores, self._log)
+            self._listener.start(listening)
+            if self._admin is not None:
+                await self._admin.start()
+            self._tell_ready(listening, begun)
+            stopping = asyncio.create_task(stop.wait(), name="signal")
+            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            dead = [task for task in done if task is not stopping]
+            for task in dead:
+                error = task.exception()
+                self._log.error("part_failed", part=task.get_name(), exc_info=error)
+            self._log.info("stopping", reason="part_failed" if dead else "signal")
+        finally:
+            await self._stop(listening, scheduler, tasks)
+        return not dead
+
+    async def _recover(self) -> None:
+        """What an earlier run has left: clock, inbox, downtime."""
+        roster = self._store.roster
+        if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
+            self._assure_path.proven()
+        await self._watch.mend_clock()
+        while await self._applier.recover(everything=True):
+            pass
+        await self._watch.after_downtime(await roster.last_alive_at())
+        await self._beat()
+
+    def _start_tasks(self) -> list[asyncio.Task[None]]:
+        parts: dict[str, Coroutine[Any, Any, None]] = {
+            "intake": self._intake.run(),
+            "drain": self._intake.drain(),
+            "applier": self._applier.run(),
+            "recorder": self._recorder.run(),
+            "sweeper": self._sweeper.run(),
+            **{chore.name: chore.run() for chore in self._chores},
+        }
+        for chore in self._chores:
+            if chore.name == "sweep":
+                chore.wake()
+        return [asyncio.create_task(part, name=name) for name, part in parts.items()]
+
+    def _tell_ready(self, listening: socket.socket, begun: float) -> None:
+        settings = self._settings
+        scheme = "https" if settings.listener.tls else "http"
+        if not settings.listener.authorization and not settings.listener.allow_from:
+            self._log.warning("callbacks_unauthenticated")
+        for section in ("delivery", "heartbeat"):
+            if getattr(settings, section) is not None:
+                self._log.warning("setting_without_effect", key=section)
+        self.listener_url = addresses([listening], scheme)
+        self.is_ready.set()
+        self._log.info(
+            "ready",
+            listener=self.listener_url,
+            admin=self._admin.url if self._admin else None,
+            instance=self.instance_id,
+            duration_ms=round((self._monotonic() - begun) * 1000),
+        )
+
+    async def _stop(
+        self,
+        listening: socket.socket,
+        scheduler: AsyncIOScheduler | None,
+        tasks: Sequence[asyncio.Task[None]],
+    ) -> None:
+        """Stop in the order that loses nothing: first what comes in, last what is written down."""
+        self._is_stopping = True
+        begun = self._monotonic()
+        if scheduler is not None:
+            scheduler.shutdown(wait=False)
+        self._sweeper.stop()
+        for chore in self._chores:
+            chore.stop()
+        await self._listener.stop()
+        listening.close()
+        self._intake.stop()
+        await self._finish(tasks, {"intake", "drain"}, begun)
+        self._applier.stop()
+        await self._finish(tasks, {"sweeper", "applier"}, begun)
+        self._recorder.stop()
+        await self._finish(tasks, {task.get_name() for task in tasks}, begun)
+        if self._admin is not None:
+            await self._admin.stop()
+        await self._session.close()
+        with suppress(StoreError):
+            await self._beat()
+            await self._store.roster.sign_off(self.instance_id)
+        self._spool.close()
+        self._log.info(
+            "stopped",
+            duration_ms=round((self._monotonic() - begun) * 1000),
+            log_lines_dropped=self._logs.dropped,
+        )
+
+    async def _finish(
+        self, tasks: Sequence[asyncio.Task[None]], names: set[str], begun: float
+    ) -> None:
+        """Wait for the tasks of these names, within what is left of the limit; then cut short."""
+        wanted = [task for task in tasks if task.get_name() in names]
+        if not wanted:
+            return
+        left = max(0.1, STOP_LIMIT - (self._monotonic() - begun))
+        _, late = await asyncio.wait(wanted, timeout=left)
+        for task in late:
+            self._log.warning("stop_cut_short", part=task.get_name())
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=1.0)
+
+    async def _tick(self) -> None:
+        await self._watch.tick()
+        while await self._applier.recover():
+            pass
+
+    async def _beat(self) -> None:
+        roster = self._store.roster
+        await roster.beat(
+            Instance(
+                instance_id=self.instance_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                started_at=self._started_at,
+                heartbeat_at=self._now(),
+                last_sweep_at=self._sweeper.last_sweep_at,
+                breaker=self._breaker.state,
+                spooled=self._intake.spooled,
+            )
+        )
+        if self._assure_path.is_proven:
+            await roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
+
+    async def _summarize(self) -> None:
+        counts = await self._store.views.counts()
+        now = self._now()
+        counted, self._counted = self._counted, Counter()
+        rejected = sum(self._listener.rejected.values())
+        self._log.info(
+            "summary",
+            **counts.states,
+            oldest_overdue_s=_age(counts.overdue_since, now),
+            oldest_reported_s=_age(counts.reported_since, now),
+            last_callback_age_s=_age(counts.last_callback_at, now),
+            callbacks=counted["callbacks"],
+            settlements=counted["settlements"],
+            calls=counted["calls"],
+            rejected_total=rejected,
+            breaker=self._breaker.state,
+            spooled=self._intake.spooled,
+            log_lines_dropped=self._logs.dropped,
+        )
+
+    async def _readiness(self) -> Readiness:
+        if self._is_stopping:
+            return Readiness(False, reason="stopping")
+        degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
+        if not self._intake.degraded and await _in_time(self._store.inbox.prove(), 3.0):
+            return Readiness(True, tuple(degraded))
+        degraded.append("store: callbacks go to the spool")
+        if await _in_time(asyncio.to_thread(self._spool.probe), 4.0):
+            return Readiness(True, tuple(degraded))
+        degraded.append("spool: does not take callbacks")
+        return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
+
+    def _stale_loops(self) -> list[str]:
+        now = self._monotonic()
+        limits = {chore: max(STALE, 3 * every) for chore, every in self._chores.items()}
+        return [chore.name for chore, limit in limits.items() if now - chore.ran_at > limit]
+
+    def _build_admin(self, secrets: Secrets) -> AdminServer | None:
+        listen = self._settings.admin.listen
+        if not listen:
+            return None
+        health = Health(
+            stale_loops=self._stale_loops, check=self._readiness, monotonic=self._monotonic
+        )
+        api = Api(
+            registry=self._store.registry,
+            views=self._store.views,
+            work=self._store.work,
+            roster=self._store.roster,
+            health=health,
+            rules=self._get_rules,
+            now=self._now,
+            on_change=self._wake,
+            log=self._log,
+        )
+        return AdminServer(
+            api,
+            host=listen.host,
+            port=listen.port,
+            unix_path=listen.unix or None,
+            token=secrets.admin_token,
+            log=self._log,
+        )
+
+    def _wake(self) -> None:
+        """Something may have become due: look now instead of with the next tick."""
+        for chore in self._chores:
+            if chore.name == "sweep":
+                chore.wake()
+
+    def _get_rules(self) -> Any:
+        return self._rules
+
+    def _stored(self, receipts: Sequence[Receipt]) -> None:
+        self._counted["callbacks"] += len(receipts)
+        self._callback_path.came()
+        self._applier.submit(receipts)
+
+    def _recorded(self, outcomes: Sequence[Outcome]) -> None:
+        self._counted["calls"] += len(outcomes)
+        self._counted["settlements"] += sum(
+            any(entry.event == "process_settled" for entry in outcome.entries)
+            for outcome in outcomes
+        )
+        self._callback_path.recorded(outcomes)
+        self._sweeper.wake()
+
+
+async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """Tell whether ``proof`` succeeds in time. It is not cancelled: that could cut a commit."""
+    task = asyncio.create_task(proof)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    task.add_done_callback(lambda late: late.cancelled() or late.exception())
+    return bool(done) and task.exception() is None
+
+
+def _age(since: int | None, now: int) -> float | None:
+    return None if since is None else max(0, now - since) / 1000
+
+
+def _endpoint(settings: Settings, secrets: Secrets) -> Endpoint:
+    assure = settings.assure
+    return Endpoint(
+        base_url=str(assure.base_url),
+        token_url=str(assure.token_url),
+        client_id=assure.client_id,
+        client_secret=secrets.client_secret or "",
+        scope=assure.scope,
+        process_path=assure.process_path,
+        notify_path=assure.notify_path,
+        notify_method=assure.notify_method,
+        timeout=assure.timeout / 1000,
+        proxy=secrets.assure_proxy or "",
+        ca_file=assure.ca_file,
+    )
+
+
+def _door(settings: Settings, secrets: Secrets) -> Door:
+    listener = settings.listener
+    return Door(
+        path=listener.path,
+        authorization=tuple(value.encode() for value in secrets.authorization),
+        allow_from=listener.allow_from,
+        trusted_proxies=listener.trusted_proxies,
+        max_body=listener.max_body,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    tls = settings.listener.tls
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context
