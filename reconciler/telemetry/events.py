@@ -45,10 +45,13 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("starting", "info", ("version", "config", "pid"),
           "The daemon begins. Nothing is open yet.",
           "Nothing. If no `ready` follows, the lines after this one say why."),
-    Event("ready", "info", ("listener", "admin", "duration_ms"),
+    Event("ready", "info", ("listener", "admin", "instance", "duration_ms"),
           "Both listeners accept, and a callback would be answered 200. The URLs hold the ports "
           "really bound.",
           "Nothing."),
+    Event("reload_not_supported", "warning", (),
+          "SIGHUP came. This version reads its configuration only at start.",
+          "Restart the daemon: it stops without losing a callback."),
     Event("stopping", "info", ("reason",),
           "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
           "finishes what is in flight, for 30 s at most.",
@@ -56,29 +59,29 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("stopped", "info", ("duration_ms", "log_lines_dropped"),
           "All is flushed and closed.",
           "Nothing."),
+    Event("stop_cut_short", "warning", ("part",),
+          "A part was not done within the time for stopping and was cut off. What it was doing is "
+          "done again at the next start.",
+          "Nothing once. Often: the store or Assure answers very slowly."),
     Event("part_failed", "error", ("part", *_BUG),
           "A part without which the daemon cannot work has ended. The daemon stops; systemd "
           "starts it again. Nothing that was answered 200 is lost.",
           "Check that it came back (`ready`). If it repeats, keep this line: it names the bug."),
-    Event("config_invalid", "error", ("config", "errors"),
-          "The configuration was read again and has errors. The old one stays in force.",
-          "Mend the keys named in `errors`, run `reconciler check-config`, reload again."),
-    Event("config_reloaded", "info", ("changed",),
-          "The configuration was read again and is in force.",
-          "Nothing."),
-    Event("setting_without_effect", "warning", ("setting", "reason"),
-          "A setting was changed or made that does nothing now, for the reason given.",
+    Event("setting_without_effect", "warning", ("key",),
+          "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
-    Event("operator_action", "info", (*_PROCESS, "action", "by", "verb", "count"),
+    Event("operator_action", "info",
+          (*_PROCESS, "action", "by", "verb", "processes", "created", "known", "skipped"),
           "A person or a script changed something by the command line or the admin API.",
           "Nothing. It is the record of who did it."),
     Event("summary", "info",
-          ("states", "oldest_overdue_seconds", "oldest_reported_seconds", "callbacks_per_minute",
-           "calls_per_minute", "deliveries_per_minute", "outbox_pending", "outbox_dead",
-           "spooled", "breaker", "last_callback_at", "last_sweep_at", "log_lines_dropped"),
-          "Once a minute: the state of everything.",
+          ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
+           "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
+           "rejected_total", "breaker", "spooled", "log_lines_dropped"),
+          "Once a minute: how many processes are in each state, the age of the oldest, and what "
+          "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
-          "`oldest_overdue_seconds` grows, look for `breaker_opened` and `fetch_failed`."),
+          "`oldest_overdue_s` grows, look for `breaker_opened` and `fetch_failed`."),
     Event("clock_jumped_back", "warning", ("processes",),
           "The clock shows an earlier time than before. Waits are started again from the new "
           "time, so that nothing waits longer than its backoff.",
@@ -100,14 +103,14 @@ CATALOGUE: Final[tuple[Event, ...]] = (
 
     # The store and the spool
     Event("store_opened", "info",
-          ("backend", "journal_mode", "synchronous", "version", "sqlite_version",
-           "wal_reset_bug", "revision"),
+          ("path", "journal_mode", "synchronous", "sqlite_version", "wal_reset_bug"),
           "The store is open, with this durability. `wal_reset_bug` true: this SQLite is older "
           "than 3.51.3 and can damage a database when two processes checkpoint at once; here "
           "only the daemon does.",
-          "`synchronous` must be FULL. Else nothing."),
-    Event("store_migrated", "info", ("from_revision", "to_revision", "backup", "duration_ms"),
-          "The tables were brought to this version. `backup` is the copy made before.",
+          "`synchronous` must be `full` or `extra`. Else nothing."),
+    Event("store_migrated", "info", ("done",),
+          "The store was created, or brought to this version; `done` says which, and where the "
+          "copy made before is kept.",
           "Remove the copy when the new version has proved itself."),
     Event("store_unavailable", "error", ("reason",),
           "The store takes nothing. Callbacks go to the spool and are still answered 200; "
@@ -130,7 +133,7 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Check the disk and the rights of `store.spool`. What is in it stays there."),
 
     # Callbacks
-    Event("callbacks_unauthenticated", "warning", ("listener",),
+    Event("callbacks_unauthenticated", "warning", (),
           "Neither `listener.authorization` nor `listener.allow_from` is set: anybody who "
           "reaches the listener can claim a status. Claims are still confirmed by Get process, "
           "and nothing unknown is adopted.",
@@ -204,9 +207,6 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("process_expired", "warning", (*_PROCESS, "claimed_status"),
           "No final status until `give_up_after`. Nobody looks any more.",
           "Usually an end user who never finished. `reconciler recheck` looks once more."),
-    Event("recheck_requested", "info", (*_PROCESS, "verb", "by"),
-          "A person wants a process to be looked at now.",
-          "Nothing."),
     Event("status_conflict", "warning", (*_PROCESS, "status", "claimed_status", "source"),
           "Two sources name different final statuses. Get process decides.",
           "One: nothing. Several: somebody may be sending forged callbacks."),
@@ -277,25 +277,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "No instance was alive in this gap, so callbacks may be lost. Each process that was "
           "waiting then gets one Get process.",
           "Nothing, if the downtime was planned. Else find out why."),
-    Event("downtime_checked", "info", ("processes", "duration_ms"),
-          "Every process that waited through the downtime was looked at.",
-          "Nothing."),
 
     # Telling your application
-    Event("delivery_succeeded", "info",
-          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "duration_ms"),
-          "Your application took an event (2xx).",
-          "Nothing."),
-    Event("delivery_failed", "warning",
-          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "error", "retry_in_s",
-           "duration_ms"),
-          "Your application did not take an event. It is tried again, ever more seldom.",
-          "Check the application behind `delivery.url`."),
-    Event("delivery_dead", "error",
-          ("delivery_id", *_PROCESS, "type", "attempt", "http_status", "error"),
-          "An event was given up after `delivery.give_up_after`. Your application does not know "
-          "the status.",
-          "Mend the application, then `reconciler redeliver --dead`."),
 
     # Connections
     Event("connections_full", "warning", ("open", "error"),

@@ -82,7 +82,7 @@ class Redactor:
         """Return ``event`` with clean values; no value can make this raise."""
         clean = self._fields(event)
         name = event.get("event")
-        if name in self._event_names:
+        if isinstance(name, str) and name in self._event_names:
             clean["event"] = name
         return clean
 
