@@ -95,11 +95,12 @@ class Breaker:
     def trip(self, code: str) -> None:
         """Tell that the token was refused: no call can succeed, so open at once.
 
-        The token is shared, so a refusal while a probe is out is the probe's failure too.
+        The token is shared, so a refusal while a probe is out, or due and first in need of a
+        token, is the probe's failure too.
         """
         if self.state == "closed":
             self._open(code)
-        elif self.state == "probing":
+        elif self.state == "probing" or self.allowance() == 1:
             self._probe_failed(code)
 
     def _open(self, reason: str) -> None:
@@ -109,7 +110,7 @@ class Breaker:
         self._log.warning("breaker_opened", reason=reason, probe_in_s=self._wait)
 
     def _probe_failed(self, reason: str) -> None:
-        self.last_probe = self._probe
+        self.last_probe = self._probe or self.last_probe
         self._wait = min(self._wait * 2, self._longest_probe)
         self._schedule_probe()
         self._log.debug("breaker_probe_failed", reason=reason, probe_in_s=self._wait)
