@@ -140,7 +140,13 @@ class Service:
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
         begun = self._monotonic()
-        listening = bind(self._settings.listener.host, self._settings.listener.port)
+        host, port = self._settings.listener.host, self._settings.listener.port
+        try:
+            listening = bind(host, port)
+        except OSError as error:
+            await self._session.close()
+            reason = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise OSError(error.errno, reason) from error
         scheduler = None
         tasks: list[asyncio.Task[None]] = []
         try:

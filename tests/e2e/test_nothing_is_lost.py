@@ -1,0 +1,124 @@
+"""The promise: what was answered 200 is in the store, whatever happened next."""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+HEADERS = {"Authorization": "Bearer canary-authorization-7f3a"}
+SENDERS = 24
+
+
+class Load:
+    """Senders that each post one callback after the other, and remember what was answered 200."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.acknowledged: set[str] = set()
+        self.failed: list[str] = []
+        self._ids: Iterator[int] = itertools.count()
+        self._enough = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> "Load":
+        connector = aiohttp.TCPConnector(limit=SENDERS)
+        self._session = aiohttp.ClientSession(connector=connector)
+        self._tasks = [asyncio.create_task(self._send()) for _ in range(SENDERS)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+
+    async def reached(self, count: int) -> None:
+        async with asyncio.timeout(60):
+            while len(self.acknowledged) < count:
+                self._enough.clear()
+                await self._enough.wait()
+
+    async def _send(self) -> None:
+        while True:
+            process_id = f"load-{next(self._ids)}"
+            body = {"dossierId": "d", "processId": process_id, "status": "accepted"}
+            try:
+                async with self._session.post(self.url, json=body, headers=HEADERS) as answer:
+                    if answer.status == 200:
+                        self.acknowledged.add(process_id)
+                        self._enough.set()
+                    else:
+                        self.failed.append(f"{answer.status}")
+            except aiohttp.ClientError as error:
+                if not isinstance(error, aiohttp.ClientConnectorError):
+                    self.failed.append(type(error).__name__)
+                await asyncio.sleep(0.05)
+
+
+def kept(here: Any) -> set[str]:
+    return {row[0] for row in here.rows("SELECT process_id FROM callbacks")}
+
+
+@pytest.mark.parametrize("round_", range(3))
+async def test_kill_9_under_load_loses_no_acknowledged_callback(here: Any, round_: int) -> None:
+    here.world.faults.latency = 0.05
+    daemon = await here.running()
+    async with Load(daemon.callback_url) as load:
+        await load.reached(300 + 200 * round_)
+        await daemon.stop(signal.SIGKILL)
+        acknowledged = set(load.acknowledged)
+    assert acknowledged - kept(here) == set()
+
+    await here.running()
+
+    def all_applied() -> bool:
+        left = here.rows("SELECT count(*) FROM callbacks WHERE outcome IS NULL")
+        return bool(left[0][0] == 0)
+
+    await here.until(all_applied)
+    on_ledger = {row[0] for row in here.rows("SELECT process_id FROM processes")}
+    assert acknowledged - on_ledger == set()
+
+
+async def test_sigterm_under_load_loses_nothing_and_exits_0(here: Any) -> None:
+    daemon = await here.running()
+    async with Load(daemon.callback_url) as load:
+        await load.reached(500)
+        assert await daemon.stop() == 0
+        assert load.acknowledged - kept(here) == set()
+    assert daemon.named("stopped")
+    assert daemon.stderr == ""
+    assert here.rows("SELECT count(*) FROM callbacks WHERE outcome IS NULL") == [(0,)]
+
+
+async def test_callbacks_are_kept_in_the_spool_while_the_store_is_locked(here: Any) -> None:
+    daemon = await here.running()
+    with here.locked_store():
+        async with Load(daemon.callback_url) as load:
+            await load.reached(100)
+            acknowledged = set(load.acknowledged)
+        assert kept(here) & acknowledged == set()
+        await daemon.said("store_unavailable")
+    drained = await daemon.said("spool_drained")
+    assert drained["count"] >= len(acknowledged)
+    assert acknowledged - kept(here) == set()
+    assert list((here.directory / "spool").glob("*.spool")) == []
+    assert len(daemon.named("store_unavailable")) == 1
+    assert await daemon.stop() == 0
+
+
+async def test_a_spool_left_by_a_killed_daemon_is_drained_by_the_next(here: Any) -> None:
+    daemon = await here.running()
+    with here.locked_store():
+        async with Load(daemon.callback_url) as load:
+            await load.reached(50)
+            await daemon.stop(signal.SIGKILL)
+            acknowledged = set(load.acknowledged)
+    assert kept(here) & acknowledged == set()
+    following = await here.running()
+    await following.said("spool_drained")
+    assert acknowledged - kept(here) == set()
