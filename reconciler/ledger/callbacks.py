@@ -54,12 +54,17 @@ def _on_claim(process: TrackedProcess, callback: Callback, rules: Rules, now: in
     claimed = _with_claim(process, callback, rules)
     if rules.policy(process.provider).confirm_callbacks:
         return Outcome(enter(claimed, State.REPORTED, now, next_check_at=now))
-    return settle(claimed, status, claimed.claimed_by or SettledBy.CALLBACK, now)
+    # Settled at once, so without knowing how a Notify that is under way will be answered.
+    held = process.lease
+    asked = held and held.verb is Verb.NOTIFY and held.begun_at <= callback.received_at
+    by = SettledBy.NOTIFY if asked else claimed.claimed_by or SettledBy.CALLBACK
+    return settle(claimed, status, by, now)
 
 
 def _with_claim(process: TrackedProcess, callback: Callback, rules: Rules) -> TrackedProcess:
     return replace(
         process,
+        missing_at=None,  # a 404 from before the claim does not count against it
         claimed_status=callback.status,
         claimed_by=_brought_by(process, callback, rules),
         callback_at=callback.received_at,
@@ -67,14 +72,15 @@ def _with_claim(process: TrackedProcess, callback: Callback, rules: Rules) -> Tr
 
 
 def _brought_by(process: TrackedProcess, callback: Callback, rules: Rules) -> SettledBy:
-    """Whether we asked for it: a Notify is under way, or was accepted within its grace."""
+    """Tell whether it came within the grace of a Notify that was accepted.
+
+    For one that comes before the Notify is answered, the answer decides.
+    """
     grace = rules.policy(process.provider).notify_grace
-    held = process.lease
-    under_way = held and held.verb is Verb.NOTIFY and held.begun_at <= callback.received_at
     accepted = process.notified_at is not None and (
         process.notified_at <= callback.received_at <= process.notified_at + grace
     )
-    return SettledBy.NOTIFY if under_way or accepted else SettledBy.CALLBACK
+    return SettledBy.NOTIFY if accepted else SettledBy.CALLBACK
 
 
 def _conflict(known: str | None, claimed: str, source: str) -> tuple[Entry, ...]:

@@ -32,11 +32,23 @@ def decide(process: TrackedProcess, rules: Rules, now: int) -> Decision:
     if process.next_check_at is None or (process.lease and process.lease.until > now):
         return Idle()
     due = process.next_check_at <= now
+    if turns_overdue(process, rules, now):
+        return TurnOverdue()
     if process.state is State.WAITING and not process.asked:
-        if due:
-            return TurnOverdue()
         return Call(Verb.FETCH) if process.catch_up else Idle()
     return Call(next_verb(process, rules.policy(process.provider))) if due else Idle()
+
+
+def turns_overdue(process: TrackedProcess, rules: Rules, now: int) -> bool:
+    """Tell whether the time of a waiting process is over.
+
+    One that a person asked about is due at once, but late only after its whole time-out.
+    """
+    if process.state is not State.WAITING or process.next_check_at is None:
+        return False
+    if process.next_check_at > now:
+        return False
+    return process.asked is None or timeout_at(process, rules.policy(process.provider)) <= now
 
 
 def lease(process: TrackedProcess, verb: Verb, owner: str, now: int, length: int) -> TrackedProcess:

@@ -28,7 +28,9 @@ def register(
         return _fill(known, registration, rules, now)
     if not known.adopted:
         return Outcome(known)
-    fresh = replace(_new(registration, rules, now), attempt=known.attempt)
+    # A call that is under way is about the other dossier: a new attempt drops its result.
+    attempt = known.attempt + (0 if known.lease is None else 1)
+    fresh = replace(_new(registration, rules, now), attempt=attempt)
     replaced = Entry(
         "process_updated", {"by": registration.by, "field": "dossierId", "was": known.dossier_id}
     )

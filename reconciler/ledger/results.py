@@ -45,6 +45,31 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
     free = replace(process, lease=None)
     if isinstance(result, Throttled):
         return Outcome(free)
+    fits = Fetched | NotFound if held.verb is Verb.FETCH else NotifyAccepted
+    if not isinstance(result, fits | Refused | CallFailed):
+        result = CallFailed(result.attempt, "unexpected")  # never made by our caller, but total
+    # What a person asked for while this call was under way is not answered by it.
+    meanwhile = process.asked if process.asked is not held.verb else None
+    if meanwhile:
+        free = replace(free, asked=None)
+    outcome = _record(free, held, result, rules, now)
+    return _ask_again(process, outcome, meanwhile, now) if meanwhile else outcome
+
+
+def _ask_again(before: TrackedProcess, outcome: Outcome, verb: Verb, now: int) -> Outcome:
+    after = outcome.process
+    if after is None or (before.state.is_open and not after.state.is_open):
+        return outcome  # the process has ended meanwhile: that answers the person too
+    if after.state.is_open:
+        again = replace(after, asked=verb, tries=0, next_check_at=now)
+    else:
+        again = replace(owe_verification(after, now), asked=verb)
+    return replace(outcome, process=again)
+
+
+def _record(
+    free: TrackedProcess, held: Lease, result: CallResult, rules: Rules, now: int
+) -> Outcome:
     if held.verb is Verb.NOTIFY:
         return _on_notify(free, held, result, rules, now)
     fetched = replace(free, fetch_attempts=free.fetch_attempts + 1)
@@ -57,8 +82,8 @@ def _on_notify(
     policy = rules.policy(process.provider)
     process = replace(process, notify_attempts=process.notify_attempts + 1)
     came_meanwhile = process.callback_at is not None and process.callback_at >= held.begun_at
-    if came_meanwhile and not isinstance(result, NotifyAccepted):
-        process = replace(process, claimed_by=SettledBy.CALLBACK)  # not by this Notify, then
+    if came_meanwhile and isinstance(result, NotifyAccepted):
+        process = replace(process, claimed_by=SettledBy.NOTIFY)
     match result:
         case NotifyAccepted():
             process = replace(process, notified_at=now, last_error=None)
@@ -134,15 +159,15 @@ def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool)
     if claimed is not None and claimed != status:
         fields: dict[str, FieldValue] = {"status": status, "claimed_status": claimed}
         conflict = (Entry("status_conflict", {**fields, "source": "fetch"}),)
-    if process.state.is_open:
-        if is_stale and conflict:
+    if is_stale and conflict:
+        if process.state.is_open:
             return _still_owed(process, now, *conflict)
+        return Outcome(owe_verification(process, now), conflict)
+    if process.state.is_open:
         by = process.claimed_by if claimed else None
         outcome = settle(process, status, by or SettledBy.FETCH, now)
     elif status == process.status:
         return verified(process, "same")
-    elif is_stale:
-        return Outcome(owe_verification(process, now), conflict)
     else:
         by = process.claimed_by if claimed == status else None
         outcome = correct(process, status, by or SettledBy.FETCH, now)
@@ -150,11 +175,11 @@ def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool)
 
 
 def _on_pending(process: TrackedProcess, policy: Policy, now: int, *, is_stale: bool) -> Outcome:
+    process = replace(process, pending_seen=True, missing_at=None)
     if is_stale:
         return _still_owed(process, now)
     if not process.state.is_open:
         return verified(process, "pending")
-    process = replace(process, pending_seen=True, missing_at=None)
     if process.state is State.REPORTED:
         return lagging(process, policy, now)
     return next_round(enter(process, State.WAITING, now, next_check_at=now), policy, now)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from reconciler.ledger.decision import ladder, timeout_at
+from reconciler.ledger.decision import ladder, next_verb, timeout_at
 from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
 from reconciler.ledger.process import (
     Delivery,
@@ -86,7 +86,8 @@ def verified(process: TrackedProcess, result: str) -> Outcome:
 
 def call_again(process: TrackedProcess, policy: Policy, now: int, *entries: Entry) -> Outcome:
     """The call failed: the same rung a little later, three times; then the next rung."""
-    if process.catch_up:  # it waits for its callback as before; this was its one early look
+    if process.catch_up and not process.asked:
+        # Its one early look: it waits for its callback as before.
         return Outcome(replace(process, catch_up=False), entries)
     tries = process.tries + 1
     if tries < TRIES_PER_RUNG:
@@ -102,14 +103,13 @@ def next_rung(
 
     After the last rung the round is complete, and the next begins after the backoff.
     """
-    on_last_rung = process.rung + 1 >= len(ladder(process, policy))
-    if on_last_rung:
+    due = _not_before_timeout(process, policy, now + grace)
+    onward = replace(process, tries=0, asked=None, catch_up=False, next_check_at=due)
+    if process.asked and process.asked is not next_verb(onward, policy):
+        return Outcome(onward, entries)  # a person's call: the rung itself is still owed
+    if process.rung + 1 >= len(ladder(process, policy)):
         return next_round(process, policy, now, *entries, at_least=grace)
-    onward = replace(process, rung=process.rung + 1, tries=0, asked=None, catch_up=False)
-    due = _not_before_timeout(onward, policy, now + grace)
-    onward = replace(onward, next_check_at=due)
-    # A Notify that was accepted may still bring the callback; everything else is an answer.
-    return Outcome(onward, entries) if grace else _or_given_up(onward, policy, now, *entries)
+    return Outcome(replace(onward, rung=process.rung + 1), entries)
 
 
 def next_round(
@@ -121,8 +121,9 @@ def next_round(
     onward = replace(process, round=completed, rung=0, tries=0, asked=None, catch_up=False)
     due = _not_before_timeout(onward, policy, now + delay)
     onward = replace(onward, next_check_at=due)
-    first_notify = at_least > 0 and completed == 1
-    return Outcome(onward, entries) if first_notify else _or_given_up(onward, policy, now, *entries)
+    if at_least and completed == 1:  # the callback that was asked for may still come
+        return Outcome(onward, entries)
+    return _or_given_up(onward, policy, now, *entries)
 
 
 def lagging(process: TrackedProcess, policy: Policy, now: int) -> Outcome:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from reconciler.ledger.callbacks import on_callback
-from reconciler.ledger.decision import next_verb
+from reconciler.ledger.decision import next_verb, turns_overdue
 from reconciler.ledger.observation import (
     Callback,
     ClockJumpedBack,
@@ -45,7 +45,7 @@ def _apply(
         return Outcome(None)
     match observation:
         case TimePassed():
-            return _on_time_passed(process, now)
+            return _on_time_passed(process, rules, now)
         case ClockJumpedBack():
             return _on_clock_jumped_back(process, now)
         case Recheck():
@@ -54,26 +54,39 @@ def _apply(
             return on_result(process, observation, rules, now)
 
 
-def _on_time_passed(process: TrackedProcess, now: int) -> Outcome:
-    is_waiting = process.state is State.WAITING and process.asked is None
-    if not is_waiting or process.next_check_at is None or process.next_check_at > now:
+def _on_time_passed(process: TrackedProcess, rules: Rules, now: int) -> Outcome:
+    if not turns_overdue(process, rules, now):
         return Outcome(process)
     overdue = enter(process, State.OVERDUE, now, next_check_at=process.next_check_at)
+    overdue = replace(overdue, asked=process.asked)
     # From the second round on it is the end user who is late, not the callback: no news.
     entries = () if process.round else (Entry("process_overdue", {"provider": process.provider}),)
     return Outcome(overdue, entries)
 
 
 def _on_clock_jumped_back(process: TrackedProcess, now: int) -> Outcome:
-    """Start the present wait again from the new time; nothing waits longer than that."""
-    if process.scheduled_at <= now:
-        return Outcome(process)
-    shift = process.scheduled_at - now
+    """Start the present wait again from the new time, and let nothing known lie in the future."""
     held = process.lease
     if held and held.begun_at > now:
-        held = replace(held, begun_at=now, until=now + held.until - held.begun_at)
+        overtaken = process.callback_at is not None and held.begun_at < process.callback_at
+        begun_at = now - 1 if overtaken else now  # still before the callback, if it was
+        held = replace(held, begun_at=begun_at, until=now + held.until - held.begun_at)
+    shift = max(process.scheduled_at - now, 0)
     due = None if process.next_check_at is None else process.next_check_at - shift
-    return Outcome(replace(process, next_check_at=due, scheduled_at=now, lease=held))
+    marks = {name: getattr(process, name) for name in _MARKS}
+    past = {name: min(at, now) for name, at in marks.items() if at is not None}
+    return Outcome(replace(process, next_check_at=due, lease=held, **past))
+
+
+_MARKS = (
+    "scheduled_at",
+    "registered_at",
+    "timeout_from",
+    "callback_at",
+    "missing_at",
+    "notified_at",
+    "verify_since",
+)
 
 
 def _on_recheck(process: TrackedProcess, recheck: Recheck, rules: Rules, now: int) -> Outcome:

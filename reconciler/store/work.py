@@ -45,9 +45,16 @@ _LATE = (
     .order_by(_C.next_check_at)
     .limit(bindparam("most"))
 )
+_ASKED = (
+    select(_C.process_id)
+    .where(_C.lane == Lane.OVERDUE, _C.state == State.WAITING, _DUE)
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+)
 _AHEAD = (
     select(_C.process_id)
-    .where(_C.next_check_at.is_not(None), _C.scheduled_at > bindparam("now"))
+    .where(_C.next_check_at.is_not(None))
+    .where(or_(_C.scheduled_at > bindparam("now"), _C.lease_begun_at > bindparam("now")))
     .limit(bindparam("most"))
 )
 _CATCH_UP = (
@@ -120,10 +127,21 @@ class WorkQueue:
     async def turn_overdue(
         self, rules: Rules, now: int, most: int
     ) -> list[tuple[Observed, Outcome]]:
-        """Turn up to ``most`` waiting processes that are due overdue. Needs no call."""
+        """Turn up to ``most`` waiting processes that are due overdue. Needs no call.
+
+        Returns those that have turned: one that a person asked about may be due and not late.
+        """
         async with self._database.read() as connection:
             late = await _ids(connection, _LATE, now, most)
-        return await self.record([(key, TimePassed()) for key in late], rules, now) if late else []
+            late = late or await _ids(connection, _ASKED, now, most)
+        if not late:
+            return []
+        changes = await self.record([(key, TimePassed()) for key in late], rules, now)
+        return [
+            (observed, outcome)
+            for observed, outcome in changes
+            if outcome.process is not None and outcome.process.state is State.OVERDUE
+        ]
 
     async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
         """Start waits that were decided "in the future" again from ``now``; how many there were."""
