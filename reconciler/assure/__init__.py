@@ -1,6 +1,5 @@
 """The client of the Assure API: calls, token, errors, rate limit and breaker."""
 
-from reconciler.assure.breaker import Breaker
 from reconciler.assure.budget import Budget
 from reconciler.assure.client import AssureClient
 from reconciler.assure.endpoint import Endpoint
@@ -18,8 +17,9 @@ from reconciler.assure.errors import (
     UnreadableAnswer,
 )
 from reconciler.assure.process_status import ProcessStatus
-from reconciler.assure.retry_after import retry_after
-from reconciler.assure.session import build_session
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.retry_after import retry_after
+from reconciler.outbound.session import build_session
 
 __all__ = [
     "AssureClient",

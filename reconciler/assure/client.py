@@ -23,8 +23,8 @@ from reconciler.assure.errors import (
 )
 from reconciler.assure.process_status import ProcessStatus
 from reconciler.assure.token import TokenCache
-from reconciler.assure.transport import Answer, Transport
 from reconciler.ledger import Verb
+from reconciler.outbound.transport import Answer, Transport
 
 __all__ = ["AssureClient", "Endpoint", "ProcessStatus"]
 

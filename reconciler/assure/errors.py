@@ -1,37 +1,14 @@
-"""What can go wrong with a call to Assure.
-
-A few classes, one for each thing the caller may do about it. An error carries a short word, an
-HTTP status and a number of seconds; never a header, a body, a URL or a secret, so it can be
-logged and stored as it is.
-"""
+"""What can go wrong with a call to Assure: one class for each thing the caller may do about it."""
 # ruff: noqa: N818  (the names say what happened; an "Error" at the end of each would say less)
 
+from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 
-class AssureError(Exception):
-    """A call that brought no usable answer; ``str()`` of it is ``code``."""
-
-    def __init__(
-        self, code: str, *, http_status: int | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(code)
-        self.code = code
-        """A short word that is safe to log: ``timeout``, ``dns``, ``http_503``, ``not_json``."""
-        self.http_status = http_status
-        """The status of the answer; None where none came."""
-        self.retry_after = retry_after
-        """Seconds that the answer asked us to wait, at most an hour; None where it did not."""
-
-
-class TransportError(AssureError):
-    """No answer from Assure: refused, reset, DNS, TLS, the egress proxy, or out of time."""
+AssureError = CallError
+"""Every failure of a call to Assure is one of a call as such."""
 
 
 class ServerError(AssureError):
     """Assure answered 5xx."""
-
-
-class UnreadableAnswer(AssureError):
-    """An answer that is not what it should be: garbage, too large, a redirect, no status."""
 
 
 class Unauthorized(AssureError):
@@ -60,3 +37,18 @@ class TokenRefused(AssureError):
 
 class TokenUnavailable(TransportError):
     """The token endpoint is out of reach, answers 5xx, or answers something that is no token."""
+
+
+__all__ = [
+    "AssureError",
+    "Forbidden",
+    "NotFound",
+    "Refused",
+    "ServerError",
+    "Throttled",
+    "TokenRefused",
+    "TokenUnavailable",
+    "TransportError",
+    "Unauthorized",
+    "UnreadableAnswer",
+]

@@ -18,7 +18,7 @@ from reconciler.assure.errors import (
     TransportError,
     UnreadableAnswer,
 )
-from reconciler.assure.transport import Answer, Transport
+from reconciler.outbound.transport import Answer, Transport
 
 DEFAULT_LIFETIME = 300.0
 """Seconds, where ``expires_in`` is missing or absurd."""
@@ -104,7 +104,7 @@ class TokenCache:
                 "POST",
                 URL(self._endpoint.token_url),
                 headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
-                form=form,
+                data=form,
             )
         except (TransportError, UnreadableAnswer) as exc:
             failure = TokenUnavailable(exc.code, http_status=exc.http_status)

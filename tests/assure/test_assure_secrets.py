@@ -31,7 +31,7 @@ async def test_debug_lines_tell_verb_status_and_duration_of_each_exchange(room: 
 
     assert {call.method_name for call in room.lines.calls} == {"debug"}
     lines = [call.kwargs for call in room.lines.calls]
-    assert {line["event"] for line in lines} == {"assure_call"}
+    assert {line["event"] for line in lines} == {"outbound_call"}
     assert [(line["verb"], line["http_status"], line["error"]) for line in lines] == [
         ("token", 200, None),
         ("fetch", 200, None),

@@ -11,7 +11,7 @@ import structlog
 
 from reconciler.assure import AssureError, Throttled, TokenRefused, TokenUnavailable, Unauthorized
 from reconciler.assure.token import TokenCache
-from reconciler.assure.transport import Transport
+from reconciler.outbound.transport import Transport
 
 if TYPE_CHECKING:
     from tests.assure.conftest import Room

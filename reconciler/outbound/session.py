@@ -1,4 +1,4 @@
-"""The connections to Assure: pool, TLS, and what every request carries."""
+"""The connections that we open: pool, TLS, and what every request carries."""
 
 import ssl
 
@@ -12,10 +12,10 @@ and is not repeated, so ours are closed first."""
 
 
 def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSession:
-    """Return a session for ``AssureClient``; the caller closes it.
+    """Return a session for one target; the caller closes it.
 
     ``ca_file`` names a PEM file whose certificates are trusted beside the system's; empty for
-    none. There is one connection more than ``max_concurrency``, for the token. Must be called on
+    none. There is one connection more than ``max_concurrency``, for a token. Must be called on
     a running loop. Raises ValueError where ``ca_file`` cannot be used.
     """
     context = ssl.create_default_context()

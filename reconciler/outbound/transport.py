@@ -15,8 +15,8 @@ from aiohttp.http_exceptions import ContentEncodingError
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from reconciler.assure.errors import AssureError, TransportError, UnreadableAnswer
-from reconciler.assure.retry_after import retry_after
+from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
+from reconciler.outbound.retry_after import retry_after
 
 MAX_ANSWER = 1024 * 1024
 """Bytes of an answer that are read, after decompression."""
@@ -70,7 +70,7 @@ class Transport:
         url: URL,
         *,
         headers: Mapping[str, str],
-        form: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
         with_body: bool = True,
     ) -> Answer:
         """Make the request within the timeout and return the answer; ``verb`` is for the log.
@@ -79,15 +79,15 @@ class Transport:
         cannot be decompressed or is larger than ``MAX_ANSWER``.
         """
         begun = self._monotonic()
-        outcome = await self._attempt(method, url, headers, form, with_body)
+        outcome = await self._attempt(method, url, headers, data, with_body)
         self._log.debug(
-            "assure_call",
+            "outbound_call",
             verb=verb,
             http_status=outcome.http_status,
-            error=outcome.code if isinstance(outcome, AssureError) else None,
+            error=outcome.code if isinstance(outcome, CallError) else None,
             duration_ms=round((self._monotonic() - begun) * 1000),
         )
-        if isinstance(outcome, AssureError):
+        if isinstance(outcome, CallError):
             # Raised here and not where it was caught, so that aiohttp's exception, which holds
             # the request with its headers, is not even the context of ours.
             raise outcome
@@ -98,9 +98,9 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[str, str],
-        form: Mapping[str, str] | None,
+        data: Mapping[str, str] | bytes | None,
         with_body: bool,
-    ) -> Answer | AssureError:
+    ) -> Answer | CallError:
         status: int | None = None
         try:
             async with (
@@ -110,11 +110,11 @@ class Transport:
                     url,
                     # What aiohttp offers by itself depends on the libraries that are installed.
                     headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
-                    data=form,
+                    data=data,
                     allow_redirects=False,
                     proxy=self._proxy,
                     timeout=_NO_TIMEOUT,
-                    middlewares=(_send_once,),
+                    middlewares=() if method == "POST" else (_send_once,),
                 ) as response,
             ):
                 status = response.status
@@ -124,14 +124,14 @@ class Transport:
                     body=await _read(response) if wanted else b"",
                     retry_after=retry_after(response.headers.get("Retry-After"), self._wall()),
                 )
-        except AssureError as exc:
+        except CallError as exc:
             return exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             return _translated(exc, status)
 
 
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from repeating a GET by itself after a lost connection.
+    """Keep aiohttp from repeating a GET by itself after a lost connection (a POST it does not).
 
     The second request would leave without a unit of the budget. aiohttp repeats only after
     errors that it knows; this one it does not.
@@ -153,7 +153,7 @@ async def _read(response: ClientResponse) -> bytes:
     return bytes(body)
 
 
-def _translated(exc: aiohttp.ClientError | OSError | ValueError, status: int | None) -> AssureError:
+def _translated(exc: aiohttp.ClientError | OSError | ValueError, status: int | None) -> CallError:
     match exc:
         case TimeoutError():
             return TransportError("timeout", http_status=status)

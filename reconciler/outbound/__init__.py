@@ -1,0 +1,1 @@
+"""What every outgoing call needs, whoever is called: connections, one exchange, a breaker."""
