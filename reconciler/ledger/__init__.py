@@ -22,6 +22,7 @@ from reconciler.ledger.observation import (
 from reconciler.ledger.policy import Backoff, Policy, Rules, Verb
 from reconciler.ledger.process import (
     Delivery,
+    DeliveryType,
     Entry,
     Lane,
     Lease,
@@ -31,6 +32,7 @@ from reconciler.ledger.process import (
     TrackedProcess,
 )
 from reconciler.ledger.registration import is_other_dossier
+from reconciler.ledger.shape import iso, process_json
 from reconciler.ledger.transition import transition
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "ClockJumpedBack",
     "Decision",
     "Delivery",
+    "DeliveryType",
     "Entry",
     "Fetched",
     "Idle",
@@ -64,6 +67,8 @@ __all__ = [
     "Verb",
     "decide",
     "is_other_dossier",
+    "iso",
     "lease",
+    "process_json",
     "transition",
 ]

@@ -87,6 +87,8 @@ class Rules:
     pending_statuses: frozenset[str] = frozenset({"pending", "processing"})
     adopt_unknown: bool = True
     """Whether a callback for a process nobody registered puts it on the ledger."""
+    deliver: bool = False
+    """Whether the user's application is told of results."""
 
     def policy(self, provider: str | None) -> Policy:
         """Return the policy for ``provider``; the default while the provider is not known."""

@@ -109,7 +109,7 @@ class TrackedProcess:
     missing_at: int | None = None
     """When Get process first answered 404."""
     notified_at: int | None = None
-    """When Assure last accepted a Notify."""
+    """When the last Notify that Assure accepted was sent: its callback may overtake its answer."""
     asked: Verb | None = None
     """The call that a person asked for."""
     verify_since: int | None = None

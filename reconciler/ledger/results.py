@@ -86,7 +86,7 @@ def _on_notify(
         process = replace(process, claimed_by=SettledBy.NOTIFY)
     match result:
         case NotifyAccepted():
-            process = replace(process, notified_at=now, last_error=None)
+            process = replace(process, notified_at=held.begun_at, last_error=None)
             entry = Entry("notify_requested", {"attempt": process.notify_attempts})
         case Refused(error=error):
             process = replace(process, last_error=error)
