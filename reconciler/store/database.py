@@ -8,7 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Database(Protocol):
-    """One database: transactions for writing and reading. Failures are StoreErrors."""
+    """One database: transactions for writing and reading. Failures are StoreErrors.
+
+    A cancelled task leaves no transaction open; its statement under way is ended first.
+    """
 
     @property
     def dialect(self) -> str:

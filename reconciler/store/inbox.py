@@ -3,15 +3,16 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import orjson
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
 from reconciler.store.database import Database
 from reconciler.store.observe import Observed, observe
-from reconciler.store.schema import callbacks
+from reconciler.store.schema import Millis, Word, callbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ _PROVE = (
 _UNAPPLIED = (
     select(callbacks)
     .where(callbacks.c.outcome.is_(None), callbacks.c.received_at <= bindparam("before"))
+    .where(
+        tuple_(callbacks.c.received_at, callbacks.c.receipt_id)
+        > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Word))
+    )
     .order_by(callbacks.c.received_at, callbacks.c.receipt_id)
     .limit(bindparam("most"))
 )
@@ -76,17 +81,24 @@ class Inbox:
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
         """Make ``receipts`` durable in one transaction; when this returns, fsync has been done."""
-        rows = sorted(map(_row, receipts))
+        rows = sorted(map(_row, receipts), key=itemgetter(0))
         await self._database.execute_many(_INSERT, rows)
 
     async def prove(self) -> None:
         """Show by a real commit that the store takes writes. Raises StoreError."""
         await self._database.execute_many(_PROVE, [(os.urandom(8).hex(),)])
 
-    async def unapplied(self, before: int, most: int) -> list[Receipt]:
-        """Return the oldest receipts from until ``before`` that never reached the ledger."""
+    async def unapplied(
+        self, before: int, most: int, *, after: Receipt | None = None
+    ) -> list[Receipt]:
+        """Return the oldest receipts from until ``before`` that never reached the ledger.
+
+        ``after``: go on behind this one, for the oldest may be one that cannot be applied.
+        """
+        at, key = (after.received_at, after.receipt_id) if after else (-1, "")
+        values = {"before": before, "most": most, "at": at, "key": key}
         async with self._database.read() as connection:
-            return await _receipts(connection, _UNAPPLIED, {"before": before, "most": most})
+            return await _receipts(connection, _UNAPPLIED, values)
 
     async def apply(
         self, receipts: Sequence[Receipt], rules: Rules, now: int

@@ -1,15 +1,15 @@
 """Apply observations to the ledger: load, ``transition``, save. The only writer of processes."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import orjson
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.outbox import delivery_row
 from reconciler.store.rows import from_row, to_row
-from reconciler.store.schema import processes, timeline
+from reconciler.store.schema import deliveries, processes
+from reconciler.store.timeline import entry_row, write_entries
 
 Observed = tuple[str, Observation]
 """A process id, and what has been observed of it."""
@@ -39,15 +39,19 @@ async def observe(
     current = dict(before)
     outcomes = []
     entries = []
+    news = []
     for process_id, observation in observed:
         outcome = transition(current.get(process_id), observation, rules, now)
         outcomes.append(outcome)
         if outcome.process is not None:
             current[process_id] = outcome.process
+            if outcome.delivery is not None and rules.deliver:
+                news.append(delivery_row(outcome.process, outcome.delivery.type, now))
         entries += [entry_row(process_id, now, e.event, e.fields) for e in outcome.entries]
     await save(connection, before, current)
-    if entries:
-        await connection.execute(insert(timeline), entries)
+    await write_entries(connection, entries)
+    if news:
+        await connection.execute(insert(deliveries), news)
     return outcomes
 
 
@@ -65,14 +69,3 @@ async def save(
         await connection.execute(insert(processes), new)
     if changed:
         await connection.execute(_SAVE, changed)
-
-
-def entry_row(process_id: str, now: int, event: str, fields: Any) -> dict[str, Any]:
-    """Return a timeline row; members without a value are left out."""
-    told = {name: value for name, value in fields.items() if value is not None}
-    return {
-        "process_id": process_id,
-        "at": now,
-        "event": event,
-        "fields": orjson.dumps(told).decode(),
-    }

@@ -1,15 +1,19 @@
 """Opening a store by its URL: for the daemon, or for a command beside it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Inbox
-from reconciler.store.migrate import SchemaState, inspect_sqlite, migrate_sqlite
+from reconciler.store.inspection import SchemaState, inspect_sqlite
+from reconciler.store.lock import DaemonLock
+from reconciler.store.migrate import HEAD, migrate_sqlite
+from reconciler.store.outbox import Outbox
 from reconciler.store.registry import Registry
 from reconciler.store.roster import Roster
-from reconciler.store.sqlite import DaemonLock, SqliteDatabase
+from reconciler.store.sqlite import SqliteDatabase
 from reconciler.store.views import Views
 from reconciler.store.work import WorkQueue
 
@@ -25,6 +29,7 @@ class Store:
     registry: Registry
     work: WorkQueue
     roster: Roster
+    outbox: Outbox
     views: Views
 
 
@@ -37,7 +42,7 @@ def prepare(
     before anything is changed. Raises StoreError with one line that says what to do.
     """
     path = sqlite_path(url)
-    state, revision = inspect_sqlite(path)
+    state, revision = inspect_sqlite(path, HEAD)
     if state is SchemaState.CURRENT:
         if lock is not None:
             lock.acquire()
@@ -50,30 +55,29 @@ def prepare(
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if lock is not None:
-            lock.acquire()
-        backup = migrate_sqlite(path)
     except OSError as error:
         raise StoreError(f"cannot create the store {path}: {error.strerror}") from error
+    if lock is not None:
+        lock.acquire()
+    backup = migrate_sqlite(path)
     if state is SchemaState.ABSENT:
         return [f"created {path}"]
+    if backup is None:  # another process was faster
+        return []
     return [f"migrated {path}", f"kept the old one as {backup}"]
 
 
 async def open_store(url: str, *, is_daemon: bool) -> Store:
     """Connect to a prepared store. Raises StoreError."""
     database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
-    try:
-        await database.open()
-    except StoreError:
-        await database.close()
-        raise
+    await database.open()
     return Store(
         database=database,
         inbox=Inbox(database),
         registry=Registry(database),
         work=WorkQueue(database),
         roster=Roster(database),
+        outbox=Outbox(database),
         views=Views(database),
     )
 
@@ -87,4 +91,5 @@ def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names."""
     if not url.startswith(_SQLITE):
         raise StoreError("PostgreSQL is not supported by this version yet; use sqlite:///PATH")
-    return Path(url.removeprefix(_SQLITE))
+    # Resolved, for SQLite puts its other files beside the file that a symbolic link names.
+    return Path(os.path.realpath(url.removeprefix(_SQLITE)))

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
-from reconciler.store.observe import Observed, entry_row, load, observe
+from reconciler.store.observe import Observed, load, observe
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
+from reconciler.store.timeline import entry_row, write_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Registry:
 
         What stays is one timeline entry that names the caller and not the process.
         """
+        if not process_id:  # under no id stand the entries that concern no process
+            return False
         removed = 0
         async with self._database.write() as connection:
             for table in (processes, timeline, callbacks, deliveries):
@@ -79,11 +82,11 @@ class Registry:
                 removed += done.rowcount
             if removed:
                 row = entry_row("", now, "operator_action", {"action": "forget", "by": by})
-                await connection.execute(insert(timeline), [row])
+                await write_entries(connection, [row])
         return removed > 0
 
     async def note(self, action: str, by: str, now: int) -> None:
         """Leave a timeline entry about an action that concerns no single process."""
         async with self._database.write() as connection:
             row = entry_row("", now, "operator_action", {"action": action, "by": by})
-            await connection.execute(insert(timeline), [row])
+            await write_entries(connection, [row])

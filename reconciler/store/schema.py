@@ -76,13 +76,14 @@ Index(
     sqlite_where=_OPEN_ENDED,
     postgresql_where=_OPEN_ENDED,
 )
-_LATE = text("state IN ('overdue', 'reported')")
+LATE = text("state IN ('overdue', 'reported')")
+"""Said in a query too, for SQLite to see that it may use this index."""
 Index(
     "ix_processes_late",
     processes.c.state,
     processes.c.state_since,
-    sqlite_where=_LATE,
-    postgresql_where=_LATE,
+    sqlite_where=LATE,
+    postgresql_where=LATE,
 )
 Index("ix_processes_state", processes.c.state, processes.c.registered_at, processes.c.process_id)
 Index("ix_processes_listing", processes.c.registered_at, processes.c.process_id)
@@ -137,12 +138,13 @@ deliveries = Table(
     "deliveries",
     metadata,
     Column("id", Serial, primary_key=True, autoincrement=True),
-    Column("webhook_id", Word, nullable=False, unique=True),
+    Column("webhook_id", Id, nullable=False, unique=True),
     Column("process_id", Id, nullable=False),
     Column("type", Word, nullable=False),
     Column("payload", Text, nullable=False),
     Column("created_at", Millis, nullable=False),
     Column("state", Word, nullable=False),
+    Column("pending_since", Millis, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_attempt_at", Millis),
     Column("last_error", Word),

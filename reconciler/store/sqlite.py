@@ -4,23 +4,20 @@ WAL with ``synchronous=FULL`` is durable at each commit; ``NORMAL`` is not.
 https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
-import fcntl
-import os
+import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import URL, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.steady import SteadyConnection, to_the_end, transaction
 from reconciler.store.turns import Turns
-
-OLDEST_SQLITE = (3, 35, 0)
-"""RETURNING and dependable upserts."""
 
 WAL_RESET_MENDED = (3, 51, 3)
 """Below this a rare race between two writers can corrupt a WAL database.
@@ -28,6 +25,11 @@ https://www.sqlite.org/wal.html#walresetbug"""
 
 BUSY_TIMEOUT = 2_500
 """Milliseconds to wait for another process's write; less than the 3 s after which we spool."""
+
+READERS = 4
+WRITER_CACHE = 32_768
+READER_CACHE = 4_096
+"""KiB of pages that a connection keeps; the daemon has one writer and four readers."""
 
 CHECKPOINT_PAGES = 16_000
 """Pages of WAL between checkpoints: rarer checkpoints keep grouped inserts fast on large tables."""
@@ -43,18 +45,20 @@ class SqliteDatabase:
         self.path = path
         self._pages = CHECKPOINT_PAGES if checkpoints else 0
         self._turns = Turns()
+        self._free_readers = asyncio.Semaphore(READERS)
         self._writing = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
-        self._reading = self._engine(size=4, begin="BEGIN", read_only=True)
-        self._writer: AsyncConnection | None = None
+        self._reading = self._engine(size=READERS, begin="BEGIN", read_only=True)
+        self._writer: SteadyConnection | None = None
 
     async def open(self) -> None:
         """Connect the writer; StoreError with one clear line if the file is not usable."""
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")
+        writer = SteadyConnection(self._writing)
         try:
-            self._writer = await self._writing.connect()
-        except DBAPIError as error:
-            raise StoreError(f"cannot open the store {self.path}: {error.orig}") from error
+            with _translation():
+                await to_the_end(writer.start())
+        except StoreError as error:
+            raise StoreError(f"cannot open the store {self.path}: {error}") from error
+        self._writer = writer
 
     async def durability(self) -> dict[str, str | bool]:
         """Return what the writer's connection really says about durability, for the boot log."""
@@ -68,31 +72,42 @@ class SqliteDatabase:
         return said
 
     async def close(self) -> None:
-        """Give all connections back; an open one would hang the interpreter's exit."""
-        if self._writer is not None:
-            await self._writer.close()
-            self._writer = None
-        await self._reading.dispose()
-        await self._writing.dispose()
+        """Give all connections back, after what is under way; an open one leaks its thread."""
+        async with self._turns.turn(urgent=True):
+            if self._writer is None:
+                return
+            writer, self._writer = self._writer, None
+            await to_the_end(writer.close())
+        for _ in range(READERS):
+            await self._free_readers.acquire()
+        await to_the_end(self._reading.dispose())
+        await to_the_end(self._writing.dispose())
+        for _ in range(READERS):
+            self._free_readers.release()
 
     @asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
         """One transaction on the writer. Keep it under 50 ms: the inbox waits behind it."""
         async with self._turns.turn(urgent=urgent):
-            try:
-                async with self._connection().begin():
-                    yield self._connection()
-            except DBAPIError as error:
-                raise _translated(error) from error
+            connection = self._open_writer()
+            with _translation():
+                async with transaction(connection):
+                    yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One consistent look at the last committed state."""
-        try:
-            async with self._reading.begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            raise _translated(error) from error
+        async with self._free_readers:
+            self._open_writer()
+            connection = SteadyConnection(self._reading)
+            with _translation():
+                try:
+                    await to_the_end(connection.start())
+                    async with transaction(connection):
+                        yield connection
+                finally:
+                    if connection.sync_connection is not None:
+                        await to_the_end(connection.close())
 
     async def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """One urgent transaction of one statement, through the driver's own connection.
@@ -100,38 +115,33 @@ class SqliteDatabase:
         This is the path of every callback: SQLAlchemy's layers would cost a third of the rate.
         """
         async with self._turns.turn(urgent=True):
-            raw = await self._connection().get_raw_connection()
-            driver = raw.driver_connection
-            if driver is None:
-                raise StoreUnavailableError("the store is closed")
-            try:
-                await driver.execute("BEGIN IMMEDIATE")
-                try:
-                    await driver.executemany(statement, rows)
-                    await driver.commit()
-                except BaseException:
-                    await driver.rollback()
-                    raise
-            except sqlite3.OperationalError as error:
-                raise StoreUnavailableError(str(error)) from error
-            except sqlite3.Error as error:
-                raise StoreError(str(error)) from error
+            connection = self._open_writer()
+            with _translation():
+                await to_the_end(_execute_many(connection, statement, rows))
 
-    def _connection(self) -> AsyncConnection:
+    def _open_writer(self) -> SteadyConnection:
         if self._writer is None:
             raise StoreUnavailableError("the store is closed")
         return self._writer
 
     def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
         engine = create_async_engine(
-            f"sqlite+aiosqlite:///{self.path}", pool_size=size, max_overflow=0
+            URL.create("sqlite+aiosqlite", database=str(self.path.absolute())),
+            pool_size=size,
+            max_overflow=0,
+            pool_use_lifo=True,  # the one whose cache is warm
+            hide_parameters=True,  # or the text of an error carries the row
         )
 
         def on_connect(connection: Any, _record: Any) -> None:
             connection.isolation_level = None  # or the driver begins a transaction of its own
             cursor = connection.cursor()
-            for pragma in self._pragmas(read_only=read_only):
-                cursor.execute(f"PRAGMA {pragma}")
+            try:
+                for pragma in self._pragmas(read_only=read_only):
+                    cursor.execute(f"PRAGMA {pragma}")
+            except sqlite3.Error:
+                connection.close()
+                raise
             cursor.close()
 
         def on_begin(connection: Any) -> None:
@@ -142,12 +152,13 @@ class SqliteDatabase:
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:
-        common = (f"busy_timeout={BUSY_TIMEOUT}", "cache_size=-65536", "foreign_keys=ON")
+        common = (f"busy_timeout={BUSY_TIMEOUT}", "foreign_keys=ON")
         if read_only:
-            return (*common, "query_only=ON")
+            return (*common, f"cache_size={-READER_CACHE}", "query_only=ON")
         return (
             *common,
-            "auto_vacuum=INCREMENTAL",  # takes effect only before the first table
+            f"cache_size={-WRITER_CACHE}",
+            "secure_delete=ON",  # what is forgotten leaves no bytes behind
             "journal_mode=WAL",
             "synchronous=FULL",
             f"wal_autocheckpoint={self._pages}",
@@ -155,39 +166,36 @@ class SqliteDatabase:
         )
 
 
-def _translated(error: DBAPIError) -> StoreError:
-    """Name the class of the trouble only: the driver's text can carry a row."""
-    word = type(error.orig).__name__
-    if isinstance(error.orig, sqlite3.OperationalError):
-        return StoreUnavailableError(str(error.orig))  # "database is locked", "disk I/O error"
-    return StoreError(word)
-
-
-class DaemonLock:
-    """The right to be the one daemon on a SQLite file; gone with the process that holds it."""
-
-    def __init__(self, database: Path) -> None:
-        self._path = database.with_name(database.name + ".lock")
-        self._fd: int | None = None
-
-    def acquire(self) -> None:
-        """Take it, or raise StoreError that says who has it."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+async def _execute_many(
+    connection: SteadyConnection, statement: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    try:
+        await driver.execute("BEGIN IMMEDIATE")
+        await driver.executemany(statement, rows)
+        await driver.commit()
+    except BaseException:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(fd, 32).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
-            raise StoreError(
-                f"another daemon (process {holder}) uses {self._path.with_suffix('')}; "
-                "several daemons need PostgreSQL"
-            ) from None
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
-        self._fd = fd
+            await driver.rollback()
+        except (sqlite3.Error, ValueError) as broken:  # aiosqlite's ValueError: it has died
+            await connection.invalidate()
+            raise StoreUnavailableError("the connection was lost") from broken
+        raise
 
-    def release(self) -> None:
-        """Let it go; harmless if it is not held."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+
+@contextmanager
+def _translation() -> Iterator[None]:
+    """Make a StoreError of whatever SQLite, its driver and SQLAlchemy raise."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translated(error.orig) from error
+    except (sqlite3.Error, UnicodeError, OverflowError) as error:
+        raise _translated(error) from error
+
+
+def _translated(error: BaseException | None) -> StoreError:
+    """Tell trouble of the store from a row that it refuses, whose text can carry a value."""
+    if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
+        return StoreUnavailableError(str(error))  # "database is locked", "disk I/O error"
+    return StoreError(getattr(error, "sqlite_errorname", type(error).__name__))

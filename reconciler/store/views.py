@@ -1,7 +1,7 @@
 """Looking at the ledger: lists, one process with its timeline, and the whole in numbers."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
+from heapq import merge
 from typing import Any
 
 import orjson
@@ -9,12 +9,11 @@ from sqlalchemy import bindparam, func, select, tuple_
 
 from reconciler.ledger import State, TrackedProcess
 from reconciler.store.database import Database
+from reconciler.store.paging import BadCursorError, cursor_of, position_in
 from reconciler.store.rows import from_row
-from reconciler.store.schema import callbacks, deliveries, processes, timeline
+from reconciler.store.schema import LATE, callbacks, deliveries, processes, timeline
 
-
-class BadCursorError(ValueError):
-    """The cursor was not given out by ``page``."""
+__all__ = ["BadCursorError", "Counts", "TimelineEntry", "Views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,27 @@ class Views:
     async def timeline(self, process_id: str) -> list[TimelineEntry]:
         """Return what happened to a process, oldest first."""
         query = select(timeline).where(timeline.c.process_id == process_id).order_by(timeline.c.id)
+        told = select(deliveries).where(
+            deliveries.c.process_id == process_id, deliveries.c.delivered_at.is_not(None)
+        )
         async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            return [TimelineEntry(row.at, row.event, orjson.loads(row.fields)) for row in rows]
+            entries = [
+                TimelineEntry(row.at, row.event, orjson.loads(row.fields))
+                for row in await connection.execute(query)
+            ]
+            # A delivery that succeeded stands in the outbox, so no second row is written for it.
+            told_entries = [
+                TimelineEntry(
+                    row.delivered_at,
+                    "delivery_succeeded",
+                    {"type": row.type, "attempt": row.attempts},
+                )
+                for row in await connection.execute(told)
+            ]
+        told_entries.sort(key=_time_of)
+        return list(
+            merge(entries, told_entries, key=_time_of)
+        )  # entries stay as written, at any clock
 
     async def page(
         self, *, state: State | None, limit: int, cursor: str | None
@@ -70,17 +87,39 @@ class Views:
         if state is not None:
             query = query.where(processes.c.state == str(state))
         if cursor is not None:
-            at, process_id = _position(cursor)
+            at, process_id = position_in(cursor)
             query = query.where(key < tuple_(bindparam("at", at), bindparam("key", process_id)))
         async with self._database.read() as connection:
             rows = (await connection.execute(query.limit(limit + 1))).mappings().all()
         found = [from_row(row) for row in rows[:limit]]
-        return found, _cursor(found[-1]) if len(rows) > limit else None
+        if len(rows) <= limit:
+            return found, None
+        return found, cursor_of(found[-1].registered_at, found[-1].process_id)
+
+    async def settled(
+        self, *, since: int, limit: int, cursor: str | None
+    ) -> tuple[list[TrackedProcess], str | None]:
+        """Return one page of what was settled at or after ``since``, the earliest first."""
+        key = tuple_(processes.c.settled_at, processes.c.process_id)
+        at, process_id = (since, "") if cursor is None else position_in(cursor)
+        query = (
+            select(processes)
+            .where(processes.c.settled_at.is_not(None))
+            .where(key >= tuple_(bindparam("at", at), bindparam("key", process_id)))
+            .order_by(processes.c.settled_at, processes.c.process_id)
+            .limit(limit + 1)
+        )
+        async with self._database.read() as connection:
+            found = [from_row(row) for row in (await connection.execute(query)).mappings()]
+        if len(found) <= limit:
+            return found, None
+        following = found[limit]
+        return found[:limit], cursor_of(following.settled_at or 0, following.process_id)
 
     async def counts(self) -> Counts:
         """Return the whole in numbers: one pass over an index."""
         by_state = select(processes.c.state, func.count()).group_by(processes.c.state)
-        oldest = select(func.min(processes.c.state_since))
+        oldest = select(func.min(processes.c.state_since)).where(LATE)
         newest_callback = select(func.max(callbacks.c.received_at))
         by_delivery = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
         async with self._database.read() as connection:
@@ -99,13 +138,5 @@ class Views:
         )
 
 
-def _cursor(last: TrackedProcess) -> str:
-    return urlsafe_b64encode(f"{last.registered_at} {last.process_id}".encode()).decode()
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    try:
-        at, process_id = urlsafe_b64decode(cursor.encode()).decode().split(" ", 1)
-        return int(at), process_id
-    except ValueError as error:
-        raise BadCursorError("cursor: not one that this API has given out") from error
+def _time_of(entry: TimelineEntry) -> int:
+    return entry.at

@@ -42,7 +42,7 @@ _ANY = {lane: select(_C.process_id).where(where).limit(1) for lane, where in _EL
 _LATE = (
     select(_C.process_id)
     .where(_C.lane.in_((Lane.CATCH_UP, Lane.WAITING)), _DUE)
-    .order_by(_C.next_check_at)
+    .order_by(_C.lane, _C.next_check_at)  # the order of the index: nothing to sort
     .limit(bindparam("most"))
 )
 _ASKED = (
@@ -55,16 +55,15 @@ _AHEAD = (
     select(_C.process_id)
     .where(_C.next_check_at.is_not(None))
     .where(or_(_C.scheduled_at > bindparam("now"), _C.lease_begun_at > bindparam("now")))
-    .limit(bindparam("most"))
 )
 _CATCH_UP = (
     update(processes)
     .where(
         _C.process_id.in_(
             select(_C.process_id)
-            .where(_C.lane == Lane.WAITING, _C.state == State.WAITING)
-            .where(_C.next_check_at.is_not(None))
+            .where(_C.lane == Lane.WAITING, _C.next_check_at.is_not(None))
             .where(_C.registered_at <= bindparam("until"), _C.scheduled_at <= bindparam("until"))
+            .order_by(_C.next_check_at)
             .limit(bindparam("most"))
         )
     )
@@ -144,11 +143,15 @@ class WorkQueue:
         ]
 
     async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
-        """Start waits that were decided "in the future" again from ``now``; how many there were."""
+        """Start waits that were decided "in the future" again from ``now``; how many there were.
+
+        One look at all that is open finds them; ``most`` of them are mended in one transaction.
+        """
         async with self._database.read() as connection:
-            ahead = await _ids(connection, _AHEAD, now, most)
-        if ahead:
-            await self.record([(key, ClockJumpedBack()) for key in ahead], rules, now)
+            ahead = list((await connection.execute(_AHEAD, {"now": now})).scalars())
+        for start in range(0, len(ahead), most):
+            part = ahead[start : start + most]
+            await self.record([(key, ClockJumpedBack()) for key in part], rules, now)
         return len(ahead)
 
     async def owe_catch_up(self, until: int, most: int) -> int:

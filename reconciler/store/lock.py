@@ -1,0 +1,53 @@
+"""One daemon to a SQLite file."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from reconciler.store.errors import StoreError
+
+
+class DaemonLock:
+    """The right to be the one daemon on a SQLite file; gone with the process that holds it."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take it, or raise StoreError that says who has it."""
+        path = self._database.with_name(self._database.name + ".lock")
+        try:
+            self._fd = self._take(path)
+        except BlockingIOError:
+            raise StoreError(
+                f"another daemon (process {_holder(path)}) uses {self._database}; "
+                "several daemons need PostgreSQL"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"cannot lock {path}: {error.strerror}") from error
+
+    def release(self) -> None:
+        """Let it go; harmless if it is not held."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    @staticmethod
+    def _take(path: Path) -> int:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip() or "unknown"
+    except (OSError, ValueError):
+        return "unknown"

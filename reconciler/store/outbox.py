@@ -1,0 +1,325 @@
+"""The outbox: news for the user's application, in order for each process, at least once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import orjson
+from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
+from reconciler.store.database import Database
+from reconciler.store.paging import cursor_of, position_in
+from reconciler.store.rows import from_row
+from reconciler.store.schema import deliveries, processes
+from reconciler.store.timeline import entry_row, write_entries
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+    """Given up; a person can have it sent again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboxRow:
+    """One delivery. Times are UTC milliseconds."""
+
+    id: int
+    """Its place in the order."""
+    webhook_id: str
+    """The name under which the application knows it, the same with each attempt."""
+    process_id: str
+    type: str
+    payload: str
+    """The JSON that is posted: the process as it was when this became news."""
+    created_at: int
+    state: DeliveryState
+    pending_since: int
+    """``give_up_after`` counts from here: creation, or when a person had it sent again."""
+    attempts: int
+    next_attempt_at: int | None
+    last_error: str | None
+    delivered_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A delivery that this instance may attempt until ``until``."""
+
+    id: int
+    webhook_id: str
+    process_id: str
+    type: str
+    payload: str
+    pending_since: int
+    attempt: int
+    """The number of this attempt: with the owner, the fencing token of its result."""
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one attempt."""
+
+    row: Leased
+    state: DeliveryState
+    error: str | None = None
+    next_attempt_at: int | None = None
+
+
+_D = deliveries.c
+_EARLIER = deliveries.alias("earlier")
+_IN_THE_WAY = exists().where(
+    _EARLIER.c.process_id == _D.process_id,
+    _EARLIER.c.id < _D.id,
+    _EARLIER.c.state == DeliveryState.PENDING,
+)
+_CLAIMABLE = (
+    select(
+        _D.id,
+        _D.webhook_id,
+        _D.process_id,
+        _D.type,
+        _D.payload,
+        _D.pending_since,
+        _D.attempts + 1,
+    )
+    .where(_D.next_attempt_at <= bindparam("now"))
+    .where(or_(_D.lease_until.is_(None), _D.lease_until <= bindparam("now")))
+    .where(~_IN_THE_WAY)
+    .order_by(_D.next_attempt_at, _D.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=deliveries)
+)
+_CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
+_LEASE = (
+    update(deliveries)
+    .where(_CHOSEN)
+    .values(
+        lease_owner=bindparam("owner"),
+        lease_until=bindparam("until"),
+        attempts=_D.attempts + 1,
+    )
+)
+_HELD = (_D.lease_owner == bindparam("owner"), _D.attempts == bindparam("attempt"))
+_FREE = {"lease_owner": None, "lease_until": None}
+_DELIVERED = (
+    update(deliveries)
+    .where(_CHOSEN, *_HELD)
+    .values(
+        state=DeliveryState.DELIVERED.value,
+        next_attempt_at=None,
+        last_error=None,
+        delivered_at=bindparam("at"),
+        **_FREE,
+    )
+)
+_UNSPENT = update(deliveries).where(_CHOSEN, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
+_FAILED = (
+    update(deliveries)
+    .where(_D.id == bindparam("pk"), *_HELD)
+    .values(
+        state=bindparam("new_state"),
+        next_attempt_at=bindparam("due"),
+        last_error=bindparam("error"),
+        **_FREE,
+    )
+)
+_SEND_AGAIN = {
+    "state": DeliveryState.PENDING.value,
+    "delivered_at": None,
+    "lease_owner": None,
+    "lease_until": None,
+}
+_FIELDS = tuple(OutboxRow.__dataclass_fields__)
+
+
+def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[str, Any]:
+    """Return the row that tells the application of ``process`` as it stands."""
+    body = {"type": kind, "timestamp": iso(now), "data": process_json(process)}
+    return {
+        "webhook_id": f"msg_{uuid4().hex}",
+        "process_id": process.process_id,
+        "type": kind,
+        "payload": orjson.dumps(body).decode(),
+        "created_at": now,
+        "state": DeliveryState.PENDING.value,
+        "pending_since": now,
+        "attempts": 0,
+        "next_attempt_at": now,
+    }
+
+
+class Outbox:
+    """The outbox of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def has_due(self, now: int) -> bool:
+        """Tell whether there is anything to claim, without taking the writer."""
+        async with self._database.read() as connection:
+            return (
+                await connection.execute(_CLAIMABLE, {"now": now, "most": 1})
+            ).first() is not None
+
+    async def claim(self, most: int, *, owner: str, now: int, length: int) -> list[Leased]:
+        """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
+        until = now + length
+        async with self._database.write() as connection:
+            found = await connection.execute(_CLAIMABLE, {"now": now, "most": most})
+            leased = [Leased(*row, until) for row in found]
+            if leased:
+                ids = [row.id for row in leased]
+                await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
+        return leased
+
+    async def record(
+        self,
+        attempts: Sequence[Attempt],
+        unspent: Sequence[Leased] = (),
+        *,
+        owner: str,
+        now: int,
+    ) -> None:
+        """Write down what became of ``attempts``; one whose lease was lost changes nothing.
+
+        ``unspent``: leased and not attempted after all. It is due as before.
+        """
+        delivered: dict[int, list[int]] = {}
+        returned: dict[int, list[int]] = {}
+        failed = []
+        entries = []
+        for row in unspent:
+            returned.setdefault(row.attempt, []).append(row.id)
+        for attempt in attempts:
+            row = attempt.row
+            if attempt.state is DeliveryState.DELIVERED:
+                delivered.setdefault(row.attempt, []).append(row.id)
+                continue
+            failed.append(
+                {
+                    "pk": row.id,
+                    "owner": owner,
+                    "attempt": row.attempt,
+                    "new_state": attempt.state.value,
+                    "due": attempt.next_attempt_at,
+                    "error": attempt.error,
+                }
+            )
+            if attempt.state is DeliveryState.DEAD:
+                fields = {"type": row.type, "attempt": row.attempt, "error": attempt.error}
+                entries.append(entry_row(row.process_id, now, "delivery_dead", fields))
+        async with self._database.write() as connection:
+            for number, ids in delivered.items():
+                values = {"ids": ids, "owner": owner, "attempt": number, "at": now}
+                await connection.execute(_DELIVERED, values)
+            for number, ids in returned.items():
+                values = {"ids": ids, "owner": owner, "attempt": number}
+                await connection.execute(_UNSPENT, values)
+            if failed:
+                await connection.execute(_FAILED, failed)
+            await write_entries(connection, entries)
+
+    async def page(
+        self, *, state: DeliveryState | None, limit: int, cursor: str | None
+    ) -> tuple[list[OutboxRow], str | None]:
+        """Return one page of deliveries, the newest first, and the cursor of the next."""
+        query = select(deliveries).order_by(_D.id.desc()).limit(limit + 1)
+        if state is not None:
+            query = query.where(_D.state == str(state))
+        if cursor is not None:
+            query = query.where(_D.id < position_in(cursor)[0])
+        async with self._database.read() as connection:
+            rows = (await connection.execute(query)).all()
+        found = [_outbox_row(row) for row in rows[:limit]]
+        return found, cursor_of(found[-1].id, "") if len(rows) > limit else None
+
+    async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
+        """Have deliveries sent again, under the same ids; returns those that were found."""
+        wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(webhook_ids))
+        async with self._database.write() as connection:
+            found = (await connection.execute(wanted)).all()
+            await self._send_again(connection, [row.webhook_id for row in found], now)
+            note = {"action": "redeliver", "by": by}
+            await write_entries(
+                connection,
+                [
+                    entry_row(row.process_id, now, "operator_action", {**note, "type": row.type})
+                    for row in found
+                ],
+            )
+        return [row.webhook_id for row in found]
+
+    async def dead(self, most: int) -> list[str]:
+        """Return ids of up to ``most`` dead deliveries, the oldest first."""
+        query = select(_D.webhook_id).where(_D.state == DeliveryState.DEAD.value)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query.order_by(_D.id).limit(most))).scalars())
+
+    async def ended_since(self, since: int) -> list[str]:
+        """Return the processes that ended at or after ``since``, the oldest first."""
+        query = (
+            select(processes.c.process_id)
+            .where(processes.c.state.in_([str(state) for state in State if not state.is_open]))
+            .where(processes.c.state_since >= since)
+            .order_by(processes.c.state_since)
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
+        """Have the present results of processes delivered: again, or for the first time."""
+        newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
+            _D.process_id.in_(process_ids)
+        )
+        wanted = select(processes).where(processes.c.process_id.in_(process_ids))
+        async with self._database.write() as connection:
+            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
+            rows = (await connection.execute(wanted.order_by(processes.c.state_since))).mappings()
+            ended = [process for process in map(from_row, rows) if not process.state.is_open]
+            new = [
+                delivery_row(process, _type_of(process), now)
+                for process in ended
+                if process.process_id not in told
+            ]
+            if new:
+                await connection.execute(insert(deliveries), new)
+            await self._send_again(connection, [row.webhook_id for row in told.values()], now)
+            fields = {"action": "redeliver", "by": by}
+            await write_entries(
+                connection,
+                [entry_row(p.process_id, now, "operator_action", fields) for p in ended],
+            )
+        return len(new) + len(told)
+
+    async def _send_again(
+        self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int
+    ) -> None:
+        """One that is pending keeps its attempts and its lease; it is only due now."""
+        chosen = _D.webhook_id.in_(webhook_ids)
+        pending = and_(chosen, _D.state == DeliveryState.PENDING.value)
+        await connection.execute(update(deliveries).where(pending).values(next_attempt_at=now))
+        ended = and_(chosen, _D.state != DeliveryState.PENDING.value)
+        again = {**_SEND_AGAIN, "attempts": 0, "pending_since": now, "next_attempt_at": now}
+        await connection.execute(update(deliveries).where(ended).values(again))
+
+
+def _type_of(process: TrackedProcess) -> DeliveryType:
+    if process.state is State.GONE:
+        return "process.gone"
+    if process.state is State.EXPIRED:
+        return "process.expired"
+    return "process.corrected" if process.revision else "process.settled"
+
+
+def _outbox_row(row: Any) -> OutboxRow:
+    values = {name: getattr(row, name) for name in _FIELDS}
+    return OutboxRow(**{**values, "state": DeliveryState(row.state)})

@@ -1,0 +1,24 @@
+"""Cursors: a place in an order, as an opaque text."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+
+class BadCursorError(ValueError):
+    """The cursor was not given out by a page."""
+
+
+def cursor_of(number: int, key: str) -> str:
+    """Return the cursor for what comes after (``number``, ``key``)."""
+    return urlsafe_b64encode(f"{number} {key}".encode()).decode()
+
+
+def position_in(cursor: str) -> tuple[int, str]:
+    """Return the place that ``cursor`` stands for, or raise BadCursorError."""
+    try:
+        number, key = urlsafe_b64decode(cursor.encode()).decode().split(" ", 1)
+        place = int(number), key
+    except ValueError as error:
+        raise BadCursorError("cursor: not one that this API has given out") from error
+    if abs(place[0]) >= 2**63:
+        raise BadCursorError("cursor: not one that this API has given out")
+    return place

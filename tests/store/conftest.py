@@ -1,0 +1,154 @@
+"""Real SQLite files, real processes; only the clock is played: every ``now`` is a number."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.ledger import Lane, Registration, Rules, TrackedProcess
+from reconciler.store.inbox import Receipt
+from reconciler.store.opening import Store, open_store, prepare
+
+NOW = 1_800_000_000_000
+LEASE = 20_000
+PATIENCE = 60
+"""Seconds after which a child process counts as hanging; generous, for a slow machine."""
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new store, migrated once: a test starts with a copy of it."""
+    path = tmp_path_factory.mktemp("template") / "store.db"
+    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
+    return path
+
+
+@pytest.fixture
+def path(tmp_path: Path, template: Path) -> Path:
+    """A store that nobody has open, alone in its directory."""
+    directory = tmp_path / "var"
+    directory.mkdir()
+    return Path(shutil.copy(template, directory / "store.db"))
+
+
+@pytest.fixture
+async def store(path: Path) -> AsyncIterator[Store]:
+    """The same store, open as the daemon has it."""
+    opened = await open_store(f"sqlite:///{path}", is_daemon=True)
+    yield opened
+    await opened.database.close()
+
+
+@pytest.fixture
+def rules() -> Rules:
+    return Rules()
+
+
+@pytest.fixture
+def late(rules: Rules) -> int:
+    """The moment when what was registered at NOW has timed out."""
+    return NOW + rules.default.callback_timeout
+
+
+@pytest.fixture
+def look(path: Path) -> Callable[..., list[tuple[Any, ...]]]:
+    """Run one statement as another program would, on a connection of its own."""
+
+    def look(sql: str, *values: object) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            return connection.execute(sql, values).fetchall()
+
+    return look
+
+
+@pytest.fixture
+def receipt() -> Callable[..., Receipt]:
+    """Build a receipt with an id of its own."""
+    numbers = count(1)
+
+    def receipt(
+        process_id: str = "p1", status: str = "accepted", *, at: int = NOW, dossier_id: str = "d1"
+    ) -> Receipt:
+        number = next(numbers)
+        return Receipt(f"{number:032x}", at, process_id, dossier_id, status, (), b"\0" * 32)
+
+    return receipt
+
+
+@pytest.fixture
+def registrations() -> Callable[[int], list[Registration]]:
+    """Build the registrations of p0, p1, ... in dossiers d0, d1, ..."""
+
+    def registrations(number: int) -> list[Registration]:
+        return [Registration(f"p{i}", f"d{i}") for i in range(number)]
+
+    return registrations
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Start Python programs; those that still run at the end are killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
+        child = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", program, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+async def claim(
+    store: Store,
+    rules: Rules,
+    now: int,
+    most: int = 100,
+    *,
+    lanes: tuple[Lane, ...] = (Lane.CONFIRM, Lane.OVERDUE),
+    owner: str = "one",
+    skip: str = "",
+) -> list[TrackedProcess]:
+    return await store.work.claim(
+        lanes, most, owner=owner, rules=rules, now=now, length=LEASE, skip=skip
+    )
+
+
+def ids_of(processes: list[TrackedProcess]) -> list[str]:
+    return [process.process_id for process in processes]
+
+
+async def register(store: Store, rules: Rules, batch: list[Registration], at: int = NOW) -> None:
+    await store.registry.register(batch, rules, at, whole=True)
+
+
+async def overdue(store: Store, rules: Rules, batch: list[Registration], at: int = NOW) -> None:
+    """Register ``batch`` at ``at`` and let its time pass."""
+    await register(store, rules, batch, at)
+    await store.work.turn_overdue(rules, at + rules.default.callback_timeout, len(batch))
+
+
+async def call_back(store: Store, rules: Rules, callback: Receipt) -> None:
+    await store.inbox.put_many([callback])
+    await store.inbox.apply([callback], rules, callback.received_at)
+
+
+async def get(store: Store, process_id: str) -> TrackedProcess:
+    process = await store.views.process(process_id)
+    assert process is not None
+    return process
