@@ -7,7 +7,6 @@ end stops the others in order.
 import asyncio
 import os
 import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -21,12 +20,13 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from reconciler import __version__
 from reconciler.admin.api import Api
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
-from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
+from reconciler.assure import AssureClient, Breaker, Budget, build_session
 from reconciler.config import Secrets, Settings, rules
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
-from reconciler.inbound.listener import Door, Listener, addresses, bind
+from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.reconcile.caller import Caller
@@ -40,6 +40,7 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.store.roster import Instance
 from reconciler.telemetry.logging import LogSystem
+from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
@@ -47,6 +48,9 @@ HEARTBEAT = 5.0
 SUMMARY = 60.0
 STOP_LIMIT = 30.0
 """Seconds that a stop may take."""
+
+RESTART = 5.0
+"""Seconds after which a part that died is started again, if the daemon can do without it."""
 
 STALE = 30.0
 """Seconds after which a loop that has not ticked makes the daemon not alive."""
@@ -79,14 +83,14 @@ class Service:
         self._rules = rules(settings)
         self.instance_id = uuid4().hex
         self._started_at = now()
-        self._is_stopping = False
+        self._stopping = asyncio.Event()
         self._counted: Counter[str] = Counter()
         self.is_ready = asyncio.Event()
         self.listener_url = ""
         """Where callbacks are taken, with the port really bound; set when ready."""
 
         assure = settings.assure
-        self._endpoint = _endpoint(settings, secrets)
+        self._endpoint = endpoint_of(settings, secrets)
         self._session = build_session(
             ca_file=assure.ca_file, max_concurrency=assure.max_concurrency
         )
@@ -117,17 +121,33 @@ class Service:
         self._watch = Watch(
             store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
         )
+        self._delivery_session, self._deliverer = None, None
+        if settings.delivery is not None:
+            self._delivery_session = build_session(
+                ca_file=settings.delivery.ca_file,
+                max_concurrency=settings.delivery.max_concurrency,
+            )
+            self._deliverer = deliverer_of(
+                settings,
+                secrets,
+                self._delivery_session,
+                store.outbox,
+                owner=self.instance_id,
+                now=now,
+                monotonic=monotonic,
+                log=log,
+            )
 
         self._spool = Spool(Path(settings.store.spool), self.instance_id)
         self._applier = Applier(
-            store.inbox, rules=self._get_rules, now=now, on_applied=self._sweeper.wake, log=log
+            store.inbox, rules=self._get_rules, now=now, on_applied=self._applied, log=log
         )
         self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
         self._listener = Listener(
-            _door(settings, secrets), self._intake, now=now, log=log, tls=_tls(settings)
+            door_of(settings, secrets), self._intake, now=now, log=log, tls=tls_of(settings)
         )
 
-        def chore(name: str, work: Callable[[], Awaitable[None]]) -> Chore:
+        def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
             return Chore(name, work, monotonic=monotonic, log=log)
 
         self._chores = {
@@ -144,9 +164,10 @@ class Service:
         try:
             listening = bind(host, port)
         except OSError as error:
-            await self._session.close()
-            reason = f"cannot listen on {host}:{port}: {error.strerror}"
-            raise OSError(error.errno, reason) from error
+            await self._close_sessions()
+            raise OSError(
+                error.errno, f"cannot listen on {host}:{port}: {error.strerror}"
+            ) from error
         scheduler = None
         tasks: list[asyncio.Task[None]] = []
         try:
@@ -162,8 +183,7 @@ class Service:
             stopping.cancel()
             dead = [task for task in done if task is not stopping]
             for task in dead:
-                error = task.exception()
-                self._log.error("part_failed", part=task.get_name(), exc_info=error)
+                self._log.error("part_failed", part=task.get_name(), exc_info=task.exception())
             self._log.info("stopping", reason="part_failed" if dead else "signal")
         finally:
             await self._stop(listening, scheduler, tasks)
@@ -189,6 +209,8 @@ class Service:
             "sweeper": self._sweeper.run(),
             **{chore.name: chore.run() for chore in self._chores},
         }
+        if self._deliverer is not None:
+            parts["deliverer"] = self._kept_alive("deliverer", self._deliverer.run)
         for chore in self._chores:
             if chore.name == "sweep":
                 chore.wake()
@@ -199,9 +221,8 @@ class Service:
         scheme = "https" if settings.listener.tls else "http"
         if not settings.listener.authorization and not settings.listener.allow_from:
             self._log.warning("callbacks_unauthenticated")
-        for section in ("delivery", "heartbeat"):
-            if getattr(settings, section) is not None:
-                self._log.warning("setting_without_effect", key=section)
+        if settings.heartbeat is not None:
+            self._log.warning("setting_without_effect", key="heartbeat")
         self.listener_url = addresses([listening], scheme)
         self.is_ready.set()
         self._log.info(
@@ -219,7 +240,7 @@ class Service:
         tasks: Sequence[asyncio.Task[None]],
     ) -> None:
         """Stop in the order that loses nothing: first what comes in, last what is written down."""
-        self._is_stopping = True
+        self._stopping.set()
         begun = self._monotonic()
         if scheduler is not None:
             scheduler.shutdown(wait=False)
@@ -233,10 +254,13 @@ class Service:
         self._applier.stop()
         await self._finish(tasks, {"sweeper", "applier"}, begun)
         self._recorder.stop()
+        await self._finish(tasks, {"recorder"}, begun)
+        if self._deliverer is not None:
+            self._deliverer.stop()
         await self._finish(tasks, {task.get_name() for task in tasks}, begun)
         if self._admin is not None:
             await self._admin.stop()
-        await self._session.close()
+        await self._close_sessions()
         with suppress(StoreError):
             await self._beat()
             await self._store.roster.sign_off(self.instance_id)
@@ -262,10 +286,28 @@ class Service:
         if late:
             await asyncio.wait(late, timeout=1.0)
 
-    async def _tick(self) -> None:
-        await self._watch.tick()
+    async def _kept_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part whose trouble must not stop what comes in: start it again after a while."""
+        while True:
+            try:
+                return await run()
+            except Exception as error:  # noqa: BLE001 (a part's border)
+                self._log.error("part_restarted", part=name, exc_info=error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), RESTART)
+                return None
+
+    async def _close_sessions(self) -> None:
+        await self._session.close()
+        if self._delivery_session is not None:
+            await self._delivery_session.close()
+
+    async def _tick(self) -> bool:
+        has_more = await self._watch.tick()
         while await self._applier.recover():
             pass
+        self._applied()
+        return has_more
 
     async def _beat(self) -> None:
         roster = self._store.roster
@@ -301,12 +343,14 @@ class Service:
             calls=counted["calls"],
             rejected_total=rejected,
             breaker=self._breaker.state,
+            deliveries_pending=counts.deliveries_pending,
+            deliveries_dead=counts.deliveries_dead,
             spooled=self._intake.spooled,
             log_lines_dropped=self._logs.dropped,
         )
 
     async def _readiness(self) -> Readiness:
-        if self._is_stopping:
+        if self._stopping.is_set():
             return Readiness(False, reason="stopping")
         degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
         if not self._intake.degraded and await _in_time(self._store.inbox.prove(), 3.0):
@@ -340,8 +384,11 @@ class Service:
             on_change=self._wake,
             log=self._log,
         )
+        outbox = OutboxApi(
+            self._store.outbox, now=self._now, on_change=self._applied, log=self._log
+        )
         return AdminServer(
-            api,
+            [*api.routes(), *outbox.routes()],
             host=listen.host,
             port=listen.port,
             unix_path=listen.unix or None,
@@ -358,6 +405,11 @@ class Service:
     def _get_rules(self) -> Any:
         return self._rules
 
+    def _applied(self) -> None:
+        self._sweeper.wake()
+        if self._deliverer is not None:
+            self._deliverer.wake()
+
     def _stored(self, receipts: Sequence[Receipt]) -> None:
         self._counted["callbacks"] += len(receipts)
         self._callback_path.came()
@@ -370,7 +422,7 @@ class Service:
             for outcome in outcomes
         )
         self._callback_path.recorded(outcomes)
-        self._sweeper.wake()
+        self._applied()
 
 
 async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
@@ -383,40 +435,3 @@ async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
 
 def _age(since: int | None, now: int) -> float | None:
     return None if since is None else max(0, now - since) / 1000
-
-
-def _endpoint(settings: Settings, secrets: Secrets) -> Endpoint:
-    assure = settings.assure
-    return Endpoint(
-        base_url=str(assure.base_url),
-        token_url=str(assure.token_url),
-        client_id=assure.client_id,
-        client_secret=secrets.client_secret or "",
-        scope=assure.scope,
-        process_path=assure.process_path,
-        notify_path=assure.notify_path,
-        notify_method=assure.notify_method,
-        timeout=assure.timeout / 1000,
-        proxy=secrets.assure_proxy or "",
-        ca_file=assure.ca_file,
-    )
-
-
-def _door(settings: Settings, secrets: Secrets) -> Door:
-    listener = settings.listener
-    return Door(
-        path=listener.path,
-        authorization=tuple(value.encode() for value in secrets.authorization),
-        allow_from=listener.allow_from,
-        trusted_proxies=listener.trusted_proxies,
-        max_body=listener.max_body,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    tls = settings.listener.tls
-    if tls is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tls.certificate, tls.key)
-    return context

@@ -17,6 +17,7 @@ def rules(settings: Settings) -> Rules:
         providers={name: _policy(keys) for name, keys in settings.reconcile.providers.items()},
         final_statuses=frozenset(settings.assure.final_statuses),
         pending_statuses=frozenset(settings.assure.pending_statuses),
+        deliver=settings.delivery is not None,
         adopt_unknown=listener.unknown_process == "adopt" and told_apart,
     )
 

@@ -71,13 +71,15 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
     Event("operator_action", "info",
-          (*_PROCESS, "action", "by", "verb", "processes", "created", "known", "skipped"),
+          (*_PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
+           "skipped"),
           "A person or a script changed something by the command line or the admin API.",
           "Nothing. It is the record of who did it."),
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
-           "rejected_total", "breaker", "spooled", "log_lines_dropped"),
+           "rejected_total", "breaker", "deliveries_pending", "deliveries_dead", "spooled",
+           "log_lines_dropped"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
@@ -245,8 +247,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("fetch_failed", "warning", (*_CALL, "error"),
           "Get process did not get through. It is tried again.",
           "Nothing, unless `breaker_opened` follows."),
-    Event("assure_call", "debug", ("verb", "http_status", "error", "duration_ms"),
-          "One HTTP call to Assure, as it ended.",
+    Event("outbound_call", "debug", ("verb", "http_status", "error", "duration_ms"),
+          "One HTTP call of ours, as it ended.",
           "Nothing."),
     Event("assure_throttled", "warning", ("wait_s",),
           "Assure answered 429. All calls wait that long; no attempt is spent.",
@@ -279,6 +281,30 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Nothing, if the downtime was planned. Else find out why."),
 
     # Telling your application
+
+    # Telling your application
+    Event("delivery_succeeded", "info",
+          ("target", "delivery_id", "process_id", "type", "attempt", "http_status", "duration_ms"),
+          "Your application took a result (2xx).",
+          "Nothing."),
+    Event("delivery_failed", "warning",
+          ("target", "delivery_id", "process_id", "type", "attempt", "http_status", "error",
+           "retry_in_s", "duration_ms"),
+          "Your application did not take a result. It is tried again, ever more seldom.",
+          "Check the application behind `delivery.url`."),
+    Event("delivery_dead", "error",
+          ("target", "delivery_id", "process_id", "type", "attempt", "http_status", "error",
+           "duration_ms"),
+          "A result was given up: after `delivery.give_up_after`, or because the application "
+          "answered 410. It does not know this result.",
+          "Mend the application, then `reconciler redeliver --dead`."),
+    Event("delivery_crashed", "error", ("target", "delivery_id", *_BUG),
+          "A delivery ended in a bug of ours. It is tried again later; the others go on.",
+          "Keep this line for a bug report."),
+    Event("part_restarted", "error", ("part", *_BUG),
+          "A part that the daemon can do without for a while has ended. It is started again in "
+          "5 s; callbacks are taken all the same.",
+          "If it repeats, keep this line: it names the bug."),
 
     # Connections
     Event("connections_full", "warning", ("open", "error"),

@@ -20,7 +20,8 @@ CONTRACT = [
     "notify_requested", "notify_failed", "status_fetched", "fetch_failed", "process_settled",
     "process_gone", "process_expired", "status_conflict", "status_unknown", "callback_mismatch",
     "downtime_detected", "callback_path_suspect", "assure_path_suspect", "breaker_opened",
-    "breaker_closed", "store_unavailable", "spool_drained", "operator_action", "summary",
+    "breaker_closed", "delivery_succeeded", "delivery_failed", "delivery_dead",
+    "store_unavailable", "spool_drained", "operator_action", "summary",
     "stopping", "stopped",
 ]  # fmt: skip
 

@@ -1,0 +1,106 @@
+"""From the configuration's words to those of each room. No part of it keeps anything."""
+
+import ssl
+from collections.abc import Callable
+
+from aiohttp import ClientSession
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.assure import Endpoint
+from reconciler.config import Secrets, Settings
+from reconciler.delivery.deliverer import Deliverer
+from reconciler.delivery.sender import Patience, Sender
+from reconciler.delivery.signing import Signer
+from reconciler.inbound.listener import Door
+from reconciler.ledger import Backoff
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.transport import Transport
+from reconciler.store.outbox import Outbox
+
+
+def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
+    """Return where Assure is, and who we are to it."""
+    assure = settings.assure
+    return Endpoint(
+        base_url=str(assure.base_url),
+        token_url=str(assure.token_url),
+        client_id=assure.client_id,
+        client_secret=secrets.client_secret or "",
+        scope=assure.scope,
+        process_path=assure.process_path,
+        notify_path=assure.notify_path,
+        notify_method=assure.notify_method,
+        timeout=assure.timeout / 1000,
+        proxy=secrets.assure_proxy or "",
+        ca_file=assure.ca_file,
+    )
+
+
+def door_of(settings: Settings, secrets: Secrets) -> Door:
+    """Return what the public listener lets in."""
+    listener = settings.listener
+    return Door(
+        path=listener.path,
+        authorization=tuple(value.encode() for value in secrets.authorization),
+        allow_from=listener.allow_from,
+        trusted_proxies=listener.trusted_proxies,
+        max_body=listener.max_body,
+    )
+
+
+def tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return the public listener's TLS, if it has any. Raises OSError."""
+    tls = settings.listener.tls
+    if tls is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+def deliverer_of(
+    settings: Settings,
+    secrets: Secrets,
+    session: ClientSession,
+    outbox: Outbox,
+    *,
+    owner: str,
+    now: Callable[[], int],
+    monotonic: Callable[[], float],
+    log: FilteringBoundLogger,
+) -> Deliverer:
+    """Return the outbox worker for the application behind ``delivery.url``."""
+    delivery = settings.delivery
+    assert delivery is not None
+    log = log.bind(target="delivery")
+    breaker = Breaker(monotonic=monotonic, log=log)
+    transport = Transport(
+        session,
+        log,
+        timeout=delivery.timeout / 1000,
+        proxy=secrets.delivery_proxy or "",
+        monotonic=monotonic,
+    )
+    waits = delivery.backoff
+    backoff = Backoff(waits.initial, waits.factor, waits.max, waits.jitter)
+    sender = Sender(
+        str(delivery.url),
+        transport,
+        Signer(secrets.delivery_secrets, secrets.delivery_headers),
+        patience=Patience(backoff, delivery.give_up_after),
+        breaker=breaker,
+        now=now,
+        monotonic=monotonic,
+        log=log,
+    )
+    return Deliverer(
+        outbox,
+        sender,
+        breaker=breaker,
+        owner=owner,
+        max_concurrency=delivery.max_concurrency,
+        lease_length=4 * delivery.timeout,
+        now=now,
+        monotonic=monotonic,
+        log=log,
+    )

@@ -1,0 +1,208 @@
+"""A real store with an outbox, a real receiver, and a clock that the test moves."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+from aiohttp import web
+
+from reconciler.delivery.deliverer import Deliverer
+from reconciler.delivery.sender import Patience, Sender
+from reconciler.delivery.signing import Signer
+from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.session import build_session
+from reconciler.outbound.transport import Transport
+from reconciler.store.opening import Store, open_store, prepare
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+START = 1_800_000_000_000
+HOUR = 3_600_000
+RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Receiver:
+    """The user's application: remembers what it got, answers what the test says."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[dict[str, str], Any]] = []
+        self.bodies: list[str] = []
+        self.answer: Answer = self._ok
+        self.url = ""
+        self.most_at_once = 0
+        self._at_once = 0
+        self._news = asyncio.Condition()
+
+    async def _ok(self, _request: web.Request) -> web.StreamResponse:
+        return web.Response(text="thanks")
+
+    def says(self, *statuses: int, headers: dict[str, str] | None = None) -> None:
+        """Answer with these, one after the other; the last one for ever."""
+        left = list(statuses)
+
+        async def answer(_request: web.Request) -> web.StreamResponse:
+            status = left.pop(0) if len(left) > 1 else left[0]
+            return web.Response(status=status, headers=headers)
+
+        self.answer = answer
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            body = await request.text()
+            self.bodies.append(body)
+            self.got.append((dict(request.headers), orjson.loads(body)))
+            async with self._news:
+                self._news.notify_all()
+            return await self.answer(request)
+        finally:
+            self._at_once -= 1
+
+    async def has(self, count: int) -> None:
+        async with asyncio.timeout(30), self._news:
+            await self._news.wait_for(lambda: len(self.got) >= count)
+
+    def types(self, process_id: str) -> list[str]:
+        return [b["type"] for _, b in self.got if b["data"]["processId"] == process_id]
+
+
+class Bench:
+    """Store, receiver and deliverer, joined as the service does."""
+
+    def __init__(self, store: Store, receiver: Receiver) -> None:
+        self.store = store
+        self.receiver = receiver
+        self.now = START
+        self.log: list[dict[str, Any]] = []
+        self.monotonic_offset = 0.0
+        self.patience = Patience(Backoff(initial=5_000, max=6 * HOUR), 3 * 24 * HOUR)
+        self.secrets: Sequence[str] = (SECRET,)
+        self.headers: dict[str, str] = {}
+        self.timeout = 10.0
+        self.slots = 8
+        self._serial = 0
+
+    def clock(self) -> int:
+        return self.now
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time() + self.monotonic_offset
+
+    async def claim(self, process_id: str, status: str = "accepted", rules: Rules = RULES) -> None:
+        """A callback arrives and is applied."""
+        self._serial += 1
+        await self.store.work.record(
+            [
+                (
+                    process_id,
+                    Callback(
+                        f"r{self._serial:06}", process_id, f"d-{process_id}", status, self.now
+                    ),
+                )
+            ],
+            rules,
+            self.now,
+        )
+
+    async def settle(self, *process_ids: str, rules: Rules = RULES) -> None:
+        registrations = [Registration(key, f"d-{key}") for key in process_ids]
+        await self.store.registry.register(registrations, rules, self.now, whole=True)
+        for key in process_ids:
+            await self.claim(key, rules=rules)
+
+    @asynccontextmanager
+    async def delivering(self, owner: str = "me") -> AsyncIterator[Deliverer]:
+        log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
+        session = build_session(ca_file="", max_concurrency=self.slots)
+        breaker = Breaker(monotonic=self.monotonic, log=log)
+        transport = Transport(session, log, timeout=self.timeout, monotonic=self.monotonic)
+        sender = Sender(
+            self.receiver.url,
+            transport,
+            Signer(self.secrets, self.headers),
+            patience=self.patience,
+            breaker=breaker,
+            now=self.clock,
+            monotonic=self.monotonic,
+            log=log,
+        )
+        deliverer = Deliverer(
+            self.store.outbox,
+            sender,
+            breaker=breaker,
+            owner=owner,
+            max_concurrency=self.slots,
+            lease_length=60_000,
+            now=self.clock,
+            monotonic=self.monotonic,
+            log=log,
+        )
+        self.breaker = breaker
+        running = asyncio.create_task(deliverer.run())
+        deliverer.wake()
+        try:
+            yield deliverer
+        finally:
+            deliverer.stop()
+            async with asyncio.timeout(30):
+                await running
+            await session.close()
+
+    async def deliver_what_is_due(self) -> None:
+        """Run a deliverer until nothing is due; then stop it."""
+        async with self.delivering() as deliverer:
+            await self.until(lambda rows: not any(self._is_due(row) for row in rows), deliverer)
+
+    async def until(
+        self, condition: Callable[[list[Any]], bool], deliverer: Deliverer | None = None
+    ) -> list[Any]:
+        async with asyncio.timeout(30):
+            while not condition(rows := await self.rows()):
+                if deliverer is not None:
+                    deliverer.wake()
+                await asyncio.sleep(0.01)
+        return rows
+
+    async def rows(self) -> list[Any]:
+        rows, _ = await self.store.outbox.page(state=None, limit=1_000, cursor=None)
+        return list(reversed(rows))
+
+    def _is_due(self, row: Any) -> bool:
+        return row.next_attempt_at is not None and row.next_attempt_at <= self.now
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        return [line for line in self.log if line["event"] == event]
+
+    def _keep(self, _logger: Any, level: str, line: Any) -> str:
+        self.log.append({**line, "level": level})
+        return ""
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    made = Receiver()
+    app = web.Application()
+    app.router.add_post("/events", made.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    made.url = f"http://127.0.0.1:{runner.addresses[0][1]}/events"
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Bench]:
+    url = f"sqlite:///{tmp_path}/store.db"
+    await asyncio.to_thread(prepare, url, may_create=True, may_migrate=True)
+    store = await open_store(url, is_daemon=True)
+    yield Bench(store, receiver)
+    await store.database.close()

@@ -1,0 +1,302 @@
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from standardwebhooks import Webhook
+
+from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
+
+HOUR = 3_600_000
+MEMBERS = {
+    "processId", "dossierId", "provider", "processType", "reference", "state", "status",
+    "settledBy", "createdAt", "registeredAt", "callbackAt", "claimedStatus", "settledAt",
+    "revision", "nextCheckAt", "notifyAttempts", "fetchAttempts", "lastError",
+}  # fmt: skip
+RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
+
+
+async def test_a_settled_process_is_told_with_all_that_the_contract_says(
+    bench: Any, receiver: Any
+) -> None:
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    ((headers, body),) = receiver.got
+    assert body["type"] == "process.settled"
+    assert body["timestamp"] == "2027-01-15T08:00:00.000Z"
+    assert body["data"].keys() == MEMBERS
+    assert (body["data"]["status"], body["data"]["settledBy"]) == ("accepted", "callback")
+    assert headers["Content-Type"] == "application/json"
+    (row,) = await bench.rows()
+    assert (row.state, row.attempts, row.delivered_at) == ("delivered", 1, bench.now)
+    assert headers["webhook-id"] == row.webhook_id
+    events = [entry.event for entry in await bench.store.views.timeline("p1")]
+    assert events[-1] == "delivery_succeeded"
+
+
+async def test_the_signature_verifies_with_the_public_library(bench: Any, receiver: Any) -> None:
+    old = bench.secrets[0]
+    bench.secrets = (old, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
+    bench.now = time.time_ns() // 1_000_000  # the library refuses what is older than 5 minutes
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    ((headers, body),) = receiver.got
+    for secret in bench.secrets:
+        assert Webhook(secret).verify(receiver.bodies[0], headers) == body
+
+
+async def test_without_a_secret_deliveries_go_unsigned_but_named(bench: Any, receiver: Any) -> None:
+    bench.secrets = ()
+    bench.headers = {"X-Api-Key": "canary-key"}
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    ((headers, _),) = receiver.got
+    assert "webhook-signature" not in headers
+    assert headers["webhook-id"].startswith("msg_")
+    assert headers["X-Api-Key"] == "canary-key"
+    assert "canary-key" not in str(bench.log)
+
+
+async def test_no_row_is_written_while_no_url_is_set(bench: Any) -> None:
+    await bench.settle("p1", rules=replace(RULES, deliver=False))
+    assert await bench.rows() == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500, 503, 301])
+async def test_anything_but_2xx_is_tried_again_with_the_same_id_and_growing_waits(
+    bench: Any, receiver: Any, status: int
+) -> None:
+    receiver.says(status, status, 204)
+    await bench.settle("p1")
+    waits = []
+    for _ in range(2):
+        await bench.deliver_what_is_due()
+        (row,) = await bench.rows()
+        assert (row.state, row.last_error) == ("pending", f"http_{status}")
+        waits.append(row.next_attempt_at - bench.now)
+        bench.now = row.next_attempt_at
+    await bench.deliver_what_is_due()
+    (row,) = await bench.rows()
+    assert (row.state, row.attempts) == ("delivered", 3)
+    assert 5_000 <= waits[0] <= 5_500
+    assert 10_000 <= waits[1] <= 11_000
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 1
+    assert len(set(receiver.bodies)) == 1
+    assert len(bench.said("delivery_failed")) == 2
+    assert len(bench.said("delivery_succeeded")) == 1
+
+
+async def test_retry_after_is_honoured(bench: Any, receiver: Any) -> None:
+    receiver.says(503, headers={"Retry-After": "120"})
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    (row,) = await bench.rows()
+    assert row.next_attempt_at - bench.now == 120_000
+
+
+async def test_410_ends_a_delivery_at_once(bench: Any, receiver: Any) -> None:
+    receiver.says(410)
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    (row,) = await bench.rows()
+    assert (row.state, row.last_error, row.next_attempt_at) == ("dead", "http_410", None)
+    (line,) = bench.said("delivery_dead")
+    assert line["level"] == "error"
+    assert (await bench.store.views.counts()).deliveries_dead == 1
+
+
+async def test_a_delivery_is_given_up_after_its_time(bench: Any, receiver: Any) -> None:
+    receiver.says(500)
+    await bench.settle("p1")
+    for _ in range(100):
+        bench.monotonic_offset += 3600  # an open breaker's probe is due by then
+        await bench.deliver_what_is_due()
+        (row,) = await bench.rows()
+        if row.state == "dead":
+            break
+        bench.now = row.next_attempt_at
+    assert row.state == "dead"
+    assert bench.now >= row.created_at + 72 * HOUR
+    assert bench.now < row.created_at + 79 * HOUR
+    assert len(receiver.got) == row.attempts
+
+
+async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: Any) -> None:
+    receiver.says(500)
+    await bench.settle("p1", "p2")
+    await bench.deliver_what_is_due()
+    await _correct(bench, "p1", "rejected")
+    receiver.says(200)
+    await bench.settle("later")
+    async with bench.delivering() as deliverer:
+        await bench.until(lambda rows: rows[-1].state == "delivered", deliverer)
+    assert [row.state for row in await bench.rows()] == ["pending"] * 3 + ["delivered"]
+    bench.now += HOUR
+    await bench.deliver_what_is_due()
+    assert receiver.types("p1")[-2:] == ["process.settled", "process.corrected"]
+    corrected = receiver.got[-1][1]["data"]
+    assert (corrected["status"], corrected["revision"]) == ("rejected", 1)
+
+
+async def test_a_dead_delivery_no_longer_blocks_the_next(bench: Any, receiver: Any) -> None:
+    receiver.says(410, 200)
+    await bench.settle("p1")
+    await _correct(bench, "p1", "rejected")
+    await bench.deliver_what_is_due()
+    assert [row.state for row in await bench.rows()] == ["dead", "delivered"]
+
+
+async def test_a_receiver_that_hangs_costs_one_slot_and_not_the_others(
+    bench: Any, receiver: Any
+) -> None:
+    bench.slots = 2
+    release = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "p-hang" in receiver.bodies[-1]:
+            await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await bench.settle("p-hang", *(f"p{n}" for n in range(20)))
+    async with bench.delivering() as deliverer:
+        await bench.until(
+            lambda rows: sum(row.state == "delivered" for row in rows) == 20, deliverer
+        )
+        release.set()
+        await bench.until(lambda rows: all(row.state == "delivered" for row in rows), deliverer)
+
+
+async def test_a_time_out_is_a_failed_attempt(bench: Any, receiver: Any) -> None:
+    bench.timeout = 0.05
+    hang = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        await hang.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    hang.set()
+    (row,) = await bench.rows()
+    assert (row.state, row.last_error, row.attempts) == ("pending", "timeout", 1)
+
+
+async def test_a_huge_answer_is_not_read(bench: Any, receiver: Any) -> None:
+    written = 0
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal written
+        response = web.StreamResponse(headers={"Content-Length": str(100 * 1024 * 1024)})
+        await response.prepare(request)
+        for _ in range(1600):
+            await response.write(bytes(65536))
+            written += 65536
+        return response
+
+    receiver.answer = answer
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    (row,) = await bench.rows()
+    assert row.state == "delivered"
+    assert written < 50 * 1024 * 1024
+
+
+async def test_redirects_are_not_followed(bench: Any, receiver: Any) -> None:
+    receiver.says(307, headers={"Location": receiver.url})
+    await bench.settle("p1")
+    await bench.deliver_what_is_due()
+    assert len(receiver.got) == 1
+    (row,) = await bench.rows()
+    assert row.last_error == "http_307"
+
+
+async def test_a_target_that_is_down_parks_the_others_without_spending_attempts(
+    bench: Any, receiver: Any
+) -> None:
+    receiver.says(503)
+    bench.slots = 1
+    await bench.settle(*(f"p{n:02}" for n in range(30)))
+    async with bench.delivering() as deliverer:
+        await bench.until(lambda _: bench.breaker.state == "open", deliverer)
+        rows = await bench.until(lambda _: True)
+    rows = await bench.rows()
+    assert len(receiver.got) == 5
+    assert sum(row.attempts for row in rows) == 5
+    assert all(row.state == "pending" for row in rows)
+    receiver.says(200)
+    bench.monotonic_offset += 3600
+    bench.now += HOUR
+    await bench.deliver_what_is_due()
+    assert all(row.state == "delivered" for row in await bench.rows())
+
+
+async def test_a_lease_of_a_dead_instance_runs_out_and_another_delivers(
+    bench: Any, receiver: Any
+) -> None:
+    await bench.settle("p1")
+    (claimed,) = await bench.store.outbox.claim(10, owner="dead", now=bench.now, length=60_000)
+    async with bench.delivering() as deliverer:
+        await bench.settle("p2")
+        await bench.until(lambda rows: rows[1].state == "delivered", deliverer)
+    assert receiver.types("p1") == []
+    bench.now += 60_000
+    async with bench.delivering() as deliverer:
+        await bench.until(lambda rows: rows[0].state == "delivered", deliverer)
+    assert receiver.got[-1][0]["webhook-id"] == claimed.webhook_id
+
+
+async def test_stopping_gives_back_what_was_leased_and_finishes_what_was_begun(
+    bench: Any, receiver: Any
+) -> None:
+    bench.slots = 1
+    release = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await bench.settle("p1", "p2", "p3")
+    async with bench.delivering() as deliverer:
+        await receiver.has(1)
+        deliverer.stop()
+        release.set()
+    rows = await bench.rows()
+    assert [row.state for row in rows] == ["delivered", "pending", "pending"]
+    assert [row.attempts for row in rows] == [1, 0, 0]
+    assert all(row.next_attempt_at <= bench.now for row in rows[1:])
+
+
+async def test_every_kind_of_news_is_delivered_and_hearsay_is_not(bench: Any) -> None:
+    confirming = Rules(deliver=True)
+    await bench.settle("expired", rules=confirming)
+    bench.now += 15 * 24 * HOUR
+    await _answer(bench, "expired", Fetched(0, "pending"), confirming)
+    rows = await bench.rows()
+    assert [(row.process_id, row.type) for row in rows] == [("expired", "process.expired")]
+    await _answer(bench, "expired", Fetched(0, "accepted"), confirming, recheck=True)
+    rows = await bench.rows()
+    assert [row.type for row in rows] == ["process.expired", "process.settled"]
+
+
+async def _answer(
+    bench: Any, process_id: str, result: Fetched, rules: Rules, *, recheck: bool = False
+) -> None:
+    if recheck:
+        await bench.store.work.record([(process_id, Recheck(Verb.FETCH, "me"))], rules, bench.now)
+    claimed = await bench.store.work.claim(
+        (Lane.CONFIRM, Lane.OVERDUE), 10, owner="me", rules=rules, now=bench.now, length=40_000
+    )
+    attempts = {process.process_id: process.attempt for process in claimed}
+    observed = [(process_id, replace(result, attempt=attempts[process_id]))]
+    await bench.store.work.record(observed, rules, bench.now)
+
+
+async def _correct(bench: Any, process_id: str, status: str) -> None:
+    """A callback contradicts, and Get process confirms it."""
+    await bench.claim(process_id, status)
+    await _answer(bench, process_id, Fetched(0, status), RULES)
