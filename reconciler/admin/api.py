@@ -1,30 +1,29 @@
 """The routes of the admin listener."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import orjson
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.health import Health
-from reconciler.admin.openapi import openapi
-from reconciler.admin.registrations import BadRegistrationError, registration_from
+from reconciler.admin.openapi import MOST_AT_ONCE, openapi
+from reconciler.admin.registrations import (
+    BadRegistrationError,
+    can_be_id,
+    parse_time,
+    registration_from,
+)
+from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
 from reconciler.admin.shapes import detail_json, page_json, status_json
 from reconciler.ledger import Recheck, Registration, Rules, State, Verb
-from reconciler.store.errors import StoreError
 from reconciler.store.journal import announce
+from reconciler.store.paging import BadCursorError
 from reconciler.store.registry import Registry
 from reconciler.store.roster import Roster
-from reconciler.store.views import BadCursorError, Views
+from reconciler.store.views import Views
 from reconciler.store.work import WorkQueue
-
-MOST_AT_ONCE = 1_000
-"""Processes in one array: it is one transaction, and the inbox waits behind it."""
-
-LARGEST_PAGE = 1_000
-T = TypeVar("T", State, Verb)
 
 CALLER = "api"
 """The name under which changes through the API stand in timelines."""
@@ -59,7 +58,7 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes."""
-        one = "/v1/processes/{process_id}"
+        one = "/v1/processes/{process_id:[^/]+}"  # braces too, which aiohttp leaves out
         return [
             web.get("/live", self.live),
             web.get("/ready", self.ready),
@@ -89,19 +88,19 @@ class Api:
     async def status(self, _request: web.Request) -> web.Response:
         """Return the whole in numbers."""
         now = self._now()
-        counts = await self._store(self._views.counts())
-        return answer(200, status_json(counts, await self._store(self._roster.live(now)), now))
+        counts = await from_store(self._views.counts())
+        return answer(200, status_json(counts, await from_store(self._roster.live(now)), now))
 
     async def register(self, request: web.Request) -> web.Response:
         """Put one process, or an array of them, on the ledger."""
-        body = await _json(request)
+        body = await json_of(request)
         items = body if isinstance(body, list) else [body]
         if len(items) > MOST_AT_ONCE:
             raise ApiError(
                 400, "too_many", f"at most {MOST_AT_ONCE} processes in one array; send several"
             )
         registrations = _registrations(items, is_array=isinstance(body, list))
-        done = await self._store(
+        done = await from_store(
             self._registry.register(registrations, self._rules(), self._now(), whole=True)
         )
         if done.conflicts:
@@ -113,29 +112,34 @@ class Api:
 
     async def processes(self, request: web.Request) -> web.Response:
         """Return a page of the ledger, the newest first."""
-        query = request.query
-        state = _choice("state", query.get("state"), State)
-        limit = _limit(query.get("limit"))
+        query = query_of(request, "state", "settledSince", "limit", "cursor")
+        state = choice("state", query.get("state"), State)
+        limit, cursor = limit_of(query.get("limit")), query.get("cursor")
+        since = _settled_since(query.get("settledSince"))
+        if since is None:
+            page = self._views.page(state=state, limit=limit, cursor=cursor)
+        elif state in (None, State.SETTLED):
+            page = self._views.settled(since=since, limit=limit, cursor=cursor)
+        else:  # nothing of another state is settled
+            return answer(200, page_json([], None))
         try:
-            page = self._views.page(state=state, limit=limit, cursor=query.get("cursor"))
-            items, cursor = await self._store(page)
+            return answer(200, page_json(*await from_store(page)))
         except BadCursorError as error:
             raise ApiError(400, "bad_cursor", str(error)) from None
-        return answer(200, page_json(items, cursor))
 
     async def process(self, request: web.Request) -> web.Response:
         """Return one process with its timeline."""
-        process_id = request.match_info["process_id"]
-        process = await self._store(self._views.process(process_id))
+        process_id = _process_id(request)
+        process = await from_store(self._views.process(process_id))
         if process is None:
             raise _unknown()
-        timeline = await self._store(self._views.timeline(process_id))
+        timeline = await from_store(self._views.timeline(process_id))
         return answer(200, detail_json(process, timeline))
 
     async def forget(self, request: web.Request) -> web.Response:
         """Remove everything about one process."""
-        process_id = request.match_info["process_id"]
-        removed = await self._store(self._registry.forget(process_id, CALLER, self._now()))
+        process_id = _process_id(request)
+        removed = await from_store(self._registry.forget(process_id, CALLER, self._now()))
         if not removed:
             raise _unknown()
         self._log.info("operator_action", action="forget", by=CALLER)
@@ -143,31 +147,25 @@ class Api:
 
     async def recheck(self, request: web.Request) -> web.Response:
         """Make one process due now."""
-        body = await _json(request) if request.body_exists else {}
+        body = await json_of(request) if await request.read() else {}
         if not isinstance(body, dict) or body.keys() - {"verb"}:
             raise ApiError(400, "bad_request", 'the body is {} or {"verb": "notify" or "fetch"}')
-        verb = _choice("verb", body.get("verb"), Verb)
-        process_id = request.match_info["process_id"]
+        verb = choice("verb", body.get("verb"), Verb)
+        process_id = _process_id(request)
         observed = [(process_id, Recheck(verb, CALLER))]
-        changes = await self._store(self._work.record(observed, self._rules(), self._now()))
+        changes = await from_store(self._work.record(observed, self._rules(), self._now()))
         if changes[0][1].process is None:
             raise _unknown()
         announce(self._log, changes)
         self._on_change()
         return answer(202, {"processId": process_id, "verb": verb})
 
-    async def _store(self, awaitable: Any) -> Any:
-        try:
-            return await awaitable
-        except StoreError as error:
-            raise ApiError(503, "store_unavailable", str(error)) from error
 
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return orjson.loads(await request.read())
-    except orjson.JSONDecodeError:
-        raise ApiError(400, "not_json", "the body is not JSON in UTF-8") from None
+def _process_id(request: web.Request) -> str:
+    process_id = request.match_info["process_id"]
+    if not can_be_id(process_id):
+        raise _unknown()
+    return process_id
 
 
 def _registrations(items: list[Any], *, is_array: bool) -> list[Registration]:
@@ -189,22 +187,11 @@ def _conflict(indexes: tuple[int, ...], registrations: list[Registration], body:
     return f"known with another dossierId, nothing was registered: {which}"
 
 
-def _choice(name: str, value: Any, kind: type[T]) -> T | None:
-    if value is None:
-        return None
+def _settled_since(text: str | None) -> int | None:
     try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(kind)
-        raise ApiError(400, f"bad_{name}", f"{name} must be one of {known}") from None
-
-
-def _limit(value: str | None) -> int:
-    if value is None:
-        return 100
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= LARGEST_PAGE:
-        raise ApiError(400, "bad_limit", f"limit must be a number from 1 to {LARGEST_PAGE}")
-    return int(value)
+        return parse_time("settledSince", text)
+    except BadRegistrationError as error:
+        raise ApiError(400, "bad_settledSince", str(error)) from None
 
 
 def _unknown() -> ApiError:

@@ -12,6 +12,13 @@ from structlog.typing import FilteringBoundLogger
 OPEN_PATHS = frozenset({"/live", "/ready"})
 """Asked by load balancers and supervisors, which have no token."""
 
+_SAID = {
+    404: ("not_found", "there is no such path here; GET /openapi.json names them all"),
+    405: ("method_not_allowed", "this path does not take that method"),
+    413: ("too_large", "the body is too large"),
+}
+"""What aiohttp itself refuses. Its own words change with the version of Python."""
+
 
 class ApiError(Exception):
     """An answer with an error, as JSON."""
@@ -47,11 +54,13 @@ def guard(
                 response.headers["WWW-Authenticate"] = "Bearer"
             return response
         except web.HTTPException as error:
-            code = error.reason.lower().replace(" ", "_")
-            response = answer(error.status, {"error": code, "detail": error.reason})
+            code, detail = _SAID.get(error.status, ("refused", error.reason))
+            response = answer(error.status, {"error": code, "detail": detail})
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
+        except (web.RequestPayloadError, ConnectionError):  # the client's doing, not a bug of ours
+            return answer(400, {"error": "incomplete", "detail": "the body did not arrive whole"})
         except Exception:  # a request's border: a bug must not leave as HTML
             log.exception("request_failed", path=request.path)
             return answer(500, {"error": "internal", "detail": "the log says more"})
@@ -65,8 +74,15 @@ def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
     if not _is_ours(host, hosts):
         raise ApiError(403, "foreign_host", "this Host is not served here")
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _netloc(origin) != host:
         raise ApiError(403, "foreign_origin", "requests of other sites are not answered")
+
+
+def _netloc(url: str) -> str | None:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:
+        return None
 
 
 def _is_ours(host: str, hosts: frozenset[str]) -> bool:
@@ -84,6 +100,7 @@ def _is_ours(host: str, hosts: frozenset[str]) -> bool:
 
 
 def _check_token(request: web.Request, token: str) -> None:
-    given = request.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-    if not hmac.compare_digest(given, f"Bearer {token}".encode()):
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
+    if not right or scheme.lower() != "bearer":  # RFC 9110, 11.1: the scheme has no case
         raise ApiError(401, "unauthorized", "send the admin token as Authorization: Bearer …")

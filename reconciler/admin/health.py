@@ -1,5 +1,6 @@
 """Alive means that the loops tick; ready means that a callback would be answered 200."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,11 @@ class Readiness:
 
 @dataclass
 class Health:
-    """What ``/live`` and ``/ready`` ask. A readiness check writes, so it is cached for 1 s."""
+    """What ``/live`` and ``/ready`` ask.
+
+    A readiness check writes, and anybody may ask for one: so it is cached for 1 s, and those who
+    ask at the same moment share one.
+    """
 
     stale_loops: Callable[[], list[str]]
     """Names of loops that have not ticked lately."""
@@ -29,10 +34,12 @@ class Health:
     monotonic: Callable[[], float]
     cache: float = 1.0
     _last: tuple[float, Readiness] | None = field(default=None, repr=False)
+    _checking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
 
     async def ready(self) -> Readiness:
-        """Return a readiness that is at most a second old."""
-        now = self.monotonic()
-        if self._last is None or now - self._last[0] >= self.cache:
-            self._last = (now, await self.check())
-        return self._last[1]
+        """Return what a check said that ended at most a second ago."""
+        async with self._checking:
+            if self._last is None or self.monotonic() - self._last[0] >= self.cache:
+                readiness = await self.check()
+                self._last = (self.monotonic(), readiness)
+            return self._last[1]

@@ -3,13 +3,30 @@
 from typing import Any
 
 from reconciler import __version__
+from reconciler.admin.registrations import CONTROL, LONGEST
 from reconciler.ledger import SettledBy, State, Verb
+from reconciler.store.outbox import DeliveryState
 
 Schema = dict[str, Any]
 
-_ID: Schema = {"type": "string", "minLength": 1, "maxLength": 255}
+MOST_AT_ONCE = 1_000
+"""Processes in one array: it is one transaction, and the inbox waits behind it."""
+
+LARGEST_PAGE = 1_000
+PAGE = 100
+"""Processes on a page when no limit is given."""
+
+_FIT: Schema = {
+    "minLength": 1,
+    "maxLength": LONGEST,
+    "pattern": f"^{CONTROL.replace('[', '[^')}*$",
+}
+_ID: Schema = {"type": "string", **_FIT, "not": {"enum": [".", ".."]}}
+_GIVEN_TEXT: Schema = {"type": ["string", "null"], **_FIT}
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
 _TEXT: Schema = {"type": ["string", "null"]}
+_WORD: Schema = {"type": "string"}
+_WORDS: Schema = {"type": "array", "items": _WORD}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
@@ -40,21 +57,33 @@ _PROCESS = _object(
         "lastError": _TEXT,
     }
 )
-_ENTRY = _object({"at": _TIME, "event": {"type": "string"}})
+_ENTRY = _object({"at": _TIME, "event": _WORD})
 _REGISTRATION = {
     **_object(
         {
             "dossierId": _ID,
             "processId": _ID,
-            "provider": {**_TEXT, "maxLength": 255, "minLength": 1},
-            "processType": {**_TEXT, "maxLength": 255, "minLength": 1},
-            "reference": {**_TEXT, "maxLength": 255, "minLength": 1},
+            "provider": _GIVEN_TEXT,
+            "processType": _GIVEN_TEXT,
+            "reference": _GIVEN_TEXT,
             "createdAt": _TIME,
         },
         required=("dossierId", "processId"),
     ),
     "additionalProperties": False,
 }
+_BREAKER: Schema = {"enum": ["closed", "open", "probing"]}
+_INSTANCE = _object(
+    {
+        "id": _WORD,
+        "host": _WORD,
+        "pid": _COUNT,
+        "version": _WORD,
+        "startedAt": _TIME,
+        "heartbeatAt": _TIME,
+        "breaker": _BREAKER,
+    }
+)
 _STATUS = _object(
     {
         "states": _object({str(state): _COUNT for state in State}),
@@ -62,12 +91,26 @@ _STATUS = _object(
         "oldestReportedSeconds": {"type": ["number", "null"]},
         "lastCallbackAt": _TIME,
         "lastSweepAt": _TIME,
-        "breaker": {"enum": ["closed", "open", "probing", None]},
+        "breaker": {"enum": [*_BREAKER["enum"], None]},
         "outbox": _object({"pending": _COUNT, "dead": _COUNT}),
         "spooled": _COUNT,
-        "instances": {"type": "array", "items": {"type": "object"}},
+        "instances": {"type": "array", "items": _INSTANCE},
     }
 )
+_DELIVERY = _object(
+    {
+        "id": _WORD,
+        "processId": _ID,
+        "type": _WORD,
+        "state": {"enum": [str(state) for state in DeliveryState]},
+        "attempts": _COUNT,
+        "createdAt": _TIME,
+        "nextAttemptAt": _TIME,
+        "deliveredAt": _TIME,
+        "lastError": _TEXT,
+    }
+)
+_LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": LARGEST_PAGE, "default": PAGE}
 _REF = {name: {"$ref": f"#/components/schemas/{name}"} for name in ("Process", "Registration")}
 _PROCESS_ID = {"name": "processId", "in": "path", "required": True, "schema": _ID}
 
@@ -80,13 +123,15 @@ def _says(description: str, schema: Schema) -> Schema:
     return {"description": description, "content": _content(schema)}
 
 
-_ERROR = _object({"error": {"type": "string"}, "detail": {"type": "string"}})
+_ERROR = _object({"error": _WORD, "detail": _WORD})
 _ERRORS: Schema = {
     "400": _says("The request is not as it should be; `detail` says how.", _ERROR),
     "401": _says("The bearer token is missing or wrong.", _ERROR),
     "403": _says("A foreign Host or Origin.", _ERROR),
+    "405": _says("The path does not take that method.", _ERROR),
     "503": _says("The store does not answer just now.", _ERROR),
 }
+_TOO_LARGE = _says("The body is too large.", _ERROR)
 _UNKNOWN = _says("No such process is on the ledger.", _ERROR)
 
 
@@ -100,14 +145,17 @@ def _query(name: str, schema: Schema, description: str) -> Schema:
 
 def openapi() -> Schema:
     """Return the document that ``GET /openapi.json`` answers."""
-    live = _object({"live": {"type": "boolean"}, "stale": {"type": "array"}})
+    live = _object({"live": {"type": "boolean"}, "stale": _WORDS})
     ready = _object(
-        {"ready": {"type": "boolean"}, "degraded": {"type": "array"}, "reason": _TEXT},
+        {"ready": {"type": "boolean"}, "degraded": _WORDS, "reason": _TEXT},
         required=("ready", "degraded"),
     )
     page = _object({"items": {"type": "array", "items": _REF["Process"]}, "nextCursor": _TEXT})
+    outbox = _object({"items": {"type": "array", "items": _DELIVERY}, "nextCursor": _TEXT})
+    delivery_states = {"enum": [str(state) for state in DeliveryState]}
     counted = _object({"created": _COUNT, "known": _COUNT})
-    either = {"oneOf": [_REF["Registration"], {"type": "array", "items": _REF["Registration"]}]}
+    several = {"type": "array", "items": _REF["Registration"], "maxItems": MOST_AT_ONCE}
+    either = {"oneOf": [_REF["Registration"], several]}
     verb = {"enum": [*(str(verb) for verb in Verb), None]}
     recheck = {**_object({"verb": verb}, required=()), "additionalProperties": False}
     detail = {"allOf": [_REF["Process"], _object({"timeline": {"type": "array", "items": _ENTRY}})]}
@@ -128,6 +176,7 @@ def openapi() -> Schema:
                     "responses": {
                         "200": _says("Yes.", live),
                         "403": _ERRORS["403"],
+                        "405": _ERRORS["405"],
                         "503": _says("No; `stale` names the loops.", live),
                     },
                     **health,
@@ -139,6 +188,7 @@ def openapi() -> Schema:
                     "responses": {
                         "200": _says("Yes; `degraded` names what is not as it should be.", ready),
                         "403": _ERRORS["403"],
+                        "405": _ERRORS["405"],
                         "503": _says("No, for `reason`.", ready),
                     },
                     **health,
@@ -157,7 +207,7 @@ def openapi() -> Schema:
                         "200": _says("All were known.", counted),
                         "201": _says("At least one is new.", counted),
                         "409": _says("Known with another dossierId.", _ERROR),
-                        "413": _says("The body is too large.", _ERROR),
+                        "413": _TOO_LARGE,
                     },
                     requestBody={"required": True, "content": _content(either)},
                 ),
@@ -166,8 +216,13 @@ def openapi() -> Schema:
                     {"200": _says("A page.", page)},
                     parameters=[
                         _query("state", {"enum": [str(s) for s in State]}, "only this state"),
-                        _query("limit", {"type": "integer", "minimum": 1, "maximum": 1000}, ""),
-                        _query("cursor", {"type": "string"}, "`nextCursor` of the page before"),
+                        _query(
+                            "settledSince",
+                            {"type": "string", "format": "date-time"},
+                            "settled since then, the earliest first",
+                        ),
+                        _query("limit", _LIMIT, f"how many; {PAGE} if not given"),
+                        _query("cursor", _WORD, "`nextCursor` of the page before"),
                     ],
                 ),
             },
@@ -189,9 +244,31 @@ def openapi() -> Schema:
                     {
                         "202": _says("It is due.", _object({"processId": _ID, "verb": verb})),
                         "404": _UNKNOWN,
+                        "413": _TOO_LARGE,
                     },
                     parameters=[_PROCESS_ID],
                     requestBody={"required": False, "content": _content(recheck)},
+                )
+            },
+            "/v1/deliveries": {
+                "get": _operation(
+                    "A page of the outbox, the newest first",
+                    {"200": _says("A page.", outbox)},
+                    parameters=[
+                        _query("state", delivery_states, "only this state"),
+                        _query("limit", _LIMIT, f"how many; {PAGE} if not given"),
+                        _query("cursor", _WORD, "`nextCursor` of the page before"),
+                    ],
+                )
+            },
+            "/v1/deliveries/{id}/redeliver": {
+                "post": _operation(
+                    "Have a delivery sent again, under the same webhook-id",
+                    {
+                        "202": _says("It is due.", _object({"id": _WORD})),
+                        "404": _says("No such delivery is in the outbox.", _ERROR),
+                    },
+                    parameters=[{"name": "id", "in": "path", "required": True, "schema": _WORD}],
                 )
             },
         },

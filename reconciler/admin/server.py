@@ -1,24 +1,30 @@
 """The admin listener: on TCP, or on a unix socket that only its owner can open."""
 
+import errno
+import logging
 import os
 import socket
+import stat
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.admin.api import Api
 from reconciler.admin.guard import guard
 
 LARGEST_BODY = 4 * 1024 * 1024
 
 
 class AdminServer:
-    """Serves ``api`` on one address."""
+    """Serves routes on one address, each behind the guard."""
 
     def __init__(
         self,
-        api: Api,
+        routes: Sequence[web.RouteDef],
         *,
         host: str,
         port: int,
@@ -32,8 +38,10 @@ class AdminServer:
         hosts = frozenset({host.lower(), socket.gethostname().lower()})
         check = guard(token=token, hosts=hosts, is_unix=unix_path is not None, log=log)
         app = web.Application(middlewares=[check], client_max_size=LARGEST_BODY)
-        app.add_routes(api.routes())
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=4.0)
+        app.add_routes(routes)
+        self._runner = web.AppRunner(
+            app, access_log=None, logger=_ServerLog(server_logger), shutdown_timeout=4.0
+        )
         self.url = ""
         """Where it is reached, with the port really bound."""
 
@@ -45,7 +53,7 @@ class AdminServer:
             host, port = self._runner.addresses[0][:2]
             self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             return
-        _remove(self._unix_path)
+        _clear(Path(self._unix_path))
         before = os.umask(0o077)
         try:
             await web.UnixSite(self._runner, self._unix_path).start()
@@ -56,10 +64,33 @@ class AdminServer:
     async def stop(self) -> None:
         """Close."""
         await self._runner.cleanup()
-        if self._unix_path is not None:
-            _remove(self._unix_path)
+        if self._unix_path is not None and self.url:
+            _remove(Path(self._unix_path))
 
 
-def _remove(path: str) -> None:
-    """Remove a socket that an earlier run has left."""
-    Path(path).unlink(missing_ok=True)
+class _ServerLog(logging.LoggerAdapter[logging.Logger]):
+    """Keeps what is no HTTP at the level debug: aiohttp would log it as an error of ours."""
+
+    def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
+        """Log, but a malformed request without its exception, which repeats it."""
+        if isinstance(more.get("exc_info"), HttpProcessingError):
+            level, more = logging.DEBUG, {}
+        super().log(level, msg, *args, **more)
+
+
+def _clear(path: Path) -> None:
+    """Remove a socket that an earlier run has left; OSError for anything else that is there."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(errno.EEXIST, f"admin.listen: {path} is there and is no socket")
+    with socket.socket(socket.AF_UNIX) as probe:
+        if probe.connect_ex(str(path)) == 0:
+            raise OSError(errno.EADDRINUSE, f"admin.listen: another server accepts on {path}")
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)  # asyncio has done it already from Python 3.13 on

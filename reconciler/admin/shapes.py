@@ -1,46 +1,14 @@
 """The JSON of the contract, in one place for the API and the command line."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.ledger import TrackedProcess
+from reconciler.ledger import TrackedProcess, iso, process_json
+from reconciler.store.outbox import OutboxRow
 from reconciler.store.roster import Instance
 from reconciler.store.views import Counts, TimelineEntry
 
 Json = dict[str, Any]
-
-
-def iso(at: int | None) -> str | None:
-    """Return UTC milliseconds as ISO 8601."""
-    if at is None:
-        return None
-    text = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def process_json(process: TrackedProcess) -> Json:
-    """Return a process as the API shows it."""
-    return {
-        "processId": process.process_id,
-        "dossierId": process.dossier_id,
-        "provider": process.provider,
-        "processType": process.process_type,
-        "reference": process.reference,
-        "state": process.state,
-        "status": process.status,
-        "settledBy": process.settled_by,
-        "createdAt": iso(process.created_at),
-        "registeredAt": iso(process.registered_at),
-        "callbackAt": iso(process.callback_at),
-        "claimedStatus": process.claimed_status,
-        "settledAt": iso(process.settled_at),
-        "revision": process.revision,
-        "nextCheckAt": iso(process.next_check_at),
-        "notifyAttempts": process.notify_attempts,
-        "fetchAttempts": process.fetch_attempts,
-        "lastError": process.last_error,
-    }
 
 
 def detail_json(process: TrackedProcess, timeline: Sequence[TimelineEntry]) -> Json:
@@ -52,6 +20,26 @@ def detail_json(process: TrackedProcess, timeline: Sequence[TimelineEntry]) -> J
 def page_json(items: Sequence[TrackedProcess], cursor: str | None) -> Json:
     """Return one page of processes."""
     return {"items": [process_json(process) for process in items], "nextCursor": cursor}
+
+
+def delivery_json(row: OutboxRow) -> Json:
+    """Return a delivery; its ``id`` is the ``webhook-id`` that the application sees."""
+    return {
+        "id": row.webhook_id,
+        "processId": row.process_id,
+        "type": row.type,
+        "state": row.state,
+        "attempts": row.attempts,
+        "createdAt": iso(row.created_at),
+        "nextAttemptAt": iso(row.next_attempt_at),
+        "deliveredAt": iso(row.delivered_at),
+        "lastError": row.last_error,
+    }
+
+
+def deliveries_json(items: Sequence[OutboxRow], cursor: str | None) -> Json:
+    """Return one page of deliveries."""
+    return {"items": [delivery_json(row) for row in items], "nextCursor": cursor}
 
 
 def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json:

@@ -1,29 +1,32 @@
 """The command line. Thin: each command reads its options, calls a room, and prints."""
 
-import os
 import sys
+from collections.abc import Sequence
 
 
-def main() -> None:
-    """Run a command and exit with the code of the contract."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that ``arguments`` (``sys.argv``'s) name; exit with the contract's code."""
     from reconciler.cli.app import app  # noqa: PLC0415 (importing the package stays free)
-    from reconciler.cli.errors import CommandError, complain  # noqa: PLC0415
+    from reconciler.cli.errors import FAILED, CommandError, complain, reason_of  # noqa: PLC0415
 
     _register()
     try:
-        app()
+        app(arguments, prog_name="reconciler")
     except CommandError as error:
         complain(*error.lines)
         sys.exit(error.code)
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as error:  # such as a path that may not be looked at
+        complain(reason_of(error))
+        sys.exit(FAILED)
 
 
 def _register() -> None:
     """Import the modules of all commands; each registers its own."""
-    from reconciler.cli import daemon, demo, edit, importing, look  # noqa: F401, PLC0415
-    from reconciler.cli.app import app  # noqa: PLC0415
+    from reconciler.cli import daemon, demo, edit, importing, look, outbox  # noqa: F401, PLC0415
+    from reconciler.cli.app import Command, app  # noqa: PLC0415
     from reconciler.cli.simulate import simulate  # noqa: PLC0415
 
-    app.command()(simulate)
+    if all(info.callback is not simulate for info in app.registered_commands):
+        app.command()(simulate)
+    for info in app.registered_commands:
+        info.cls = Command

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from reconciler import __version__
 
@@ -14,8 +15,21 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # plain text: a log or a pipe takes it too, and nothing in it is markup
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
+
+
+class Command(TyperCommand):
+    """A command that takes ``--version`` after its name, too."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Answer ``--version`` before anything else is looked at."""
+        options = args[: args.index("--")] if "--" in args else args
+        if "--version" in options:
+            _tell_version(True)
+        return super().parse_args(ctx, args)
+
 
 CONFIG = typer.Option(
     "--config",
@@ -25,6 +39,7 @@ CONFIG = typer.Option(
     show_default=False,
 )
 ConfigOption = Annotated[Path | None, CONFIG]
+ProcessId = Annotated[str, typer.Argument(metavar="PROCESS_ID")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, as the admin API.")]
 
 

@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import typer
 from structlog.typing import FilteringBoundLogger
 
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain
+from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
 from reconciler.cli.output import print_json
 from reconciler.cli.session import on_store, settings_of
 from reconciler.config import (
@@ -100,16 +101,17 @@ def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"cannot start: {error.strerror or error}"
-    return f"cannot start: {error}"
+    return f"cannot start: {reason_of(error) if isinstance(error, OSError) else error}"
 
 
 @app.command("check-config")
 def check_config(
     context: typer.Context, config: ConfigOption = None, json: JsonOption = False
 ) -> None:
-    """Validate the configuration and print what is in effect, without secrets."""
+    """Validate the configuration and print what is in effect.
+
+    Secrets are resolved, to see that they are there, and not shown.
+    """
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ, unchecked_credentials=True)
@@ -126,18 +128,14 @@ def check_config(
 
 @app.command("init-db")
 def init_db(context: typer.Context, config: ConfigOption = None) -> None:
-    """Create the store, or migrate it to this version. Harmless when there is nothing to do."""
-    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415
+    """Create the store, or migrate it to this version.
 
+    Harmless when there is nothing to do.
+    """
     path = chosen(context, config)
     settings, _ = settings_of(path)
     try:
-        url = resolve_secrets(settings, os.environ, only_store=True).store_url
-        lock = daemon_lock(url)
-        try:
-            done = prepare(url, may_create=True, may_migrate=True, lock=lock)
-        finally:
-            lock.release()
+        done = _made(resolve_secrets(settings, os.environ, only_store=True).store_url)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
     except StoreError as error:
@@ -145,3 +143,15 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
     if done:
         on_store(path, lambda session: session.note("init-db"))
     complain(*(done or ["the store is up to date"]))
+
+
+def _made(url: str) -> list[str]:
+    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415
+
+    with suppress(StoreError):  # up to date: then a running daemon is not in the way
+        return prepare(url, may_create=False, may_migrate=False)
+    lock = daemon_lock(url)
+    try:
+        return prepare(url, may_create=True, may_migrate=True, lock=lock)
+    finally:
+        lock.release()

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from reconciler.cli.app import app
 from reconciler.cli.errors import FAILED, CommandError
-from reconciler.cli.output import console, print_json, table_of
+from reconciler.cli.output import aligned, print_json, print_lines
 from reconciler.config import load, resolve_secrets, rules
 from reconciler.ledger import Registration, State, TrackedProcess
 from reconciler.service import Service, system_clock
@@ -56,9 +55,11 @@ backoff = {{ initial = "1s", factor = 2.0, max = "5s", jitter = 0.1 }}
 url = "sqlite:///{directory}/demo.db"
 spool = "{directory}/spool"
 """
-FINISH_WITHIN = 3.0
-LOOK = 0.25
-RECENT = 8
+FINISH_WITHIN = 1.5
+"""Seconds until the last end user is done: before ``callback_timeout``, so what is late is lost."""
+
+LOOK = 0.1
+BY = {"notify": "Notify", "fetch": "Get process"}
 
 
 @app.command()
@@ -68,7 +69,7 @@ def demo(
     limit: Annotated[float, typer.Option(min=1, help="Give up after so many seconds.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as JSON.")] = False,
 ) -> None:
-    """Run the main job against a simulated Assure that loses callbacks, and watch it recover."""
+    """Watch lost callbacks being recovered, on a simulated Assure."""
     with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as directory:
         summary = asyncio.run(_Demo(Path(directory), processes, seed, limit, quiet=json).run())
     if json:
@@ -91,7 +92,6 @@ class _Demo:
         self._quiet = quiet
         self._world = World(seed, faults=FAULTS)
         self._seen: dict[str, TrackedProcess] = {}
-        self._recent: list[str] = []
         self._began = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
@@ -123,6 +123,9 @@ class _Demo:
                 return_when=asyncio.FIRST_COMPLETED,
             )
             ready.cancel()
+            if running.done():
+                await running
+                raise CommandError(FAILED, "the daemon of the demo did not start")
             simulator.aim(f"{service.listener_url}/callbacks/assure", "Bearer demo")
             made = await self._register(store, settings)
             await self._watch(store)
@@ -148,50 +151,32 @@ class _Demo:
         return made
 
     async def _watch(self, store: Store) -> None:
-        """Show what happens until every process has ended, or the time is up."""
-        out = Console(stderr=True, highlight=False)
-        live = Live(console=out, auto_refresh=False, transient=True)
-        on_terminal = sys.stderr.isatty() and not self._quiet
-        if on_terminal:
-            live.start()
-        try:
-            told = -1
-            while time.monotonic() - self._began < self._limit:
-                await self._look(store)
+        """Show each recovery as it happens, until every process has ended or the time is up."""
+        out = Console(stderr=True, highlight=False, soft_wrap=True, quiet=self._quiet)
+        told = -1
+        with Live(console=out, auto_refresh=False, transient=True) as live:
+            while (elapsed := time.monotonic() - self._began) < self._limit:
+                for process in await self._newly_settled(store):
+                    if process.settled_by in BY:
+                        out.print(Text(_recovery(process)))
                 counts = (await store.views.counts()).states
-                if on_terminal:
-                    live.update(self._screen(counts), refresh=True)
-                elif not self._quiet and int(time.monotonic() - self._began) > told:
-                    told = int(time.monotonic() - self._began)
-                    out.print(_line(told, counts), soft_wrap=True)
-                if sum(counts[state] for state in ("waiting", "reported", "overdue")) == 0:
+                if out.is_terminal:
+                    live.update(Text(_line(elapsed, counts), style="bold"), refresh=True)
+                elif int(elapsed) > told:
+                    told = int(elapsed)
+                    out.print(_line(elapsed, counts))
+                if not any(counts[state] for state in State if state.is_open):
                     return
                 await asyncio.sleep(LOOK)
-        finally:
-            if on_terminal:
-                live.stop()
 
-    async def _look(self, store: Store) -> None:
+    async def _newly_settled(self, store: Store) -> list[TrackedProcess]:
         settled, _ = await store.views.page(state=State.SETTLED, limit=self._count, cursor=None)
-        for process in settled:
-            if process.process_id in self._seen:
-                continue
-            self._seen[process.process_id] = process
-            if process.settled_by != "callback":
-                late = ((process.settled_at or 0) - process.timeout_from) / 1000
-                how = "asked again by Notify" if process.settled_by == "notify" else "Get process"
-                self._recent.append(
-                    f"{process.process_id}  {process.status:<12}  recovered: {how}, {late:.1f} s "
-                    "after it began"
-                )
-
-    def _screen(self, counts: dict[str, int]) -> Group:
-        elapsed = int(time.monotonic() - self._began)
-        recent = [Text(line) for line in self._recent[-RECENT:]]
-        return Group(Text(_line(elapsed, counts), style="bold"), Text(), *recent)
+        new = [process for process in settled if process.process_id not in self._seen]
+        self._seen |= {process.process_id: process for process in new}
+        return new
 
     async def _summary(self, store: Store, made: list[SimProcess]) -> dict[str, Any]:
-        await self._look(store)
+        await self._newly_settled(store)
         by = Counter(str(process.settled_by) for process in self._seen.values())
         true = sum(
             process.process_id in self._seen
@@ -211,15 +196,22 @@ class _Demo:
         }
 
 
-def _line(elapsed: int, counts: dict[str, int]) -> str:
-    states = "  ".join(f"{state} {counts[state]:>3}" for state in counts)
-    return f"{elapsed:>3} s  {states}"
+def _recovery(process: TrackedProcess) -> str:
+    late = ((process.settled_at or 0) - process.timeout_from) / 1000
+    by = BY[str(process.settled_by)]
+    return f"{process.process_id}  {process.status:<12}  by {by} after {late:.1f} s"
+
+
+def _line(elapsed: float, counts: dict[str, int]) -> str:
+    always = ("waiting", "reported", "overdue", "settled")
+    shown = [f"{state} {n}" for state, n in counts.items() if n or state in always]
+    return f"{elapsed:.0f} s  {'  '.join(shown)}"
 
 
 def _tell(summary: dict[str, Any]) -> None:
     labels = {
         "processes": "processes",
-        "callbacksLost": "callbacks that Assure sent once, and that were lost",
+        "callbacksLost": "callbacks that were lost, those asked for again too",
         "settledByCallback": "settled by a callback that came",
         "settledByNotify": "settled by a callback that we asked for again (Notify)",
         "settledByFetch": "settled by reading the status (Get process)",
@@ -228,4 +220,4 @@ def _tell(summary: dict[str, Any]) -> None:
         "fetchCalls": "Get process calls",
         "seconds": "seconds",
     }
-    console().print(table_of(("", ""), ((labels[name], n) for name, n in summary.items())))
+    print_lines(aligned((labels[name], n) for name, n in summary.items()))

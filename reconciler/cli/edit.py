@@ -4,21 +4,24 @@ from typing import Annotated
 
 import typer
 
-from reconciler.admin.registrations import BadRegistrationError, registration_from
-from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.admin.registrations import BadRegistrationError, can_be_id, registration_from
+from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
 from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json
 from reconciler.cli.session import Session, on_store
 from reconciler.ledger import Recheck, State, Verb
+from reconciler.store.journal import announce
+from reconciler.store.registry import Registered
 
 AT_ONCE = 100
+"""Rechecks in one transaction, which keeps the daemon's inbox waiting."""
 
 
 @app.command()
 def track(
     context: typer.Context,
-    dossier_id: str,
-    process_id: str,
+    dossier_id: Annotated[str, typer.Argument(metavar="DOSSIER_ID")],
+    process_id: ProcessId,
     provider: Annotated[str | None, typer.Option(help="Such as onfido or readid.")] = None,
     process_type: Annotated[str | None, typer.Option(help="As Assure names it.")] = None,
     reference: Annotated[str | None, typer.Option(help="Your own reference.")] = None,
@@ -38,7 +41,7 @@ def track(
         "createdAt": created_at,
     }
 
-    async def work(session: Session) -> None:
+    async def work(session: Session) -> Registered:
         registration = registration_from(given, by=session.caller)
         done = await session.store.registry.register(
             [registration], session.rules, session.now(), whole=True
@@ -48,15 +51,16 @@ def track(
         session.log.info(
             "operator_action", action="track", by=session.caller, process_id=process_id
         )
-        if json:
-            print_json({"created": done.created, "known": done.known})
-        else:
-            complain(f"{process_id} is {'now' if done.created else 'already'} on the ledger")
+        return done
 
     try:
-        on_store(chosen(context, config), work)
+        done = on_store(chosen(context, config), work)
     except BadRegistrationError as error:
         raise CommandError(USAGE, str(error)) from None
+    if json:
+        print_json({"created": done.created, "known": done.known})
+    else:
+        complain(f"{process_id} is {'now' if done.created else 'already'} on the ledger")
 
 
 @app.command()
@@ -77,29 +81,31 @@ def recheck(
     verb = Verb.NOTIFY if notify else Verb.FETCH if fetch else None
 
     async def work(session: Session) -> tuple[int, list[str]]:
-        ids = await _overdue(session) if all_overdue else list(process_ids or ())
-        unknown = []
-        for start in range(0, len(ids), AT_ONCE):
-            observed = [(key, Recheck(verb, session.caller)) for key in ids[start:][:AT_ONCE]]
+        ids = await _overdue(session) if all_overdue else list(dict.fromkeys(process_ids or ()))
+        possible = [key for key in ids if can_be_id(key)]
+        found: set[str] = set()
+        for start in range(0, len(possible), AT_ONCE):
+            observed = [(key, Recheck(verb, session.caller)) for key in possible[start:][:AT_ONCE]]
             changes = await session.store.work.record(observed, session.rules, session.now())
-            unknown += [key for (key, _), outcome in changes if outcome.process is None]
-        named = {"process_id": ids[0]} if len(ids) == 1 else {}
-        session.log.info(
-            "operator_action",
-            action="recheck",
-            by=session.caller,
-            verb=verb,
-            processes=len(ids) - len(unknown),
-            **named,
-        )
-        return len(ids) - len(unknown), unknown
+            found |= {key for (key, _), outcome in changes if outcome.process is not None}
+            if not all_overdue:
+                announce(session.log, changes)
+        if all_overdue:
+            session.log.info(
+                "operator_action",
+                action="recheck",
+                by=session.caller,
+                verb=verb,
+                processes=len(found),
+            )
+        return len(found), [key for key in ids if key not in found]
 
     due, unknown = on_store(chosen(context, config), work)
     if json:
         print_json({"due": due, "unknown": unknown})
-    else:
+    elif due or all_overdue:
         complain(f"{due} due now; the running daemon calls within its limits")
-    if unknown:
+    if unknown and not all_overdue:
         raise CommandError(NOT_FOUND, *(f"{key} is not on the ledger" for key in unknown))
 
 
@@ -116,10 +122,15 @@ async def _overdue(session: Session) -> list[str]:
 
 
 @app.command()
-def forget(context: typer.Context, process_id: str, config: ConfigOption = None) -> None:
-    """Remove a process, its timeline, callbacks and deliveries (data protection)."""
+def forget(context: typer.Context, process_id: ProcessId, config: ConfigOption = None) -> None:
+    """Remove all that is stored about a process (data protection).
+
+    That is the process with its timeline, its callbacks and its deliveries.
+    """
 
     async def work(session: Session) -> bool:
+        if not can_be_id(process_id):
+            return False
         removed = await session.store.registry.forget(process_id, session.caller, session.now())
         if removed:
             session.log.info("operator_action", action="forget", by=session.caller)

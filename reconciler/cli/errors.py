@@ -2,12 +2,19 @@
 
 import sys
 
-DONE = 0
+from reconciler.cli.output import plain
+
 FAILED = 1
 USAGE = 2
 NOT_FOUND = 3
 CONFIG = 78
 """EX_CONFIG of sysexits.h: systemd can tell it from a crash."""
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says, and of which file."""
+    what = error.strerror or str(error)
+    return f"{what}: {error.filename}" if error.filename else what
 
 
 class CommandError(Exception):
@@ -22,5 +29,5 @@ class CommandError(Exception):
 def complain(*lines: str) -> None:
     """Say ``lines`` to a person: on stderr, for stdout carries data only."""
     for line in lines:
-        sys.stderr.write(f"reconciler: {line}\n")
+        sys.stderr.write(f"reconciler: {plain(line)}\n")
     sys.stderr.flush()

@@ -1,30 +1,28 @@
 """``import``: many processes from a file, a bad line never in the way of the good ones."""
 
-import csv
-import io
+import os
+import signal
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, BinaryIO
 
-import orjson
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from reconciler.admin.registrations import BadRegistrationError, registration_from
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import print_json
+from reconciler.cli.reading import Line, read
 from reconciler.cli.session import Session, on_store
 from reconciler.ledger import Registration
+from reconciler.store.registry import Registered
 
 AT_ONCE = 200
 """Processes in one transaction: some 20 ms of the writer."""
-
-Line = tuple[int, Registration | str]
-"""A line's number, and its registration or what is wrong with it."""
 
 
 @app.command("import")
@@ -38,118 +36,73 @@ def import_(
     """Put the processes of a file on the ledger. Idempotent.
 
     NDJSON: one object a line, {"dossierId", "processId", "provider"?, "processType"?,
-    "reference"?, "createdAt"?}. CSV: the same names as header.
+    "reference"?, "createdAt"?}. CSV: the same names as header. Bad lines are reported with their
+    number and skipped.
     """
+    counts = {"created": 0, "known": 0, "skipped": 0}
+    name = "stdin" if file == "-" else file
 
-    async def work(session: Session) -> dict[str, int]:
-        with _opened(file) as source, _progress(file) as progress:
-            task = progress.add_task("importing", total=_size(file))
-            counts = {"created": 0, "known": 0, "skipped": 0}
-            batch: list[tuple[int, Registration]] = []
-            for number, read in _lines(source, session.caller):
-                if isinstance(read, str):
+    async def work(session: Session) -> None:
+        try:
+            with _opened(file) as source, _progress() as progress:
+                task = progress.add_task(escape(name), total=_size(source))
+                lines = read(source, name, session.caller)
+                while batch := list(islice(lines, AT_ONCE)):
                     await _store(session, batch, counts, strict=strict)
-                    batch = []
-                    _skip(counts, number, read, strict=strict)
-                    continue
-                batch.append((number, read))
-                if len(batch) == AT_ONCE:
-                    await _store(session, batch, counts, strict=strict)
-                    batch = []
                     progress.update(task, completed=_position(source))
-            await _store(session, batch, counts, strict=strict)
-            progress.update(task, completed=_position(source))
-        await session.note("import", **counts)
-        return counts
+        finally:  # whatever stopped us, what was registered before is on the ledger
+            if any(counts.values()):
+                await session.note("import", processes=counts["created"])
 
-    counts = on_store(chosen(context, config), work)
+    on_store(chosen(context, config), work)
     if json:
         print_json(counts)
     else:
-        complain("{created} new, {known} known, {skipped} bad lines skipped".format(**counts))
+        skipped = f", {counts['skipped']} bad lines skipped" if counts["skipped"] else ""
+        complain(f"{counts['created']} new, {counts['known']} known{skipped}")
 
 
 async def _store(
-    session: Session,
-    batch: list[tuple[int, Registration]],
-    counts: dict[str, int],
-    *,
-    strict: bool,
+    session: Session, batch: list[Line], counts: dict[str, int], *, strict: bool
 ) -> None:
-    if not batch:
-        return
-    registrations = [registration for _, registration in batch]
-    done = await session.store.registry.register(
-        registrations, session.rules, session.now(), whole=False
-    )
+    """Register what is good in ``batch`` and report the rest, or stop at the first that is bad."""
+    good = [line for line in batch if isinstance(line.read, Registration)]
+    bad = [line for line in batch if not isinstance(line.read, Registration)]
+    if strict and bad:
+        good = [line for line in good if line.first < bad[0].first]
+    done = await _register(session, good, whole=strict)
+    known_otherwise = [
+        Line(good[index].first, good[index].last, _other_dossier(good[index]))
+        for index in done.conflicts
+    ]
+    if strict and done.conflicts:
+        done = await _register(session, good[: done.conflicts[0]], whole=True)
     counts["created"] += done.created
     counts["known"] += done.known
-    for index in done.conflicts:
-        number, registration = batch[index]
-        problem = f"{registration.process_id} is known with another dossierId"
-        _skip(counts, number, problem, strict=strict)
+    for line in sorted([*bad, *known_otherwise], key=lambda line: line.first):
+        if strict:
+            before = f"{counts['created']} new and {counts['known']} known before it are kept"
+            raise CommandError(FAILED, f"{line.place}: {line.read}; stopped ({before})")
+        complain(f"{line.place}: {line.read}; skipped")
+        counts["skipped"] += 1 + line.last - line.first
 
 
-def _skip(counts: dict[str, int], number: int, problem: str, *, strict: bool) -> None:
-    if strict:
-        done = f"{counts['created']} new and {counts['known']} known before it are on the ledger"
-        raise CommandError(FAILED, f"line {number}: {problem}; stopped ({done})")
-    complain(f"line {number}: {problem}; skipped")
-    counts["skipped"] += 1
+async def _register(session: Session, lines: list[Line], *, whole: bool) -> Registered:
+    registrations = [line.read for line in lines if isinstance(line.read, Registration)]
+    return await session.store.registry.register(
+        registrations, session.rules, session.now(), whole=whole
+    )
 
 
-def _lines(source: BinaryIO, by: str) -> Iterator[Line]:
-    """Read NDJSON, or CSV when the first line is not an object."""
-    first = source.readline()
-    number = 1
-    while first and not first.strip():
-        first = source.readline()
-        number += 1
-    if first.lstrip().startswith((b"{", b"[")):
-        yield from _ndjson(first, number, source, by)
-    elif first:
-        yield from _csv(first, number, source, by)
+def _other_dossier(line: Line) -> str:
+    assert isinstance(line.read, Registration)
+    return f"{line.read.process_id} is known with another dossierId"
 
 
-def _ndjson(first: bytes, number: int, source: BinaryIO, by: str) -> Iterator[Line]:
-    line = first
-    while line:
-        if line.strip():
-            try:
-                yield number, registration_from(orjson.loads(line), by=by)
-            except orjson.JSONDecodeError:
-                yield number, "not JSON"
-            except BadRegistrationError as error:
-                yield number, str(error)
-        line = source.readline()
-        number += 1
-
-
-def _csv(first: bytes, number: int, source: BinaryIO, by: str) -> Iterator[Line]:
-    header = next(csv.reader([first.decode("utf-8-sig", "replace")]), [])
-    for line in source:
-        number += 1
-        if not line.strip():
-            continue
-        try:
-            cells = next(csv.reader(io.StringIO(line.decode(), newline="")), [])
-        except (UnicodeDecodeError, csv.Error):
-            yield number, "not CSV in UTF-8"
-            continue
-        if len(cells) != len(header):
-            yield number, f"{len(cells)} columns, but the header has {len(header)}"
-            continue
-        given: dict[str, Any] = {
-            name.strip(): cell.strip() or None for name, cell in zip(header, cells, strict=True)
-        }
-        try:
-            yield number, registration_from(given, by=by)
-        except BadRegistrationError as error:
-            yield number, str(error)
-
-
-def _opened(file: str) -> Any:
+def _opened(file: str) -> AbstractContextManager[BinaryIO]:
     if file == "-":
+        # While we wait for input the loop does not turn: Ctrl-C must not wait for it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         return nullcontext(sys.stdin.buffer)
     try:
         return Path(file).open("rb")
@@ -157,18 +110,18 @@ def _opened(file: str) -> Any:
         raise CommandError(FAILED, f"cannot read {file}: {error.strerror}") from None
 
 
-def _size(file: str) -> int | None:
-    return None if file == "-" else Path(file).stat().st_size
+def _size(source: BinaryIO) -> int | None:
+    return os.fstat(source.fileno()).st_size or None
 
 
 def _position(source: BinaryIO) -> int:
     return source.tell() if source.seekable() else 0
 
 
-def _progress(file: str) -> Progress:
+def _progress() -> Progress:
     """Return a progress bar on stderr, shown only to people."""
     return Progress(
-        TextColumn(file.replace("[", "\\[")),
+        TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),

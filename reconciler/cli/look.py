@@ -1,22 +1,39 @@
 """``list``, ``show`` and ``status``: commands that only look."""
 
 import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
-from rich.console import Group
+from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
+from reconciler.admin.registrations import can_be_id
 from reconciler.admin.shapes import detail_json, page_json, status_json
-from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError
-from reconciler.cli.output import age, console, print_json, print_table, table_of
+from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
+from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.output import (
+    NOTHING,
+    aligned,
+    duration,
+    moment,
+    print_json,
+    print_lines,
+    print_table,
+    when,
+)
 from reconciler.cli.session import Session, on_store
 from reconciler.ledger import State
-from reconciler.store.views import BadCursorError
+from reconciler.store.paging import BadCursorError
 
 WATCH = 2.0
 """Seconds between two looks of ``status --watch``."""
+
+Json = dict[str, Any]
 
 
 @app.command("list")
@@ -31,53 +48,94 @@ def list_(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the ledger, the newest first."""
+    """List the ledger, the newest first.
+
+    A status with a question mark is what a callback claims and Assure has not confirmed yet.
+    """
     if overdue and state not in (None, State.OVERDUE):
         raise CommandError(USAGE, "--overdue and --state exclude each other")
     wanted = State.OVERDUE if overdue else state
 
-    async def work(session: Session) -> dict[str, Any]:
+    async def work(session: Session) -> tuple[Json, int]:
         found, following = await session.store.views.page(state=wanted, limit=limit, cursor=cursor)
-        return page_json(found, following)
+        return page_json(found, following), session.now()
 
     try:
-        page = on_store(chosen(context, config), work)
+        page, now = on_store(chosen(context, config), work)
     except BadCursorError as error:
         raise CommandError(USAGE, str(error)) from None
     if json:
         print_json(page)
         return
-    columns = ("processId", "state", "status", "claimedStatus", "provider", "registeredAt")
-    more = ("nextCheckAt", "lastError")
-    print_table(columns + more, ([item[name] for name in columns + more] for item in page["items"]))
+    columns = ("process", "dossier", "provider", "state", "status", "registered", "next", "error")
+    print_table(columns, (_row(item, now) for item in page["items"]))
+    if page["nextCursor"]:
+        complain(f"there are more than these {limit}; --limit shows them")
+
+
+def _row(item: Json, now: int) -> tuple[str | None, ...]:
+    claim = item["claimedStatus"] and f"{item['claimedStatus']}?"
+    return (
+        item["processId"],
+        item["dossierId"],
+        item["provider"],
+        item["state"],
+        item["status"] or claim,
+        when(item["registeredAt"], now),
+        _next(item["nextCheckAt"], now),
+        item["lastError"],
+    )
+
+
+def _next(at: str | None, now: int) -> str:
+    said = when(at, now)
+    return "now" if said.endswith("ago") else said
 
 
 @app.command()
 def show(
-    context: typer.Context, process_id: str, config: ConfigOption = None, json: JsonOption = False
+    context: typer.Context,
+    process_id: ProcessId,
+    config: ConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """Show one process with its whole timeline."""
+    """Show one process with its whole timeline. Times are UTC."""
 
-    async def work(session: Session) -> dict[str, Any] | None:
-        process = await session.store.views.process(process_id)
-        if process is None:
-            return None
-        return detail_json(process, await session.store.views.timeline(process_id))
+    async def work(session: Session) -> tuple[Json | None, int]:
+        process = can_be_id(process_id) and await session.store.views.process(process_id)
+        if not process:
+            return None, 0
+        timeline = await session.store.views.timeline(process_id)
+        return detail_json(process, timeline), session.now()
 
-    found = on_store(chosen(context, config), work)
+    found, now = on_store(chosen(context, config), work)
     if found is None:
         raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
     if json:
         print_json(found)
         return
     timeline = found.pop("timeline")
-    print_table(("", ""), found.items())
-    rows = []
+    told = {name: value for name, value in found.items() if value is not None}
+    rows = [
+        (name, _at(value, now) if name.endswith("At") else value) for name, value in told.items()
+    ]
+    print_lines(aligned(rows))
+    print_lines(["", *aligned(_history(timeline))])
+
+
+def _at(at: str | None, now: int) -> str:
+    return NOTHING if at is None else f"{moment(at)}, {when(at, now)}"
+
+
+def _history(timeline: list[Json]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield time, distance from the line above, event and fields."""
+    before = None
     for entry in timeline:
-        at, event = entry.pop("at"), entry.pop("event")
-        rows.append((at, event, " ".join(f"{name}={value}" for name, value in entry.items())))
-    console().print()
-    print_table(("at", "event", ""), rows)
+        at = datetime.fromisoformat(entry["at"])
+        gap = "" if before is None else f"+{duration((at - before).total_seconds())}"
+        fields = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "event"))
+        yield moment(entry["at"]), gap, entry["event"], " ".join(fields)
+        before = at
 
 
 @app.command()
@@ -89,42 +147,62 @@ def status(
 ) -> None:
     """Show how things stand."""
 
-    async def look(session: Session) -> dict[str, Any]:
+    async def look(session: Session) -> tuple[Json, int]:
         now = session.now()
         counts = await session.store.views.counts()
-        return status_json(counts, await session.store.roster.live(now), now)
+        return status_json(counts, await session.store.roster.live(now), now), now
 
     async def keep_looking(session: Session) -> None:
-        with Live(_status(await look(session)), console=console(), auto_refresh=False) as live:
-            while True:
+        with _shown_in_place() if sys.stdout.isatty() and not json else nullcontext() as live:
+            is_read = True
+            while is_read:
+                found, now = await look(session)
+                if live is not None:
+                    live.update(Text("\n".join(_status(found, now))), refresh=True)
+                elif json:
+                    is_read = print_json(found, on_one_line=True)
+                else:
+                    is_read = print_lines([*_status(found, now), ""])
                 await asyncio.sleep(WATCH)
-                live.update(_status(await look(session)), refresh=True)
 
     path = chosen(context, config)
-    if watch and not json:
+    if watch:
         try:
             on_store(path, keep_looking)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # the way to end it
             return
-    found = on_store(path, look)
+    found, now = on_store(path, look)
     if json:
         print_json(found)
     else:
-        console().print(_status(found))
+        print_lines(_status(found, now))
 
 
-def _status(found: dict[str, Any]) -> Group:
-    rows = [*found["states"].items()]
-    rows += [
-        ("", ""),
-        ("oldest overdue", age(found["oldestOverdueSeconds"])),
-        ("oldest reported", age(found["oldestReportedSeconds"])),
-        ("last callback", found["lastCallbackAt"] or "-"),
-        ("last sweep", found["lastSweepAt"] or "-"),
-        ("breaker", found["breaker"] or "- (no daemon is running)"),
-        ("spooled", found["spooled"]),
-        ("deliveries pending", found["outbox"]["pending"]),
-        ("deliveries dead", found["outbox"]["dead"]),
-        ("daemons", len(found["instances"])),
+def _shown_in_place() -> Live:
+    return Live(console=Console(highlight=False), auto_refresh=False)
+
+
+def _status(found: Json, now: int) -> list[str]:
+    oldest = {
+        "overdue": found["oldestOverdueSeconds"],
+        "reported": found["oldestReportedSeconds"],
+    }
+    states = [
+        (state, f"{count:>7}", f"oldest {duration(age)}" if (age := oldest.get(state)) else "")
+        for state, count in found["states"].items()
     ]
-    return Group(table_of(("", ""), rows))
+    outbox = found["outbox"]
+    daemons = [
+        f"{each['host']}, process {each['pid']}, {each['version']}, started "
+        f"{when(each['startedAt'], now)}"
+        for each in found["instances"]
+    ]
+    rest = [
+        ("last callback", _at(found["lastCallbackAt"], now)),
+        ("last sweep", _at(found["lastSweepAt"], now)),
+        ("breaker", found["breaker"] or NOTHING),
+        ("outbox", f"{outbox['pending']} pending, {outbox['dead']} dead"),
+        ("spooled", found["spooled"]),
+        *zip(["daemons", *[""] * len(daemons)], daemons or ["none is running"], strict=False),
+    ]
+    return [*aligned(states), "", *aligned(rest)]

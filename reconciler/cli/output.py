@@ -1,50 +1,95 @@
-"""Printing: JSON for programs, tables for people; nothing but data on stdout."""
+"""Printing: JSON for programs, aligned text for people; nothing but data on stdout."""
 
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len
 
-WIDE = 200
-"""Columns of a table that goes to a file or a pipe."""
+NOTHING = "-"
+"""Stands for what has no value, so that each line of a table has the same number of columns."""
 
-
-def print_json(data: Any) -> None:
-    """Print one JSON document."""
-    sys.stdout.buffer.write(orjson.dumps(data, option=orjson.OPT_INDENT_2) + b"\n")
-    sys.stdout.flush()
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
-def console() -> Console:
-    """Return a console for stdout that does not fold what goes to a pipe."""
-    width = None if sys.stdout.isatty() else WIDE
-    return Console(width=width, highlight=False, soft_wrap=not sys.stdout.isatty())
+def print_json(data: Any, *, on_one_line: bool = False) -> bool:
+    """Print one JSON document; False when nobody reads any more."""
+    option = orjson.OPT_APPEND_NEWLINE | (0 if on_one_line else orjson.OPT_INDENT_2)
+    return write_out(orjson.dumps(data, option=option))
+
+
+def print_lines(lines: Iterable[str]) -> bool:
+    """Print lines of text; False when nobody reads any more."""
+    text = "".join(f"{line}\n" for line in lines)
+    return write_out(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print ``rows`` under ``columns``; what is None stays empty."""
-    console().print(table_of(columns, rows))
+    """Print ``rows`` under ``columns``."""
+    print_lines(aligned([columns, *rows]))
 
 
-def table_of(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    """Return a table without frames. Cells are text: no markup in them means anything."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    return table
+def write_out(data: bytes) -> bool:
+    """Write to stdout; False when the reader has seen enough (``| head``), which is no error."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())  # or the interpreter tries once more at its end
+        os.close(null)
+        return False
+    return True
 
 
-def age(seconds: float | None) -> str:
-    """Return an age for people."""
-    if seconds is None:
-        return "-"
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f}{unit}"
-    return f"{seconds:.0f}s"
+def aligned(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """Return a line for each row, with the columns under each other.
+
+    Nothing is cut or folded, however long: an id that is broken cannot be searched or copied.
+    """
+    cells = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def plain(value: Any) -> str:
+    """Return a value as text that moves no terminal: whatever is not printable is escaped."""
+    text = NOTHING if value is None else str(value)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time for people, in its two largest units."""
+    rest = round(seconds)
+    if rest < 1:
+        return f"{round(seconds * 1000)}ms" if seconds else "0s"
+    parts: list[str] = []
+    for unit, length in _UNITS:
+        count, rest = divmod(rest, length)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+    return " ".join(part for part in parts[:2] if part[0] != "0")
+
+
+def when(at: str | None, now: int) -> str:
+    """Return a time of the API as it is seen from ``now`` (UTC milliseconds): "5m 2s ago"."""
+    if at is None:
+        return NOTHING
+    seconds = now / 1000 - datetime.fromisoformat(at).timestamp()
+    return f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+
+
+def moment(at: str) -> str:
+    """Return a time of the API as people write it, in UTC."""
+    return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

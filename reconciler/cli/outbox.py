@@ -1,0 +1,141 @@
+"""``deliveries``, ``redeliver`` and ``export``: results on their way to the application."""
+
+import sys
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from reconciler.admin.registrations import BadRegistrationError, parse_time
+from reconciler.admin.shapes import deliveries_json
+from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.output import print_json, print_table, write_out
+from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.ledger import process_json
+from reconciler.store.outbox import DeliveryState
+from reconciler.store.paging import BadCursorError
+
+AT_ONCE = 100
+"""Deliveries in one transaction."""
+
+SINCE = typer.Option("--since", metavar="ISO", help="With a time zone: 2026-01-31T12:00:00Z.")
+
+
+@app.command()
+def deliveries(
+    context: typer.Context,
+    dead: Annotated[bool, typer.Option("--dead", help="Only those given up.")] = False,
+    state: Annotated[DeliveryState | None, typer.Option(help="Only this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="nextCursor of the page before (from --json).")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the outbox, the newest first."""
+    if dead and state not in (None, DeliveryState.DEAD):
+        raise CommandError(USAGE, "--dead and --state exclude each other")
+    wanted = DeliveryState.DEAD if dead else state
+
+    async def work(session: Session) -> dict[str, Any]:
+        found, more = await session.store.outbox.page(state=wanted, limit=limit, cursor=cursor)
+        return deliveries_json(found, more)
+
+    try:
+        page = on_store(chosen(context, config), work)
+    except BadCursorError as error:
+        raise CommandError(USAGE, str(error)) from None
+    if json:
+        print_json(page)
+        return
+    columns = ("id", "processId", "type", "state", "attempts", "nextAttemptAt", "lastError")
+    print_table(columns, ([item[name] for name in columns] for item in page["items"]))
+
+
+@app.command()
+def redeliver(
+    context: typer.Context,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Every one that was given up.")] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="ISO",
+            help="The results of all processes that ended since then, delivered before or not.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Have results delivered again, under the same webhook-id. The running daemon sends them."""
+    if sum((bool(ids), dead, since is not None)) != 1:
+        raise CommandError(USAGE, "name deliveries, or give --dead, or give --since")
+    path = chosen(context, config)
+    if settings_of(path)[0].delivery is None:
+        complain("warning: delivery.url is not set, so nothing is sent until it is")
+    at = _time(since)
+
+    async def work(session: Session) -> tuple[int, list[str]]:
+        outbox, by = session.store.outbox, session.caller
+        if at is not None:
+            done = 0
+            ended = await outbox.ended_since(at)
+            for batch in _batches(ended):
+                done += await outbox.redeliver_results(batch, by=by, now=session.now())
+            found, unknown = done, list[str]()
+        else:
+            wanted = await outbox.dead(sys.maxsize) if dead else list(dict.fromkeys(ids or ()))
+            known: set[str] = set()
+            for batch in _batches(wanted):
+                known |= set(await outbox.redeliver(batch, by=by, now=session.now()))
+            found, unknown = len(known), [key for key in wanted if key not in known]
+        session.log.info("operator_action", action="redeliver", by=by, deliveries=found)
+        return found, unknown
+
+    due, unknown = on_store(path, work)
+    if json:
+        print_json({"due": due, "unknown": unknown})
+    else:
+        complain(f"{due} due now; the running daemon sends them within its limits")
+    if unknown:
+        raise CommandError(NOT_FOUND, *(f"{key} is not in the outbox" for key in unknown))
+
+
+@app.command()
+def export(
+    context: typer.Context,
+    since: Annotated[str | None, SINCE] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Print settled processes as NDJSON, in the order in which they were settled.
+
+    To go on from there later, overlap by a minute: a process is settled in a transaction that may
+    end a moment after the time it bears.
+    """
+    at = _time(since)
+
+    async def work(session: Session) -> None:
+        cursor = None
+        while True:
+            page, cursor = await session.store.views.settled(
+                since=at or 0, limit=1_000, cursor=cursor
+            )
+            lines = (orjson.dumps(process_json(p), option=orjson.OPT_APPEND_NEWLINE) for p in page)
+            if not write_out(b"".join(lines)) or cursor is None:
+                return
+
+    on_store(chosen(context, config), work)
+
+
+def _time(text: str | None) -> int | None:
+    try:
+        return parse_time("--since", text)
+    except BadRegistrationError as error:
+        raise CommandError(USAGE, str(error)) from None
+
+
+def _batches(ids: list[str]) -> list[list[str]]:
+    return [ids[start:][:AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

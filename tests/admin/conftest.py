@@ -1,0 +1,222 @@
+"""A real admin server on a real SQLite file; each answer is held to the OpenAPI document."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jsonschema_rs
+import pytest
+import structlog
+from aiohttp import web
+from structlog.testing import LogCapture
+from yarl import URL
+
+from reconciler.admin.api import Api
+from reconciler.admin.health import Health, Readiness
+from reconciler.admin.openapi import openapi
+from reconciler.admin.outbox import OutboxApi
+from reconciler.admin.server import AdminServer
+from reconciler.config import Settings, rules
+from reconciler.store.opening import Store, open_store, prepare
+
+DOCUMENT = openapi()
+START = 1_772_323_200_000
+"""2026-03-01T00:00:00Z in milliseconds."""
+
+
+@dataclass
+class Played:
+    """What the parts around the API would say and hear."""
+
+    now: int = START
+    monotonic: float = 1000.0
+    stale: list[str] = field(default_factory=list)
+    readiness: Readiness = field(default_factory=lambda: Readiness(True))
+    check_takes: float = 0.0
+    checks: int = 0
+    changes: int = 0
+    log: LogCapture = field(default_factory=LogCapture)
+
+    async def check(self) -> Readiness:
+        self.checks += 1
+        await asyncio.sleep(0)
+        self.monotonic += self.check_takes
+        return self.readiness
+
+    def changed(self) -> None:
+        self.changes += 1
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        return [dict(entry) for entry in self.log.entries if entry["event"] == event]
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+    headers: Any
+
+
+class Client:
+    """Speaks to the server; an answer that the OpenAPI document does not describe is a failure."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session = session
+        self.url = url
+
+    async def __call__(self, method: str, path: str, **request: Any) -> Answer:
+        answer = await self.raw(method, path, **request)
+        described = described_schema(method, path.partition("?")[0], answer.status)
+        if described is not None:
+            jsonschema_rs.validate(
+                {**DOCUMENT, "$ref": described}, answer.body, validate_formats=True
+            )
+        return answer
+
+    async def raw(self, method: str, path: str, **request: Any) -> Answer:
+        """The same without the document. ``path`` is sent as it is written."""
+        url = URL(self.url + path, encoded=True)
+        async with self.session.request(method, url, **request) as response:
+            if response.status == 204:
+                assert await response.read() == b""
+                return Answer(204, None, response.headers)
+            assert response.content_type == "application/json"
+            body = await response.json()
+            if response.status >= 400 and "error" in body:
+                assert body.keys() == {"error", "detail"}
+            return Answer(response.status, body, response.headers)
+
+    async def register(self, *processes: Any) -> Answer:
+        return await self("POST", "/v1/processes", json=list(processes))
+
+    async def get(self, path: str) -> Answer:
+        return await self("GET", path)
+
+
+def described_schema(method: str, path: str, status: int) -> str | None:
+    """The place of the schema in the document; None when the answer is described as empty."""
+    templates = {tuple(template.split("/")): template for template in DOCUMENT["paths"]}
+    parts = path.split("/")
+    matching = [
+        template
+        for words, template in templates.items()
+        if len(words) == len(parts)
+        and all(word == part or "{" in word for word, part in zip(words, parts, strict=True))
+    ]
+    assert matching, f"{path} is not in the document"
+    responses = DOCUMENT["paths"][matching[0]][method.lower()]["responses"]
+    assert str(status) in responses, f"{method} {path}: {status} is not in the document"
+    if "content" not in responses[str(status)]:
+        return None
+    place = matching[0].replace("/", "~1").replace("{", "%7B").replace("}", "%7D")
+    response = f"#/paths/{place}/{method.lower()}/responses/{status}"
+    return f"{response}/content/application~1json/schema"
+
+
+@pytest.fixture
+def played() -> Played:
+    return Played()
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that was made once; each test works on a copy."""
+    path = tmp_path_factory.mktemp("admin") / "empty.db"
+    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
+    return path
+
+
+@pytest.fixture
+def store_path(tmp_path: Path, empty_store: Path) -> Path:
+    return Path(shutil.copy(empty_store, tmp_path / "ledger.db"))
+
+
+@pytest.fixture
+async def store(store_path: Path) -> AsyncIterator[Store]:
+    store = await open_store(f"sqlite:///{store_path}", is_daemon=True)
+    yield store
+    await store.database.close()
+
+
+@pytest.fixture
+def api(store: Store, played: Played) -> Api:
+    policy = rules(Settings())
+    health = Health(
+        stale_loops=lambda: played.stale,
+        check=played.check,
+        monotonic=lambda: played.monotonic,
+    )
+    return Api(
+        registry=store.registry,
+        views=store.views,
+        work=store.work,
+        roster=store.roster,
+        health=health,
+        rules=lambda: policy,
+        now=lambda: played.now,
+        on_change=played.changed,
+        log=structlog.wrap_logger(None, processors=[played.log]),
+    )
+
+
+@pytest.fixture
+def routes(api: Api, store: Store, played: Played) -> list[web.RouteDef]:
+    log = structlog.wrap_logger(None, processors=[played.log])
+    outbox = OutboxApi(store.outbox, now=lambda: played.now, on_change=played.changed, log=log)
+    return [*api.routes(), *outbox.routes()]
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def serve(routes: list[web.RouteDef], played: Played) -> Serve:
+    """Start a server, with a token or a unix socket if they are named."""
+
+    @asynccontextmanager
+    async def serve_it(
+        *, host: str = "127.0.0.1", token: str | None = None, unix: Path | None = None
+    ) -> AsyncIterator[Client]:
+        server = AdminServer(
+            routes,
+            host="" if unix else host,
+            port=0,
+            unix_path=str(unix) if unix else None,
+            token=token,
+            log=structlog.wrap_logger(None, processors=[played.log]),
+        )
+        await server.start()
+        connector = aiohttp.UnixConnector(str(unix)) if unix else None
+        try:
+            async with aiohttp.ClientSession(connector=connector) as session:
+                yield Client(session, "http://localhost" if unix else server.url)
+        finally:
+            await server.stop()
+
+    return serve_it
+
+
+@pytest.fixture
+async def client(serve: Serve) -> AsyncIterator[Client]:
+    async with serve() as client:
+        yield client
+
+
+Reject = Callable[[Any], Awaitable[str]]
+
+
+@pytest.fixture
+def rejected(client: Client) -> Reject:
+    """Register a body that is not accepted, and return the reason given."""
+
+    async def register(body: Any) -> str:
+        answer = await client("POST", "/v1/processes", json=body)
+        assert (answer.status, answer.body["error"]) == (400, "bad_registration")
+        return str(answer.body["detail"])
+
+    return register

@@ -1,0 +1,83 @@
+"""The OpenAPI document against the routes, and against what the server does with generated data."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+
+from reconciler.admin.openapi import openapi
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from tests.admin.conftest import Client
+
+# The token has tests of its own. Here it would refuse what is to be refused for another reason.
+SCHEMA = schemathesis.openapi.from_dict({**openapi(), "security": []})
+OPERATIONS = {
+    f"{method.upper()} {path}": SCHEMA[path][method.upper()]
+    for path, operations in openapi()["paths"].items()
+    for method in operations
+}
+REDELIVER = "POST /v1/deliveries/{id}/redeliver"
+WITHOUT_INPUT = {"GET /live", "GET /ready", "GET /v1/status", "GET /openapi.json", REDELIVER}
+
+
+def test_every_route_is_in_the_document_and_nothing_else_is(routes: list[web.RouteDef]) -> None:
+    served = {
+        (route.method, re.sub(r"\{process_id[^}]*\]\+\}", "{processId}", route.path))
+        for route in routes
+    }
+    described = {
+        (method.upper(), path)
+        for path, operations in openapi()["paths"].items()
+        for method in operations
+    }
+
+    assert served == described
+
+
+async def test_the_document_is_served(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+
+    assert (answer.status, answer.body) == (200, openapi())
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+async def test_what_fits_the_document_is_answered_as_it_says(client: Client, label: str) -> None:
+    await fuzz(client, label, GenerationMode.POSITIVE)
+
+
+@pytest.mark.parametrize("label", sorted(OPERATIONS.keys() - WITHOUT_INPUT))
+async def test_what_does_not_fit_the_document_is_refused_as_it_says(
+    client: Client, label: str
+) -> None:
+    await fuzz(client, label, GenerationMode.NEGATIVE)
+
+
+async def fuzz(client: Client, label: str, mode: GenerationMode) -> None:
+    """Send the same generated requests each time, and let schemathesis judge the answers."""
+    bounded = settings(
+        max_examples=40,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def check(case: Any) -> None:
+        if mode is GenerationMode.POSITIVE:
+            case.query.pop("cursor", None)  # only a page gives one out
+        case.call_and_validate(base_url=client.url)
+
+    strategy = OPERATIONS[label].as_strategy(generation_mode=mode)
+    known = {"dossierId": "d1", "processId": "0"}  # the shortest id that is generated
+    await client.register(known)
+    await asyncio.to_thread(bounded(given(case=strategy)(check)))

@@ -1,0 +1,178 @@
+"""``check-config``: what is valid, what is not, and that no secret is ever shown."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.config import load
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Command, Place
+
+CANARIES = """\
+[listener]
+authorization = ["Bearer canary-listener", {{ env = "CANARY_VARIABLE" }}]
+[admin]
+token = {{ file = "{path}/admin-token" }}
+[assure]
+base_url = "https://api.example"
+token_url = "https://api.example/token?key=canary-query"
+client_id = "client"
+client_secret = "canary-client-secret"
+proxy = "http://canary-user:canary-password@proxy.example:3128"
+[store]
+url = "sqlite:///{path}/ledger.db"
+[delivery]
+url = "https://app.example/events?token=canary-delivery"
+secret = "whsec_Y2FuYXJ5LXNpZ25pbmctc2VjcmV0LTAxMjM0NTY3ODk="
+headers = {{ X-Key = "canary-header" }}
+[heartbeat]
+url = "https://beat.example/ping?canary-heartbeat"
+"""
+
+
+def test_a_valid_configuration_is_printed_as_toml_that_says_the_same(
+    bare: Place, reconciler: Command
+) -> None:
+    done = reconciler("check-config")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"# {bare.config} is valid. In effect:\n")
+    shown = tomllib.loads(done.out)
+    assert shown["listener"]["port"] == 8080
+    assert shown["admin"]["listen"] == "127.0.0.1:0"
+    assert shown["reconcile"]["callback_timeout"] == "15m"
+    assert shown["store"]["spool"] == f"{bare.path}/spool"
+
+
+def test_for_programs_it_is_json(bare: Place, reconciler: Command) -> None:
+    done = reconciler("check-config", "--json")
+
+    assert (done.code, done.err) == (0, "")
+    assert done.json["reconcile"]["ladder"] == ["notify", "fetch"]
+
+
+def test_it_creates_and_touches_nothing(bare: Place, reconciler: Command) -> None:
+    reconciler("check-config")
+
+    assert [path.name for path in bare.path.iterdir()] == ["reconciler.toml"]
+
+
+def test_an_override_of_the_environment_is_in_effect(
+    bare: Place, reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_RECONCILE__CALLBACK_TIMEOUT", "90s")
+
+    assert reconciler("check-config", "--json").json["reconcile"]["callback_timeout"] == "1m30s"
+
+
+def test_no_secret_is_shown_in_any_form(
+    bare: Place, reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CANARY_VARIABLE", "Bearer canary-from-variable")
+    (bare.path / "admin-token").write_text("canary-token\n")
+    bare.config.write_text(CANARIES.format(path=bare.path))
+
+    for options in ((), ("--json",)):
+        done = reconciler("check-config", *options)
+        assert (done.code, done.err) == (0, "")
+        assert "canary" not in done.out
+        assert "Y2FuYXJ5" not in done.out
+        for host in ("api.example", "proxy.example:3128", "app.example", "CANARY_VARIABLE"):
+            assert host in done.out
+
+
+def test_no_secret_is_shown_when_the_configuration_is_wrong(
+    bare: Place, reconciler: Command
+) -> None:
+    wrong = CANARIES.replace("https://api.example/token", "http://canary-user@api.example/token")
+    wrong = wrong.replace('"Bearer canary-listener"', '"Bearer canary\\n-listener"')
+    wrong = wrong.replace('"canary-client-secret"', "[17]").replace("proxy.example:3128", "")
+    bare.config.write_text(wrong.format(path=bare.path))
+
+    done = reconciler("check-config")
+
+    assert (done.code, done.out) == (78, "")
+    assert len(done.said) >= 3
+    assert "canary" not in done.err
+
+
+def test_every_mistake_has_a_line_with_key_value_and_what_is_allowed(
+    bare: Place, reconciler: Command
+) -> None:
+    bare.config.write_text(
+        "[listner]\n[listener]\nport = 70000\n[reconcile]\ncallback_timeout = 900\n"
+        'sweep_intervall = "5s"\n[log]\nlevel = "verbose"\n[assure]\nmax_concurrency = "16"\n'
+    )
+
+    done = reconciler("check-config")
+
+    lines = {line.split(": ")[1]: line for line in done.said}
+    assert (done.code, done.out) == (78, "")
+    assert "did you mean listener?" in lines["listner"]
+    assert "70000 must be from 0 to 65535" in lines["listener.port"]
+    assert (
+        "900 is a number without a unit; write one such as" in lines["reconcile.callback_timeout"]
+    )
+    assert "did you mean reconcile.sweep_interval?" in lines["reconcile.sweep_intervall"]
+    assert "'verbose'" in lines["log.level"] and "'info'" in lines["log.level"]
+    assert "'16' is not a whole number" in lines["assure.max_concurrency"]
+    assert len(lines) == len(done.said) == 6
+
+
+def test_a_credential_outside_the_unit_is_unchecked(bare: Place, reconciler: Command) -> None:
+    text = bare.config.read_text()
+    bare.config.write_text(
+        text.replace('"canary-client-secret"', '{ credential = "client-secret" }')
+    )
+
+    outside = reconciler("check-config", "--json")
+    run = reconciler("run")
+
+    assert outside.code == 0
+    assert outside.json["assure"]["client_secret"] == {"credential": "client-secret"}
+    assert outside.said == [
+        "reconciler: assure.client_secret: not checked; this credential can only be read inside "
+        "the systemd unit"
+    ]
+    assert run.code == 78
+    assert "assure.client_secret" in run.err
+
+
+def test_a_credential_inside_the_unit_is_checked(
+    bare: Place, reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = bare.config.read_text()
+    bare.config.write_text(
+        text.replace('"canary-client-secret"', '{ credential = "client-secret" }')
+    )
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bare.path))
+
+    missing = reconciler("check-config")
+    (bare.path / "client-secret").write_text("canary\n")
+    there = reconciler("check-config")
+
+    assert (missing.code, len(missing.said)) == (78, 1)
+    assert (there.code, there.err) == (0, "")
+
+
+def test_what_is_not_toml_is_named_with_its_place(bare: Place, reconciler: Command) -> None:
+    bare.config.write_text("[listener]\nport = \n")
+
+    done = reconciler("check-config")
+
+    assert (done.code, len(done.said)) == (78, 1)
+    assert f"{bare.config}:2:8: " in done.said[0]
+
+
+def test_what_it_prints_can_be_read_again(bare: Place, reconciler: Command) -> None:
+    shown = reconciler("check-config").out
+    again = bare.path / "again.toml"
+    again.write_text(shown)
+
+    assert load(again, {}).reconcile == load(bare.config, {}).reconcile
+    assert json.loads(reconciler("check-config", "--json").out)
