@@ -12,12 +12,16 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.inbound.quiet import Quiet
+
 BACKLOG = 1024
 """Connections that may wait in the kernel."""
 
 _AT_ONCE = 64
 _PAUSE = 0.5
 """Seconds to wait when the system has no file descriptor left."""
+_GOODBYE = 1.0
+"""Seconds that the other side has to take leave in TLS; its place is not free before."""
 
 
 class Acceptor:
@@ -30,12 +34,20 @@ class Acceptor:
         *,
         most: int,
         tls: ssl.SSLContext | None,
+        handshake_timeout: float,
+        quiet: Quiet,
         log: FilteringBoundLogger,
     ) -> None:
         self._socket = listening
         self._protocol = protocol
         self._most = most
         self._tls = tls
+        self._times = (
+            {"ssl_handshake_timeout": handshake_timeout, "ssl_shutdown_timeout": _GOODBYE}
+            if tls
+            else {}
+        )
+        self._quiet = quiet
         self._log = log
         self._open = 0
         self._is_reading = False
@@ -68,16 +80,14 @@ class Acceptor:
     def _accept(self, most: int = _AT_ONCE) -> None:
         for _ in range(most):
             if self._open >= self._most:
-                self._log.warning("connections_full", open=self._open)
-                self._unread()
+                self._full(None)
                 return
             try:
                 connection, _peer = self._socket.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return
             except OSError as error:  # EMFILE and its kin: they wait in the kernel meanwhile
-                self._log.warning("connections_full", open=self._open, error=error.strerror)
-                self._unread()
+                self._full(error.strerror)
                 asyncio.get_running_loop().call_later(_PAUSE, self._read)
                 return
             connection.setblocking(False)
@@ -90,15 +100,17 @@ class Acceptor:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                self._protocol,
-                connection,
-                ssl=self._tls,
-                ssl_handshake_timeout=10.0 if self._tls else None,
+                self._protocol, connection, ssl=self._tls, **self._times
             )
         except OSError as error:  # a sender that hung up, or a failed TLS handshake
             self._log.debug("connection_failed", error=type(error).__name__)
             connection.close()
             self.closed()
+
+    def _full(self, error: str | None) -> None:
+        self._unread()
+        if self._quiet.may_log("connections_full"):
+            self._log.warning("connections_full", open=self._open, error=error)
 
     def _read(self) -> None:
         if not self._is_reading and not self._is_stopped:

@@ -68,32 +68,32 @@ class Applier:
         self._wake.set()
 
     async def recover(self, *, everything: bool = False) -> int:
-        """Apply what the inbox holds and nobody has applied; how many there were.
+        """Apply what the inbox holds and nobody has applied; how many that was.
 
         ``everything``: at start, when nothing else can be on its way to the ledger.
         """
         before = self._now() - (0 if everything else LEFT_BEHIND)
         found = await self._inbox.unapplied(before, MOST_AT_ONCE)
-        if found:
-            await self._apply(found)
+        applied = await self._apply(found) if found else 0
+        if applied:
             self._on_applied()
-        return len(found)
+        return applied
 
-    async def _apply(self, batch: Sequence[Receipt]) -> None:
+    async def _apply(self, batch: Sequence[Receipt]) -> int:
+        """Apply ``batch``, one by one if that fails; return how many are applied now."""
         try:
             changes = await self._inbox.apply(batch, self._rules(), self._now())
         except StoreUnavailableError:
-            return  # they are in the inbox: ``recover`` finds them
-        except StoreError as error:
+            return 0  # they are in the inbox: ``recover`` finds them
+        except Exception as error:  # noqa: BLE001 - one bad callback must not stop all others
             if len(batch) > 1:
-                for receipt in batch:
-                    await self._apply([receipt])
-                return
+                return sum([await self._apply([receipt]) for receipt in batch])
             self._log.error(
                 "callback_not_applied",
                 process_id=batch[0].process_id,
                 receipt_id=batch[0].receipt_id,
-                error=str(error),
+                error=str(error) if isinstance(error, StoreError) else type(error).__name__,
             )
-            return
+            return 0
         announce(self._log, changes)
+        return len(batch)

@@ -17,6 +17,7 @@ LONGEST = 255
 """Characters of a member."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
 
 
 class Rejection(Exception):  # noqa: N818 (an answer, not an error of ours)
@@ -40,33 +41,37 @@ class Claim:
     body_sha256: bytes
 
 
-def caller(peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]) -> str | None:
-    """Return the address a request came from.
+def caller(
+    peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]
+) -> Address | None:
+    """Return the address a request came from; None if that cannot be told.
 
     ``forwarded`` are the values of X-Forwarded-For. It is believed only from a trusted proxy, and
     read from the right: the first address that is not a trusted proxy is the caller, because
     everything left of it may have been invented by the caller.
     """
-    if not trusted or not is_in(peer, trusted):
-        return peer
+    address = _address(peer or "")
     hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]
-    for hop in reversed(hops):
-        if not is_in(hop, trusted):
-            return hop
-    return hops[0] if hops else peer
+    while hops and is_in(address, trusted):
+        address = _address(hops.pop())
+    return address
 
 
-def is_in(address: str | None, networks: Sequence[Network]) -> bool:
-    """Tell whether ``address`` lies in one of ``networks``; an IPv4-mapped one counts as IPv4."""
-    if address is None:
-        return False
+def is_in(address: Address | None, networks: Sequence[Network]) -> bool:
+    """Tell whether ``address`` lies in one of ``networks``."""
+    return address is not None and any(address in network for network in networks)
+
+
+def _address(text: str) -> Address | None:
+    """Parse an address; some proxies add a port. An IPv4-mapped one counts as IPv4."""
+    found = _WITH_PORT.fullmatch(text)
     try:
-        parsed: Address = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(found[1] or found[2] if found else text)
     except ValueError:
-        return False
+        return None
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    return any(parsed in network for network in networks)
+        return parsed.ipv4_mapped
+    return parsed
 
 
 def check_authorization(value: str | None, accepted: Sequence[bytes]) -> None:

@@ -1,14 +1,16 @@
 """Making callbacks durable: in groups into the store, or into the spool while it cannot."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Protocol
+from itertools import islice
+from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.spool import Spool
-from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.inbound.writer import InboxWriter, PutMany
+from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt
 
 MOST_AT_ONCE = 500
@@ -18,22 +20,13 @@ STORE_PATIENCE = 3.0
 """Seconds after its arrival within which a callback must be committed; then it is spooled."""
 
 SPOOL_PATIENCE = 4.0
-"""Seconds that the spool may take: with the store's, well inside the sender's 10 s."""
+"""Seconds that the spool may take after that: together well inside the sender's 10 s."""
 
 DRAIN_INTERVAL = 1.0
-"""Seconds between looks whether the store takes callbacks again."""
+"""Seconds between looks whether something is in the spool, and the store takes it."""
 
-
-class PutMany(Protocol):
-    """What the intake needs of the inbox."""
-
-    async def put_many(self, receipts: Sequence[Receipt]) -> None:
-        """Make ``receipts`` durable. Raises StoreError."""
-        ...
-
-    async def prove(self) -> None:
-        """Show by a real commit that the store takes writes. Raises StoreError."""
-        ...
+_T = TypeVar("_T")
+_Group = list[tuple[Receipt, asyncio.Future[None], float]]
 
 
 class NotDurableError(Exception):
@@ -58,18 +51,20 @@ class Intake:
         spool_patience: float = SPOOL_PATIENCE,
         drain_interval: float = DRAIN_INTERVAL,
     ) -> None:
-        self._inbox = inbox
+        self._writer = InboxWriter(inbox, spool, log)
         self._spool = spool
         self._on_stored = on_stored
         self._log = log
         self._store_patience = store_patience
         self._spool_patience = spool_patience
         self._drain_interval = drain_interval
-        self._waiting: list[tuple[Receipt, asyncio.Future[None], float]] = []
+        self._waiting: _Group = []
         self._wake = asyncio.Event()
-        self._late: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Task[Any]] = set()
         self._spooling: asyncio.Task[None] | None = None
+        self._spoolings = 0
         self._is_degraded = False
+        self._trouble: str | None = None
         self._is_stopping = False
         self._stopped = asyncio.Event()
         self.spooled = 0
@@ -96,20 +91,13 @@ class Intake:
                 await self._wake.wait()
                 continue
             group, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
-            receipts = [receipt for receipt, _, _ in group]
-            left = group[0][2] + self._store_patience - asyncio.get_running_loop().time()
-            try:
-                refused = await self._store(receipts, left)
-                if refused:
-                    await self._to_spool(refused)
-            except (NotDurableError, OSError) as error:
-                self._log.error("callback_not_durable", count=len(group), error=_word(error))
-                for _, durable, _ in group:
-                    if not durable.done():
-                        durable.set_exception(NotDurableError())
-                continue
-            for _, durable, _ in group:
-                if not durable.done():
+            lost = await self._keep([receipt for receipt, _, _ in group], since=group[0][2])
+            for receipt, durable, _ in group:
+                if durable.done():
+                    continue
+                if receipt.receipt_id in lost:
+                    durable.set_exception(NotDurableError())
+                else:
                     durable.set_result(None)
 
     def stop(self) -> None:
@@ -120,103 +108,118 @@ class Intake:
 
     async def drain(self) -> None:
         """Bring what is in the spool into the store, whenever there is something and it can."""
-        self.spooled = await asyncio.to_thread(self._spool.count)
         while not self._is_stopping:
-            if (self.spooled or self._is_degraded) and self._late is None:
+            if not self._late:
                 await self.drain_once()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopped.wait(), self._drain_interval)
 
     async def drain_once(self) -> bool:
-        """Empty the spool once; False if the store did not take it."""
+        """Empty the spool once; False if that was not possible."""
         try:
-            await self._inbox.prove()
-            drained = await self._drain_files()
-            self.spooled = await asyncio.to_thread(self._spool.count)
-        except StoreError:
+            if self._is_degraded or not await asyncio.to_thread(self._spool.is_empty):
+                await self._in_time(self._writer.prove(), self._store_patience)
+                await self._drain_all()
+                self._set_degraded(None)
+            await self._recount()
+        except StoreUnavailableError:
             return False
         except OSError as error:
-            self._log.error("spool_failed", error=_word(error))
+            if self._trouble != _word(error):
+                self._trouble = _word(error)
+                self._log.error("spool_failed", error=_word(error))
             return False
-        if drained:
-            self._log.info("spool_drained", count=drained)
-        self._set_degraded(None)
+        self._trouble = None
         return True
+
+    async def _drain_all(self) -> None:
+        """Drain until nothing has been spooled meanwhile: so nothing new overtakes the old."""
+        drained, spoolings = 0, -1
+        try:
+            while spoolings != self._spoolings or self._is_spooling():
+                spoolings = self._spoolings
+                drained += await self._drain_files()
+        finally:
+            if drained:
+                self._log.info("spool_drained", count=drained)
 
     async def _drain_files(self) -> int:
         drained = 0
         files = await asyncio.to_thread(self._spool.take)
         try:
+            receipts = self._spool.read(files)
+            while group := await asyncio.to_thread(lambda: list(islice(receipts, MOST_AT_ONCE))):
+                written = await self._in_time(self._writer.put(group), self._store_patience)
+                self._tell(written.stored)
+                if written.lost:
+                    raise OSError("a callback could not be set aside")
+                drained += len(group)
             while files:
-                path, fd = files[-1]
-                receipts, damaged = await asyncio.to_thread(self._spool.read, path)
-                await self._store_each_group(receipts)
-                await asyncio.to_thread(self._spool.drop, path, fd)
-                files.pop()
-                drained += len(receipts)
+                await asyncio.to_thread(self._spool.drop, files[-1])
+                damaged = files.pop().damaged
                 if damaged:
                     self._log.warning("spool_damaged", lines=damaged)
         finally:
-            for path, fd in files:
-                self._spool.keep(path, fd)
+            self._spool.keep(files)
         return drained
 
-    async def _store_each_group(self, receipts: Sequence[Receipt]) -> None:
-        ordered = sorted(receipts, key=lambda receipt: (receipt.received_at, receipt.receipt_id))
-        for start in range(0, len(ordered), MOST_AT_ONCE):
-            await self._put(ordered[start : start + MOST_AT_ONCE])
+    async def _recount(self) -> None:
+        """Correct ``spooled`` by what other processes did; not while we are writing ourselves."""
+        before, is_spooling = self._spoolings, self._is_spooling()
+        count = await asyncio.to_thread(self._spool.count)
+        if before == self._spoolings and not is_spooling:
+            self.spooled = count
 
-    async def _store(self, receipts: list[Receipt], patience: float) -> list[Receipt]:
-        """Put ``receipts`` into the store; return those that must go to the spool instead."""
-        if self._is_degraded or self._late is not None:
-            return receipts
-        task = asyncio.create_task(self._put(receipts))
+    async def _keep(self, receipts: list[Receipt], since: float) -> set[str]:
+        """Make ``receipts`` durable, wherever; return the ids of those that could not be."""
+        now = asyncio.get_running_loop().time
+        if not self._is_degraded and not self._late:
+            try:
+                patience = since + self._store_patience - now()
+                written = await self._in_time(self._writer.put(receipts), patience)
+            except StoreUnavailableError as error:
+                self._set_degraded(str(error))
+            else:
+                self._tell(written.stored)
+                return {receipt.receipt_id for receipt in written.lost}
+        try:
+            left = since + self._store_patience + self._spool_patience - now()
+            await self._to_spool(receipts, left)
+        except (NotDurableError, OSError) as error:
+            self._log.error("callback_not_durable", count=len(receipts), error=_word(error))
+            return {receipt.receipt_id for receipt in receipts}
+        return set()
+
+    async def _in_time(self, work: Coroutine[Any, Any, _T], patience: float) -> _T:
+        """Return what ``work`` does; StoreUnavailableError when it takes too long.
+
+        It is not cancelled, for that could cut a commit. If it succeeds late it changes nothing:
+        the callbacks are in the spool as well, and stored only once.
+        """
+        task = asyncio.create_task(work)
         done, _ = await asyncio.wait({task}, timeout=max(patience, 0.0))
         if not done:
-            # It may still succeed: then the spooled copies change nothing when they are drained.
-            self._late = task
-            task.add_done_callback(self._late_write_ended)
+            self._late.add(task)
+            task.add_done_callback(self._late_work_ended)
             self._set_degraded("slow")
-            return receipts
-        error = task.exception()
-        if isinstance(error, StoreUnavailableError):
-            self._set_degraded(str(error))
-            return receipts
-        if error is not None:
-            raise error
-        return []
+            raise StoreUnavailableError("slow")
+        return task.result()
 
-    async def _put(self, receipts: list[Receipt]) -> None:
-        """Store ``receipts``; a poisonous one is set aside alone."""
-        try:
-            await self._inbox.put_many(receipts)
-        except StoreUnavailableError:
-            raise
-        except StoreError as error:
-            if len(receipts) > 1:
-                for receipt in receipts:
-                    await self._put([receipt])
-                return
-            await asyncio.to_thread(self._spool.put_poison, receipts)
-            self._log.error(
-                "callback_poisoned",
-                receipt_id=receipts[0].receipt_id,
-                error=_word(error),
-            )
-            return
-        if receipts:
-            self._on_stored(receipts)
+    def _late_work_ended(self, task: asyncio.Task[Any]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # whatever it was, it has been dealt with
 
-    async def _to_spool(self, receipts: list[Receipt]) -> None:
-        if self._spooling is not None and not self._spooling.done():
+    async def _to_spool(self, receipts: list[Receipt], patience: float) -> None:
+        if self._is_spooling():
             raise NotDurableError
-        task = asyncio.create_task(asyncio.to_thread(self._spool.put_many, receipts))
-        self._spooling = task
-        done, _ = await asyncio.wait({task}, timeout=self._spool_patience)
+        self._spoolings += 1
+        self._spooling = asyncio.create_task(asyncio.to_thread(self._spool.put_many, receipts))
+        done, _ = await asyncio.wait({self._spooling}, timeout=max(patience, 0.0))
         if not done:
-            task.add_done_callback(lambda late: late.cancelled() or late.exception())
+            self._spooling.add_done_callback(lambda late: late.cancelled() or late.exception())
             raise NotDurableError
-        task.result()
+        self._spooling.result()
         self.spooled += len(receipts)
         for receipt in receipts:
             self._log.info(
@@ -227,10 +230,12 @@ class Intake:
                 receipt_id=receipt.receipt_id,
             )
 
-    def _late_write_ended(self, task: asyncio.Task[None]) -> None:
-        self._late = None
-        if not task.cancelled():
-            task.exception()  # whatever it was: the group is in the spool
+    def _tell(self, stored: Sequence[Receipt]) -> None:
+        if stored:
+            self._on_stored(stored)
+
+    def _is_spooling(self) -> bool:
+        return self._spooling is not None and not self._spooling.done()
 
     def _set_degraded(self, reason: str | None) -> None:
         if self._is_degraded == (reason is not None):

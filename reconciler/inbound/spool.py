@@ -6,17 +6,32 @@ a file whose lock is free drains it: its owner is gone. All methods block; call 
 
 import fcntl
 import os
-import zlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 
-import orjson
-
+from reconciler.inbound.spool_line import decode, encode
 from reconciler.store.inbox import Receipt
 
 SUFFIX = ".spool"
 POISON = "poison.jsonl"
 """Callbacks that the store refuses for their content: kept for a person to look at."""
+
+_NEW = ".new"
+
+
+@dataclass(slots=True)
+class SpoolFile:
+    """An open spool file that this process has locked."""
+
+    path: Path
+    fd: int
+    acknowledged: bool = False
+    """Whether it holds a callback that may have been answered 200; else it can be thrown away."""
+    damaged: int = 0
+    """Lines that were torn or failed their checksum, once it has been read."""
 
 
 class Spool:
@@ -27,8 +42,10 @@ class Spool:
         self._directory = directory
         self._owner = owner
         self._serial = 0
-        self._current: tuple[Path, int] | None = None
-        self._full: list[tuple[Path, int]] = []
+        self._current: SpoolFile | None = None
+        self._full: list[SpoolFile] = []
+        self._lock = threading.Lock()
+        """A file is taken for draining only when nobody is writing to it."""
 
     def put_many(self, receipts: Sequence[Receipt]) -> None:
         """Make ``receipts`` durable: on disk, fsynced, in a directory that is fsynced too.
@@ -36,78 +53,78 @@ class Spool:
         Raises OSError. After a failed fsync nobody knows what the file holds: the next write
         begins a new one.
         """
-        path, fd = self._current or self._begin()
-        self._current = (path, fd)
-        try:
-            _write_all(fd, b"".join(map(_line, receipts)))
-            os.fsync(fd)
-        except OSError:
-            self._current = None
-            self._full.append((path, fd))
-            raise
+        with self._lock:
+            file = self._current = self._current or self._begin()
+            try:
+                _write_all(file.fd, b"".join(map(encode, receipts)))
+                os.fsync(file.fd)
+            except OSError:
+                self._current = None
+                if file.acknowledged:
+                    self._full.append(file)
+                else:
+                    os.close(file.fd)
+                    file.path.unlink(missing_ok=True)
+                raise
+            file.acknowledged = True
 
     def put_poison(self, receipts: Sequence[Receipt]) -> None:
-        """Set aside what no retry can bring into the store."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Set aside what no retry can bring into the store. Raises OSError."""
+        self._make_directory()
         fd = os.open(self._directory / POISON, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            _write_all(fd, b"".join(map(_line, receipts)))
+            _write_all(fd, b"".join(map(encode, receipts)))
             os.fsync(fd)
         finally:
             os.close(fd)
-        self._sync_directory()
+        _sync(self._directory)
 
-    def take(self) -> list[tuple[Path, int]]:
+    def is_empty(self) -> bool:
+        """Tell whether no callback waits here, whoever wrote it. Raises OSError."""
+        return not self._files()
+
+    def take(self) -> list[SpoolFile]:
         """Return the files to drain, locked: our own, and those whose owner is gone.
 
-        New callbacks go to a new file from now on.
+        New callbacks go to a new file from now on. Raises OSError.
         """
-        if self._current is not None:
-            self._full.append(self._current)
-            self._current = None
-        files = self._full
-        self._full = []
-        ours = {path for path, _ in files}
-        for path in sorted(self._directory.glob(f"*{SUFFIX}")) if self._directory.is_dir() else ():
-            if path in ours:
-                continue
-            fd = _lock(path)
-            if fd is not None:
-                files.append((path, fd))
-        return files
+        with self._lock:
+            if self._current is not None:
+                self._full.append(self._current)
+                self._current = None
+            ours = {file.path for file in self._full}
+            for path in self._files():
+                fd = None if path in ours else _lock(path)
+                if fd is not None:
+                    self._full.append(SpoolFile(path, fd))
+            files, self._full = self._full, []
+            return files
 
-    def read(self, path: Path) -> tuple[list[Receipt], int]:
-        """Return the callbacks of a file and the number of damaged lines skipped."""
-        receipts = []
-        damaged = 0
-        for line in path.read_bytes().split(b"\n"):
-            receipt = _parse(line) if line else None
-            if receipt is not None:
-                receipts.append(receipt)
-            elif line:
-                damaged += 1
-        return receipts, damaged
+    def read(self, files: Sequence[SpoolFile]) -> Iterator[Receipt]:
+        """Iterate over the callbacks of all ``files`` in the order of their arrival."""
+        return merge(*map(_receipts, files), key=lambda r: (r.received_at, r.receipt_id))
 
-    def drop(self, path: Path, fd: int) -> None:
-        """Remove a drained file, durably."""
-        path.unlink(missing_ok=True)
-        self._sync_directory()
-        os.close(fd)
+    def drop(self, file: SpoolFile) -> None:
+        """Remove a drained file, durably. Raises OSError."""
+        file.path.unlink(missing_ok=True)
+        _sync(self._directory)
+        os.close(file.fd)
 
-    def keep(self, path: Path, fd: int) -> None:
-        """Put a file back whose draining failed."""
-        self._full.append((path, fd))
+    def keep(self, files: Sequence[SpoolFile]) -> None:
+        """Put files back whose draining failed."""
+        with self._lock:
+            self._full.extend(files)
 
     def count(self) -> int:
-        """Return how many callbacks wait here, whoever wrote them."""
-        if not self._directory.is_dir():
-            return 0
-        files = self._directory.glob(f"*{SUFFIX}")
-        return sum(path.read_bytes().count(b"\n") for path in files)
+        """Return how many callbacks wait here, whoever wrote them.
+
+        Raises OSError, also for the file of another user, which ``take`` has to leave alone.
+        """
+        return sum(_lines(path) for path in self._files())
 
     def probe(self) -> None:
         """Prove that a callback could be kept here: write, fsync, remove. Raises OSError."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_directory()
         path = self._directory / f"{self._owner}.probe"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -119,40 +136,75 @@ class Spool:
 
     def close(self) -> None:
         """Let the locks go. What is still here is drained by the next daemon."""
-        for path, fd in [*self._full, *([self._current] if self._current else [])]:
-            empty = os.fstat(fd).st_size == 0
-            os.close(fd)
-            if empty:
-                path.unlink(missing_ok=True)
+        if not self._lock.acquire(blocking=False):
+            return  # a write hangs in a dead disk; the locks end with the process
+        for file in [*self._full, *([self._current] if self._current else [])]:
+            os.close(file.fd)
         self._full, self._current = [], None
+        self._lock.release()
 
-    def _begin(self) -> tuple[Path, int]:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    def _files(self) -> list[Path]:
+        """Unlike ``glob``, tells a directory that cannot be read from an empty one."""
+        try:
+            return sorted(path for path in self._directory.iterdir() if path.suffix == SUFFIX)
+        except FileNotFoundError:
+            return []
+
+    def _begin(self) -> SpoolFile:
+        """Create a file that nobody sees under its name before it is locked."""
+        self._make_directory()
         self._serial += 1
         path = self._directory / f"{self._owner}-{self._serial:06}{SUFFIX}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        new = path.with_suffix(_NEW)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._sync_directory()
+            new.rename(path)
+            _sync(self._directory)
         except OSError:
             os.close(fd)
+            new.unlink(missing_ok=True)
             path.unlink(missing_ok=True)
             raise
-        return path, fd
+        return SpoolFile(path, fd)
 
-    def _sync_directory(self) -> None:
-        fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+    def _make_directory(self) -> None:
+        """Create the directory, and make durable that it is there."""
+        missing = [
+            path for path in (self._directory, *self._directory.parents) if not path.exists()
+        ]
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in missing:
+            _sync(path.parent)
+
+
+def _receipts(file: SpoolFile) -> Iterator[Receipt]:
+    file.damaged = 0
+    try:
+        lines = file.path.open("rb")
+    except FileNotFoundError:  # somebody has removed it by hand
+        return
+    with lines:
+        for line in lines:
+            receipt = decode(line.removesuffix(b"\n"))
+            if receipt is not None:
+                yield receipt
+            else:
+                file.damaged += 1
+
+
+def _lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:  # drained meanwhile
+        return 0
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a file whose owner is gone; None while it lives, or if somebody was faster."""
+    """Lock a file whose owner is gone; None while it lives, or if it is not for us to read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -170,37 +222,9 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _line(receipt: Receipt) -> bytes:
-    payload = orjson.dumps(
-        [
-            receipt.receipt_id,
-            receipt.received_at,
-            receipt.process_id,
-            receipt.dossier_id,
-            receipt.status,
-            receipt.extra,
-            receipt.body_sha256.hex(),
-        ]
-    )
-    return b"%08x %s\n" % (zlib.crc32(payload), payload)
-
-
-def _parse(line: bytes) -> Receipt | None:
-    checksum, _, payload = line.partition(b" ")
-    if checksum != b"%08x" % zlib.crc32(payload):
-        return None
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        receipt_id, received_at, process_id, dossier_id, status, extra, digest = orjson.loads(
-            payload
-        )
-        return Receipt(
-            receipt_id=receipt_id,
-            received_at=received_at,
-            process_id=process_id,
-            dossier_id=dossier_id,
-            status=status,
-            extra=tuple(extra),
-            body_sha256=bytes.fromhex(digest),
-        )
-    except (ValueError, TypeError):
-        return None
+        os.fsync(fd)
+    finally:
+        os.close(fd)

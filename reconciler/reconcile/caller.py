@@ -13,6 +13,7 @@ from reconciler.assure import (
     Refused,
     Throttled,
     TokenRefused,
+    TokenUnavailable,
 )
 from reconciler.ledger import (
     CallFailed,
@@ -29,6 +30,9 @@ from reconciler.reconcile.suspicion import AssurePath
 
 DEFAULT_PAUSE = 5.0
 """Seconds to wait after a 429 that does not say how long."""
+
+SHORTEST_PAUSE = 1.0
+"""Seconds to wait at least, also where ``Retry-After`` is 0 or a date that is past by our clock."""
 
 
 class Assure(Protocol):
@@ -70,15 +74,8 @@ class Caller:
         """Have a token before units are taken and processes claimed; False if there is none."""
         try:
             await self._assure.ensure_token()
-        except Throttled as error:
-            self._throttled(error)
-            return False
         except AssureError as error:
-            if isinstance(error, TokenRefused) or self._breaker.state != "closed":
-                self._breaker.trip(error.code)
-            else:  # no process is at fault: each failure counts as one more of them
-                self._tokens_failed += 1
-                self._breaker.failed(f"token {self._tokens_failed}", error.code)
+            self._without_token(error)
             return False
         return True
 
@@ -112,8 +109,8 @@ class Caller:
             case Throttled():
                 self._throttled(error)
                 return ThrottledSeen(attempt)
-            case TokenRefused():
-                self._breaker.trip(error.code)
+            case TokenRefused() | TokenUnavailable():
+                self._without_token(error)
                 return ThrottledSeen(attempt)
             case NotFound() if verb is Verb.FETCH:
                 self._breaker.succeeded(process_id)
@@ -123,14 +120,37 @@ class Caller:
                 self._breaker.succeeded(process_id)
                 return RefusedSeen(attempt, error.code)
             case _:
-                if error.retry_after:
-                    self._budget.pause(error.retry_after)
+                self._wait_as_asked(error)
                 self._breaker.failed(process_id, error.code)
                 return CallFailed(attempt, error.code)
 
+    def _without_token(self, error: AssureError) -> None:
+        """No process is at fault and none pays: each failure counts as one more of them."""
+        match error:
+            case Throttled():
+                self._throttled(error)
+                return
+            case TokenRefused():
+                self._breaker.trip(error.code)
+                return
+        self._wait_as_asked(error)
+        if self._breaker.state == "closed":
+            self._tokens_failed += 1
+            self._breaker.failed(f"token {self._tokens_failed}", error.code)
+        else:
+            self._breaker.trip(error.code)
+
     def _throttled(self, error: AssureError) -> None:
-        wait = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
-        if error.http_status == 429 and wait > self._budget.paused_for:
-            self._log.warning("assure_throttled", wait_s=round(wait, 1))
-            self._budget.pause(wait)
+        if error.http_status == 429:
+            wait = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
+            self._pause(max(wait, SHORTEST_PAUSE))
         self._breaker.probe_abandoned()
+
+    def _wait_as_asked(self, error: AssureError) -> None:
+        if error.retry_after:
+            self._pause(error.retry_after)
+
+    def _pause(self, seconds: float) -> None:
+        if not self._budget.paused_for:  # said once for all calls that were out together
+            self._log.warning("assure_throttled", wait_s=round(seconds, 1))
+        self._budget.pause(seconds)

@@ -37,6 +37,11 @@ class Recorder:
         self._wake = asyncio.Event()
         self._is_stopping = False
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for the store that no more calls should be made."""
+        return len(self._queue) >= MOST_AT_ONCE
+
     def put(self, process_id: str, observation: Observation) -> None:
         """Record ``observation`` as soon as may be."""
         self._queue.append((process_id, observation))
@@ -69,12 +74,16 @@ class Recorder:
             changes = await self._work.record(batch, self._rules(), self._now())
         except StoreUnavailableError:
             raise
-        except StoreError as error:
+        except Exception as error:  # noqa: BLE001 (one poisoned result must not stop the rest)
             if len(batch) > 1:
                 for observed in batch:
                     await self._record([observed])
                 return
-            self._log.error("result_not_recorded", process_id=batch[0][0], error=str(error))
+            process_id = batch[0][0]
+            if isinstance(error, StoreError):
+                self._log.error("result_not_recorded", process_id=process_id, error=str(error))
+            else:
+                self._log.error("result_not_recorded", process_id=process_id, exc_info=error)
             return
         announce(self._log, changes)
         self._on_recorded([outcome for _, outcome in changes])

@@ -19,6 +19,9 @@ from reconciler.store.work import WorkQueue
 
 URGENT = (Lane.CONFIRM, Lane.OVERDUE)
 
+TOKEN_RETRY = 1.0
+"""Seconds until a token is asked for again, while neither breaker nor pause says when."""
+
 
 class Sweeper:
     """Runs the calls of one instance, within its budget and concurrency."""
@@ -53,6 +56,7 @@ class Sweeper:
         self._calls: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self.last_sweep_at: int | None = None
         """When the sweeper last looked, UTC milliseconds."""
 
@@ -62,15 +66,20 @@ class Sweeper:
 
     async def run(self) -> None:
         """Sweep whenever woken, until ``stop``; then wait for the calls in flight."""
-        while not self._stop.is_set():
-            await self._wake.wait()
-            self._wake.clear()
-            with suppress(StoreUnavailableError):  # the next tick tries again
-                while not self._stop.is_set() and await self._sweep_once():
-                    pass
-            self.last_sweep_at = self._now()
-        if self._calls:
-            await asyncio.wait(self._calls)
+        try:
+            while not self._stop.is_set():
+                await self._wake.wait()
+                self._wake.clear()
+                with suppress(StoreUnavailableError):  # the next tick tries again
+                    while not self._stop.is_set() and await self._sweep_once():
+                        pass
+            if self._calls:
+                await asyncio.wait(self._calls)
+        finally:
+            if self._alarm is not None:
+                self._alarm.cancel()
+            for call in self._calls:  # only where we are cut short
+                call.cancel()
 
     def stop(self) -> None:
         """Claim nothing more."""
@@ -79,19 +88,19 @@ class Sweeper:
 
     async def _sweep_once(self) -> bool:
         """Claim and start one helping of calls; False when there is nothing to do now."""
+        self.last_sweep_at = self._now()
         allowance = self._breaker.allowance()
-        most = self._most - len(self._calls)
-        if allowance is not None:
-            most = min(most, allowance)
-        if most <= 0:
-            if allowance == 0:
-                self._wake_later(self._breaker.seconds_to_probe())
+        if wait := self._forbidden_for(allowance):
+            self._wake_later(wait)
+            return False
+        most = min(self._most - len(self._calls), self._most if allowance is None else allowance)
+        if most <= 0 or self._recorder.is_behind:
             return False
         lanes = await self._lanes()
         if not lanes:
             return False
         if not await self._caller.ensure_token():
-            self._wake_later(self._breaker.seconds_to_probe() or 1.0)
+            self._wake_later(self._forbidden_for(self._breaker.allowance()) or TOKEN_RETRY)
             return False
         catching_up = Lane.CATCH_UP in lanes
         units = await self._take(1 if catching_up else most)
@@ -99,8 +108,10 @@ class Sweeper:
             await self._take(1)  # paid for and not used: so it gets half of the budget at most
         claimed: list[TrackedProcess] = []
         try:
-            if units and not self._stop.is_set():
-                claimed = await self._claim(lanes, units, is_probe=allowance is not None)
+            # Waiting for the budget may have taken long: nothing is claimed on an old permission.
+            if self._stop.is_set() or self._breaker.allowance() != allowance:
+                return True
+            claimed = await self._claim(lanes, units, is_probe=allowance is not None)
         finally:
             self._budget.give_back(units - len(claimed))
         for process in claimed:
@@ -150,13 +161,19 @@ class Sweeper:
         """Take units from the budget, or none if the stop comes first."""
         taking = asyncio.create_task(self._budget.take(most))
         stopping = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not taking.done():
+        try:
+            await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return taking.result() if taking.done() else 0
+        finally:
             taking.cancel()
-        with suppress(asyncio.CancelledError):
-            return await taking
-        return 0
+            stopping.cancel()
+
+    def _forbidden_for(self, allowance: int | None) -> float:
+        """Seconds for which no call may be made, as breaker and budget say now; 0: one may."""
+        to_probe = self._breaker.seconds_to_probe() if allowance == 0 else 0.0
+        return max(to_probe, self._budget.paused_for)
 
     def _wake_later(self, seconds: float) -> None:
-        asyncio.get_running_loop().call_later(max(seconds, 0.01), self.wake)
+        if self._alarm is not None:  # one at a time: each look decides anew when the next is
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(max(seconds, 0.01), self.wake)

@@ -1,5 +1,6 @@
 """The chores of the ledger: what turns overdue, what a dead daemon has left, what a clock did."""
 
+import time
 from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
@@ -10,6 +11,12 @@ from reconciler.store.work import WorkQueue
 
 MOST_AT_ONCE = 100
 """Processes in one transaction: some 20 ms of the writer."""
+
+MOST_BATCHES = 50
+"""Transactions in one tick, so that a tick of a large ledger ends in about a second."""
+
+JUMP = 1_000
+"""Milliseconds that the wall clock may fall behind the monotonic one between two ticks."""
 
 DOWNTIME = 30_000
 """Milliseconds without a heartbeat of any instance after which callbacks may have been lost."""
@@ -26,30 +33,37 @@ class Watch:
         now: Callable[[], int],
         on_due: Callable[[], None],
         log: FilteringBoundLogger,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._work = work
         self._rules = rules
         self._now = now
         self._on_due = on_due
         self._log = log
-        self._seen_at = 0
+        self._monotonic = monotonic
+        self._seen = (now(), monotonic())
 
-    async def tick(self) -> None:
-        """Turn overdue what is due, and wake the sweeper."""
-        now = self._now()
-        if now < self._seen_at:
+    async def tick(self) -> bool:
+        """Turn overdue what is due, and wake the sweeper; True where there is more to turn."""
+        if self._has_jumped_back():
             await self.mend_clock()
-        self._seen_at = now
-        while changes := await self._work.turn_overdue(self._rules(), self._now(), MOST_AT_ONCE):
+        for _ in range(MOST_BATCHES):
+            changes = await self._work.turn_overdue(self._rules(), self._now(), MOST_AT_ONCE)
             announce(self._log, changes)
             self._on_due()
-        self._on_due()
+            if not changes:
+                return False
+        return True
+
+    def _has_jumped_back(self) -> bool:
+        """Tell whether the wall clock has fallen behind the monotonic one since the last tick."""
+        (wall, monotonic), self._seen = self._seen, (self._now(), self._monotonic())
+        gone_by = self._seen[0] - wall
+        return gone_by < (self._seen[1] - monotonic) * 1000 - JUMP
 
     async def mend_clock(self) -> None:
         """Let nothing wait longer because the clock has jumped back."""
-        mended = 0
-        while found := await self._work.mend_clock(self._rules(), self._now(), MOST_AT_ONCE):
-            mended += found
+        mended = await self._work.mend_clock(self._rules(), self._now(), MOST_AT_ONCE)
         if mended:
             self._log.warning("clock_jumped_back", processes=mended)
 

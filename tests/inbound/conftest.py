@@ -1,0 +1,402 @@
+"""A listener and all that stands behind it: a real socket, a real SQLite file, a real spool."""
+
+import asyncio
+import logging
+import shutil
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import structlog
+import uvloop
+from structlog.testing import LogCapture
+
+from reconciler.inbound.applier import Applier
+from reconciler.inbound.intake import Intake
+from reconciler.inbound.listener import Door, Listener, bind
+from reconciler.inbound.spool import Spool
+from reconciler.ledger import Rules
+from reconciler.store.inbox import Receipt
+from reconciler.store.opening import Store, open_store, prepare
+
+PATIENCE = 30.0
+"""Seconds within which what must happen has happened on a slow, busy machine."""
+
+CALLBACK = {"dossierId": "d-1", "processId": "p-1", "status": "accepted"}
+
+NOW = 1_750_000_000_000
+"""What the applier's clock shows, in UTC milliseconds."""
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Whatever has a socket runs on both event loops; the rest, on one."""
+    fixtures = getattr(item, "fixturenames", ())
+    return LOOPS if "wires" in fixtures else {"asyncio": asyncio.new_event_loop}
+
+
+def body(**members: object) -> bytes:
+    return orjson.dumps({**CALLBACK, **members})
+
+
+def post(content: bytes, *headers: str, path: str = "/callbacks/assure") -> bytes:
+    lines = [f"POST {path} HTTP/1.1", "Host: listener", *headers]
+    if not any(header.lower().startswith(("content-length", "transfer-")) for header in headers):
+        lines.append(f"Content-Length: {len(content)}")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + content
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> str | None:
+        """The code of an error in the contract's shape."""
+        said = orjson.loads(self.body)
+        if self.status == 200:
+            assert said == {"received": True}
+            return None
+        assert set(said) == {"error", "detail"}
+        assert said["detail"]
+        return str(said["error"])
+
+
+class Wire:
+    """One raw connection to the listener."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def answer(self, *, has_body: bool = True) -> Answer:
+        """The next answer, read by its Content-Length."""
+        async with asyncio.timeout(PATIENCE):
+            head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            first, *lines = head.split("\r\n")[:-2]
+            headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+            status = int(first.split(" ")[1])
+            assert first.startswith("HTTP/1.")
+            if status == 100:
+                return Answer(status, headers, b"")
+            assert headers["content-type"] == "application/json"
+            length = int(headers["content-length"]) if has_body else 0
+            return Answer(status, headers, await self._reader.readexactly(length))
+
+    async def ask(self, data: bytes) -> Answer:
+        await self.send(data)
+        return await self.answer()
+
+    async def rest(self) -> bytes:
+        """What still comes until the listener closes; empty too when it resets."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self._reader.read()
+            except ConnectionError:
+                return b""
+
+    def end_writing(self) -> None:
+        self._writer.write_eof()
+
+    def reset(self) -> None:
+        """Hang up as a killed process does: with a reset instead of a farewell."""
+        sock = self._writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+    async def close(self) -> None:
+        self._writer.close()
+        with suppress(ConnectionError, ssl.SSLError):
+            await self._writer.wait_closed()
+
+
+class Gate:
+    """The inbox, with a door in front that a test can shut, and a count of what went in."""
+
+    def __init__(self, store: Store) -> None:
+        self._inbox = store.inbox
+        self.groups: list[int] = []
+        """How many callbacks each ``put_many`` was given."""
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.knocked = asyncio.Event()
+        """Set when something waits at the shut door."""
+        self.failure: Exception | None = None
+
+    async def put_many(self, receipts: Sequence[Receipt]) -> None:
+        self.groups.append(len(receipts))
+        await self._pass()
+        await self._inbox.put_many(receipts)
+
+    async def prove(self) -> None:
+        await self._pass()
+        await self._inbox.prove()
+
+    async def _pass(self) -> None:
+        if not self.is_open.is_set():
+            self.knocked.set()
+            await self.is_open.wait()
+        if self.failure is not None:
+            raise self.failure
+
+
+@dataclass
+class House:
+    """Everything a test wants to touch."""
+
+    store: Store
+    gate: Gate
+    spool: Spool
+    spool_path: Path
+    intake: Intake
+    applier: Applier
+    listener: Listener
+    new_listener: Callable[[], Listener]
+    listening: socket.socket
+    lines: LogCapture
+    log: Any
+    tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    def logged(self, event: str) -> list[dict[str, Any]]:
+        """The fields of each line of this event."""
+        found = [dict(line) for line in self.lines.entries if line["event"] == event]
+        for line in found:
+            del line["event"], line["log_level"]
+        return found
+
+    def events(self) -> list[str]:
+        return [line["event"] for line in self.lines.entries]
+
+    async def stored(self) -> list[Any]:
+        """The rows of the inbox, by arrival."""
+        async with self.store.database.read() as connection:
+            rows = await connection.exec_driver_sql(
+                "SELECT * FROM callbacks ORDER BY received_at, receipt_id"
+            )
+            return list(rows)
+
+    async def stored_ids(self) -> list[str]:
+        return [row.process_id for row in await self.stored()]
+
+    def spooled_ids(self) -> list[str]:
+        """Read as another process would: from the files."""
+        return [
+            orjson.loads(line.split(b" ", 1)[1])[2]
+            for path in sorted(self.spool_path.glob("*.spool"))
+            for line in path.read_bytes().splitlines()
+        ]
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Wait for a condition; fail with the log when it does not come."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not holds():
+                    await asyncio.sleep(0.002)
+        except TimeoutError:
+            pytest.fail(f"did not happen; the log says {self.lines.entries}")
+
+    def restart(self) -> None:
+        """Accept again on the same socket, as the next process does under systemd."""
+        self.listener = self.new_listener()
+        self.listener.start(self.listening)
+
+    async def finish(self) -> None:
+        """Stop everything in the service's order."""
+        await self.listener.stop()
+        self.listening.close()
+        self.intake.stop()
+        for name in ("intake", "drain"):
+            if name in self.tasks:
+                await self.tasks.pop(name)
+        self.applier.stop()
+        for name in list(self.tasks):
+            await self.tasks.pop(name)
+        self.spool.close()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a test wants to be otherwise."""
+
+    authorization: tuple[bytes, ...] = ()
+    allow_from: tuple[Any, ...] = ()
+    trusted_proxies: tuple[Any, ...] = ()
+    path: str = "/callbacks/assure"
+    max_body: int = 65536
+    host: str = "127.0.0.1"
+    tls: ssl.SSLContext | None = None
+    most_connections: int = 1000
+    request_timeout: float = 10.0
+    linger: float = 0.0
+    store_patience: float = PATIENCE
+    spool_patience: float = PATIENCE
+    drain_interval: float = 0.01
+    parts: tuple[str, ...] = ("intake", "drain", "applier")
+
+
+BuildHouse = Callable[[Plan], Awaitable[House]]
+Dial = Callable[[House], Awaitable[Wire]]
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared SQLite file, to be copied: migrating one takes longer than most tests."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
+    return path
+
+
+@pytest.fixture
+def rules() -> Rules:
+    return Rules()
+
+
+@pytest.fixture
+async def build(
+    empty_store: Path, tmp_path: Path, rules: Rules, caplog: pytest.LogCaptureFixture
+) -> AsyncIterator[BuildHouse]:
+    """Build houses, and take them down again. What libraries log counts as a failure."""
+    caplog.set_level(logging.WARNING)
+    async with AsyncExitStack() as stack:
+
+        async def build(plan: Plan) -> House:
+            return await stack.enter_async_context(_house(plan, empty_store, tmp_path, rules))
+
+        yield build
+    assert [record.getMessage() for record in caplog.records] == []
+
+
+@asynccontextmanager
+async def _house(
+    plan: Plan, empty_store: Path, tmp_path: Path, rules: Rules
+) -> AsyncIterator[House]:
+    path = tmp_path / "reconciler.db"
+    if not path.exists():
+        shutil.copy(empty_store, path)
+    lines = LogCapture()
+    log = structlog.wrap_logger(
+        None, processors=[lines], wrapper_class=structlog.make_filtering_bound_logger(0)
+    )
+    store = await open_store(f"sqlite:///{path}", is_daemon=True)
+    gate = Gate(store)
+    arrival = iter(range(1_700_000_000_000, 1_800_000_000_000))
+    spool = Spool(tmp_path / "spool", "house")
+    applier = Applier(
+        store.inbox,
+        rules=lambda: rules,
+        now=lambda: NOW,
+        on_applied=lambda: None,
+        log=log,
+    )
+    intake = Intake(
+        gate,
+        spool,
+        on_stored=applier.submit,
+        log=log,
+        store_patience=plan.store_patience,
+        spool_patience=plan.spool_patience,
+        drain_interval=plan.drain_interval,
+    )
+    door = Door(plan.path, plan.authorization, plan.allow_from, plan.trusted_proxies, plan.max_body)
+
+    def new_listener() -> Listener:
+        return Listener(
+            door,
+            intake,
+            now=lambda: next(arrival),
+            log=log,
+            tls=plan.tls,
+            most_connections=plan.most_connections,
+            request_timeout=plan.request_timeout,
+            linger=plan.linger,
+        )
+
+    house = House(
+        store=store,
+        gate=gate,
+        spool=spool,
+        spool_path=tmp_path / "spool",
+        intake=intake,
+        applier=applier,
+        listener=new_listener(),
+        new_listener=new_listener,
+        listening=bind(plan.host, 0),
+        lines=lines,
+        log=log,
+    )
+    running = {"intake": intake.run, "drain": intake.drain, "applier": applier.run}
+    house.tasks = {name: asyncio.create_task(running[name]()) for name in plan.parts}
+    house.listener.start(house.listening)
+    try:
+        yield house
+    finally:
+        gate.is_open.set()
+        try:
+            await house.finish()
+        finally:
+            for task in house.tasks.values():
+                task.cancel()
+            house.listening.close()
+            await store.database.close()
+
+
+@pytest.fixture
+async def wires() -> AsyncIterator[Dial]:
+    """Open raw connections to a house; they are closed at the end."""
+    opened: list[Wire] = []
+
+    async def dial(house: House) -> Wire:
+        host, port = house.listening.getsockname()[:2]
+        async with asyncio.timeout(PATIENCE):
+            wire = Wire(*await asyncio.open_connection(host, port))
+        opened.append(wire)
+        return wire
+
+    yield dial
+    for wire in opened:
+        await wire.close()
+
+
+@pytest.fixture
+async def house(build: BuildHouse) -> House:
+    return await build(Plan())
+
+
+@pytest.fixture
+async def wire(house: House, wires: Dial) -> Wire:
+    return await wires(house)
+
+
+@pytest.fixture
+def receipt() -> Callable[..., Receipt]:
+    """Make receipts: each with its own id, and arrived one millisecond after the other."""
+    serial = iter(range(1, 1_000_000))
+    first = Receipt("", 0, "", "d-1", "accepted", (), bytes(32))
+
+    def receipt(process_id: str, **changes: Any) -> Receipt:
+        number = next(serial)
+        made = replace(
+            first,
+            receipt_id=f"r{number:06}",
+            received_at=1_700_000_000_000 + number,
+            process_id=process_id,
+        )
+        return replace(made, **changes)
+
+    return receipt

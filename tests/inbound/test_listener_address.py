@@ -1,0 +1,111 @@
+"""Who is let in: the address a request really comes from."""
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from reconciler.inbound.checks import Network, caller, is_in
+from tests.inbound.conftest import BuildHouse, Dial, Plan, body, post
+
+PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "found"),
+    [
+        ("192.0.2.1", [], "192.0.2.1"),
+        ("192.0.2.1", ["198.51.100.9"], "192.0.2.1"),
+        ("10.0.0.1", [], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.9"], "198.51.100.9"),
+        ("10.0.0.1", ["198.51.100.9, 203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["203.0.113.7,10.0.0.2 , 10.0.0.3"], "203.0.113.7"),
+        ("10.0.0.1", ["198.51.100.9", "203.0.113.7", "10.0.0.2"], "203.0.113.7"),
+        ("10.0.0.1", ["10.0.0.3", "10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", [", ,"], "10.0.0.1"),
+        ("10.0.0.1", ["198.51.100.9, unknown"], None),
+        ("10.0.0.1", ["198.51.100.9, 1.2.3.4.5"], None),
+        ("10.0.0.1", ["unknown, 203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["203.0.113.7:51234"], "203.0.113.7"),
+        ("10.0.0.1", ["[2001:db8::7]:51234"], "2001:db8::7"),
+        ("10.0.0.1", ["[2001:db8::7]"], "2001:db8::7"),
+        ("10.0.0.1", ["2001:db8::7"], "2001:db8::7"),
+        ("fd00::1", ["2001:db8::7, fd00::2"], "2001:db8::7"),
+        ("::ffff:10.0.0.1", ["203.0.113.7"], "203.0.113.7"),
+        ("10.0.0.1", ["::ffff:203.0.113.7"], "203.0.113.7"),
+        ("", ["203.0.113.7"], None),
+        (None, ["203.0.113.7"], None),
+    ],
+)
+def test_the_caller_is_the_rightmost_address_that_is_not_a_trusted_proxy(
+    peer: str | None, forwarded: list[str], found: str | None
+) -> None:
+    assert caller(peer, forwarded, PROXIES) == (ip_address(found) if found else None)
+
+
+def test_without_trusted_proxies_the_header_is_never_believed() -> None:
+    assert caller("10.0.0.1", ["203.0.113.7"], ()) == ip_address("10.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("address", "network", "inside"),
+    [
+        ("192.0.2.1", "192.0.2.0/24", True),
+        ("192.0.3.1", "192.0.2.0/24", False),
+        ("::ffff:192.0.2.1", "192.0.2.0/24", True),
+        ("2001:db8::1", "2001:db8::/32", True),
+        ("2001:db8::1", "0.0.0.0/0", False),
+        ("fe80::1%eth0", "fe80::/10", True),
+        ("unknown", "::/0", False),
+    ],
+)
+def test_an_address_is_in_a_network_of_its_own_family(
+    address: str, network: str, inside: bool
+) -> None:
+    wanted: tuple[Network, ...] = (ip_network(network),)
+    assert is_in(caller(address, [], ()), wanted) is inside
+
+
+async def test_an_address_that_is_not_allowed_is_answered_403(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),), authorization=(b"right",)))
+    wire = await wires(house)
+
+    answer = await wire.ask(post(body(), "X-Forwarded-For: 192.0.2.1", "Authorization: right"))
+
+    assert (answer.status, answer.error) == (403, "forbidden")
+    assert await house.stored() == []
+    assert house.logged("callback_rejected")[0]["remote"] == "127.0.0.1"
+
+
+async def test_behind_a_trusted_proxy_the_callers_own_address_decides(
+    build: BuildHouse, wires: Dial
+) -> None:
+    allowed, loopback = ip_network("192.0.2.0/24"), ip_network("127.0.0.0/8")
+    house = await build(Plan(allow_from=(allowed,), trusted_proxies=(loopback,)))
+    wire = await wires(house)
+
+    for forwarded, status in {
+        "192.0.2.1": 200,
+        "203.0.113.7, 192.0.2.1": 200,
+        "192.0.2.1, 203.0.113.7": 403,
+        "192.0.2.1, canary": 403,
+        "": 403,
+    }.items():
+        answer = await wire.ask(post(body(), f"X-Forwarded-For: {forwarded}"))
+        assert answer.status == status, forwarded
+    assert (await wire.ask(post(body()))).status == 403
+    assert len(await house.stored()) == 2
+    remotes = [line["remote"] for line in house.logged("callback_rejected")]
+    assert remotes == ["203.0.113.7", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
+    assert "canary" not in str(house.lines.entries)
+
+
+@pytest.mark.parametrize("host", ["::1", "::"])
+async def test_a_listener_on_ipv6_takes_callbacks_and_knows_mapped_addresses(
+    build: BuildHouse, wires: Dial, host: str
+) -> None:
+    allowed = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    house = await build(Plan(host=host, allow_from=allowed))
+
+    assert (await (await wires(house)).ask(post(body()))).status == 200

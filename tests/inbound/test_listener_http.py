@@ -1,0 +1,223 @@
+"""HTTP as it is spoken by clients that are old, clumsy, chatty or no HTTP clients at all."""
+
+import gzip
+import zlib
+from typing import Any
+
+import pytest
+
+from tests.inbound.conftest import BuildHouse, Dial, House, Plan, Wire, body, post
+
+
+def chunked(*chunks: bytes) -> bytes:
+    framed = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
+    return post(framed + b"0\r\n\r\n", "Transfer-Encoding: chunked")
+
+
+async def test_a_chunked_body_is_read(house: House, wire: Wire) -> None:
+    content = body()
+
+    assert (await wire.ask(chunked(content[:5], content[5:6], content[6:]))).status == 200
+    assert await house.stored_ids() == ["p-1"]
+
+
+async def test_a_chunked_body_beyond_the_limit_is_answered_413(house: House, wire: Wire) -> None:
+    answer = await wire.ask(chunked(*[b"x" * 4096] * 17))
+
+    assert (answer.status, answer.error) == (413, "too_large")
+
+
+@pytest.mark.parametrize(("name", "squeeze"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_compressed_body_is_read(house: House, wire: Wire, name: str, squeeze: Any) -> None:
+    assert (await wire.ask(post(squeeze(body()), f"Content-Encoding: {name}"))).status == 200
+    assert await house.stored_ids() == ["p-1"]
+
+
+async def test_a_compressed_bomb_is_answered_413_without_being_unpacked(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan())
+    wire = await wires(house)
+    bomb = gzip.compress(bytes(50_000_000))
+    assert len(bomb) < 65536
+
+    answer = await wire.ask(post(bomb, "Content-Encoding: gzip"))
+
+    assert (answer.status, answer.error) == (413, "too_large")
+    assert await wire.rest() == b""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_answered_400(
+    house: House, wire: Wire, encoding: str
+) -> None:
+    assert (await wire.ask(post(body(), f"Content-Encoding: {encoding}"))).status == 400
+    assert await house.stored() == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        ["Content-Length: 5", "Content-Length: 6"],
+        ["Content-Length: 5", "Transfer-Encoding: chunked"],
+        ["Content-Length: -1"],
+        ["Content-Length: five"],
+        ["Transfer-Encoding: gzip"],
+    ],
+)
+async def test_a_length_that_contradicts_itself_is_answered_400(
+    house: House, wire: Wire, headers: list[str]
+) -> None:
+    answer = await wire.ask(post(body(), *headers))
+
+    assert (answer.status, answer.error) == (400, "bad_http")
+    assert await wire.rest() == b""
+    assert await house.stored() == []
+
+
+async def test_a_broken_chunk_is_answered_400(house: House, wire: Wire) -> None:
+    answer = await wire.ask(post(b"zz\r\n" + body(), "Transfer-Encoding: chunked"))
+
+    assert answer.status == 400
+    assert await house.stored() == []
+
+
+async def test_a_body_shorter_than_it_says_is_answered_400_when_its_sender_ends(
+    house: House, wire: Wire
+) -> None:
+    await wire.send(post(body(), f"Content-Length: {len(body()) + 1}"))
+    wire.end_writing()
+
+    answer = await wire.answer()
+    assert (answer.status, answer.error) == (400, "incomplete")
+    assert await house.stored() == []
+
+
+async def test_a_line_feed_too_many_after_the_body_does_no_harm(house: House, wire: Wire) -> None:
+    for _ in range(2):
+        assert (await wire.ask(post(body()) + b"\r\n")).status == 200
+
+    assert len(await house.stored()) == 2
+
+
+async def test_a_body_longer_than_it_says_is_answered_400(house: House, wire: Wire) -> None:
+    answer = await wire.ask(post(body() + b"}}}", f"Content-Length: {len(body())}"))
+
+    assert (answer.status, answer.error) == (400, "bad_http")
+    assert await wire.rest() == b""
+    assert await house.stored() == []
+
+
+async def test_an_expectation_is_met_before_the_body_is_sent(house: House, wire: Wire) -> None:
+    request = post(body(), "Expect: 100-continue")
+    head, content = request[: -len(body())], request[-len(body()) :]
+
+    assert (await wire.ask(head)).status == 100
+    assert (await wire.ask(content)).status == 200
+    assert (await wire.ask(post(body()))).status == 200
+
+
+async def test_an_expectation_is_not_met_when_the_answer_is_known(
+    build: BuildHouse, wires: Dial
+) -> None:
+    wire = await wires(await build(Plan(authorization=(b"right",))))
+    head = post(b"", "Expect: 100-continue", "Content-Length: 500000")
+
+    assert (await wire.ask(head)).status == 401
+
+
+async def test_http_1_0_is_answered_and_closed(house: House, wire: Wire) -> None:
+    request = post(body(), "Expect: 100-continue").replace(b"HTTP/1.1", b"HTTP/1.0")
+
+    assert (await wire.ask(request)).status == 200
+    assert await wire.rest() == b""
+
+
+async def test_a_connection_is_used_again(house: House, wire: Wire) -> None:
+    for number in range(3):
+        assert (await wire.ask(post(body(processId=f"p-{number}")))).status == 200
+
+    assert await house.stored_ids() == ["p-0", "p-1", "p-2"]
+
+
+async def test_a_client_that_asks_for_it_is_closed_after_the_answer(
+    house: House, wire: Wire
+) -> None:
+    assert (await wire.ask(post(body(), "Connection: close"))).status == 200
+    assert await wire.rest() == b""
+
+
+async def test_pipelined_requests_are_answered_in_their_order(house: House, wire: Wire) -> None:
+    requests = [post(body(processId=f"p-{number}")) for number in range(40)]
+    requests[20] = post(b"not JSON")
+
+    await wire.send(b"".join(requests))
+
+    answers = [(await wire.answer()).status for _ in requests]
+    assert answers == [400 if number == 20 else 200 for number in range(40)]
+    assert await house.stored_ids() == [f"p-{n}" for n in range(40) if n != 20]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /callbacks/assure HTTP/1.1\r\nX: " + b"x" * 100_000,
+        b"POST /" + b"x" * 100_000 + b" HTTP/1.1",
+        b"POST /callbacks/assure HTTP/1.1" + b"".join(b"\r\nX%d: y" % n for n in range(3000)),
+    ],
+    ids=["a long value", "a long path", "many"],
+)
+async def test_huge_headers_are_answered_400(house: House, wire: Wire, head: bytes) -> None:
+    answer = await wire.ask(head + b"\r\nHost: listener\r\nContent-Length: 0\r\n\r\n")
+
+    assert (answer.status, answer.error) == (400, "bad_http")
+    assert await wire.rest() == b""
+    (line,) = house.logged("callback_rejected")
+    assert line == {"reason": "bad_http", "http_status": 400, "remote": "127.0.0.1", "total": 1}
+
+
+async def test_headers_of_a_usual_size_are_taken(house: House, wire: Wire) -> None:
+    headers = [f"X-Header-{number}: {'x' * 100}" for number in range(40)]
+
+    assert (await wire.ask(post(body(), *headers, f"Cookie: {'x' * 8000}"))).status == 200
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(200)),
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"\x00\x01\x02\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"BREW /callbacks/assure HTTP/1.1\r\nHost: listener\r\n\r\n",
+        b"POST /callbacks/assure HTTP/1.1\r\nBad Header: x\r\n\r\n",
+        b"POST /callbacks/assure HTTP/1.1\r\nX: a\x00b\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=["TLS", "SSH", "NUL", "GET", "BREW", "space", "NUL in a header", "HTTP/2"],
+)
+async def test_what_is_not_http_is_answered_400_in_one_line_of_log(
+    house: House, wire: Wire, garbage: bytes
+) -> None:
+    answer = await wire.ask(garbage)
+
+    assert (answer.status, answer.error) == (400, "bad_http")
+    assert await wire.rest() == b""
+    assert house.events() == ["callback_rejected"]
+
+
+async def test_a_server_under_a_flood_of_refusals_logs_some_and_counts_all(
+    house: House, wire: Wire
+) -> None:
+    for _ in range(100):
+        assert (await wire.ask(post(b"not JSON"))).status == 400
+
+    assert house.listener.rejected == {"not_json": 100}
+    assert 20 <= len(house.logged("callback_rejected")) < 100
+
+
+async def test_an_upgrade_that_nobody_offers_changes_nothing(house: House, wire: Wire) -> None:
+    upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+
+    assert (await wire.ask(post(body(), *upgrade))).status == 200
+    assert (await wire.ask(post(body()))).status == 200
