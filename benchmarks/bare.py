@@ -1,0 +1,34 @@
+"""``python -m benchmarks.bare PATH``: the least an aiohttp server can do, as the reference.
+
+One POST route on uvloop that reads the body and answers what the daemon answers.
+"""
+
+import asyncio
+import sys
+
+import orjson
+import uvloop
+from aiohttp import web
+
+BODY = b'{"received": true}'
+
+
+async def _answer(request: web.Request) -> web.Response:
+    await request.read()
+    return web.Response(body=BODY, content_type="application/json")
+
+
+async def _serve(path: str) -> None:
+    app = web.Application()
+    app.router.add_post(path, _answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    host, port = runner.addresses[0][:2]
+    sys.stdout.buffer.write(orjson.dumps({"listener": f"http://{host}:{port}"}) + b"\n")
+    sys.stdout.flush()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(sys.argv[1]))
