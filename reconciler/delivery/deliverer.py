@@ -139,8 +139,11 @@ class Deliverer:
                 self._results.append(await self._send(row))
             else:
                 self._unspent.append(row)
-            self._has_results.set()
-            if self._leased.qsize() <= self._helping // 2:
+            # Results are written down by the half helping, and at once when nothing more is leased.
+            left = self._leased.qsize()
+            if not left or len(self._results) + len(self._unspent) > self._helping // 2:
+                self._has_results.set()
+            if left <= self._helping // 2:
                 self._wake.set()
 
     def _may_send(self, row: Leased) -> bool:
@@ -160,10 +163,9 @@ class Deliverer:
 
     async def _record(self) -> None:
         while self._results or self._unspent or not self._has_sent:
-            if not self._results and not self._unspent:
-                self._has_results.clear()
+            if not self._has_sent:
                 await self._has_results.wait()
-                continue
+                self._has_results.clear()
             batch, returned = self._results[:MOST_AT_ONCE], self._unspent[:MOST_AT_ONCE]
             try:
                 await self._write(batch, returned)
@@ -171,11 +173,14 @@ class Deliverer:
                 if self._is_stopping:
                     return  # the leases run out, and they are sent once more
                 await asyncio.sleep(RETRY)
+                self._has_results.set()
                 continue
             del self._results[: len(batch)]
             del self._unspent[: len(returned)]
             self._in_hand -= len(batch) + len(returned)
             self._wake.set()  # the next news of the same processes may go now
+            if len(self._results) >= MOST_AT_ONCE:
+                self._has_results.set()
 
     async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> None:
         """Write down what became of ``batch``; one that the store refuses fails alone."""

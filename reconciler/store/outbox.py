@@ -79,7 +79,7 @@ _EARLIER = deliveries.alias("earlier")
 _IN_THE_WAY = exists().where(
     _EARLIER.c.process_id == _D.process_id,
     _EARLIER.c.id < _D.id,
-    _EARLIER.c.state == DeliveryState.PENDING,
+    _EARLIER.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
 )
 _CLAIMABLE = (
     select(
