@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -59,7 +60,8 @@ class Applier:
                 await self._wake.wait()
                 continue
             batch, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]
-            await self._apply(batch)
+            with suppress(StoreUnavailableError):  # they are in the inbox: ``recover`` finds them
+                await self._apply(batch)
             self._on_applied()
 
     def stop(self) -> None:
@@ -68,13 +70,18 @@ class Applier:
         self._wake.set()
 
     async def recover(self, *, everything: bool = False) -> int:
-        """Apply what the inbox holds and nobody has applied; how many that was.
+        """Apply all that the inbox holds and nobody has applied; how many that was.
 
         ``everything``: at start, when nothing else can be on its way to the ledger.
         """
         before = self._now() - (0 if everything else LEFT_BEHIND)
-        found = await self._inbox.unapplied(before, MOST_AT_ONCE)
-        applied = await self._apply(found) if found else 0
+        applied = 0
+        last: Receipt | None = None
+        # Page by page: callbacks that cannot be applied do not stand before the others.
+        with suppress(StoreUnavailableError):  # what is left is found again with the next tick
+            while found := await self._inbox.unapplied(before, MOST_AT_ONCE, after=last):
+                applied += await self._apply(found)
+                last = found[-1]
         if applied:
             self._on_applied()
         return applied
@@ -84,7 +91,7 @@ class Applier:
         try:
             changes = await self._inbox.apply(batch, self._rules(), self._now())
         except StoreUnavailableError:
-            return 0  # they are in the inbox: ``recover`` finds them
+            raise
         except Exception as error:  # noqa: BLE001 - one bad callback must not stop all others
             if len(batch) > 1:
                 return sum([await self._apply([receipt]) for receipt in batch])

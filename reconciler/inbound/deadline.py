@@ -98,8 +98,7 @@ class TimedConnection(asyncio.Protocol):
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._lingering
-        if self._transport is not None:
-            self._allow(self._limit)
+        self._allow(self._limit)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go on with what the TLS handshake has left of the time."""
@@ -163,7 +162,8 @@ class TimedConnection(asyncio.Protocol):
 
     def _allow(self, seconds: float) -> None:
         self._stop()
-        self._timer = self._loop.call_later(max(0.0, seconds), self._expire)
+        if self._transport is not None:
+            self._timer = self._loop.call_later(max(0.0, seconds), self._expire)
 
     def _stop(self) -> None:
         if self._timer is not None:

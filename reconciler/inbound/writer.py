@@ -51,7 +51,6 @@ class InboxWriter:
         if error is None:
             written.stored.extend(receipts)
             return written
-        await self.prove()
         for receipt in receipts:
             error = await self._refusal([receipt])
             if error is None:

@@ -185,11 +185,9 @@ class House:
 
     async def stored(self) -> list[Any]:
         """The rows of the inbox, by arrival."""
+        query = "SELECT * FROM callbacks ORDER BY received_at, receipt_id"
         async with self.store.database.read() as connection:
-            rows = await connection.exec_driver_sql(
-                "SELECT * FROM callbacks ORDER BY received_at, receipt_id"
-            )
-            return list(rows)
+            return list(await connection.exec_driver_sql(query))
 
     async def stored_ids(self) -> list[str]:
         return [row.process_id for row in await self.stored()]

@@ -46,9 +46,9 @@ async def test_what_an_earlier_run_has_not_applied_is_found_at_start(
     fresh = [receipt(f"p-{n}", received_at=NOW - n) for n in range(2 * MOST_AT_ONCE + 1)]
     await silent.store.inbox.put_many(fresh)
 
-    found = [await silent.applier.recover(everything=True) for _ in range(4)]
+    found = [await silent.applier.recover(everything=True) for _ in range(2)]
 
-    assert found == [MOST_AT_ONCE, MOST_AT_ONCE, 1, 0]
+    assert found == [2 * MOST_AT_ONCE + 1, 0]
     assert await unapplied(silent) == []
 
 

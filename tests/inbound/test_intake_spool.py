@@ -182,12 +182,22 @@ async def test_a_callback_is_not_lost_that_is_spooled_while_the_spool_is_drained
     assert not house.intake.degraded
 
 
-async def test_nothing_new_overtakes_what_is_in_the_spool(build: BuildHouse, receipt: Make) -> None:
+async def test_nothing_new_overtakes_what_is_in_the_spool(
+    build: BuildHouse, receipt: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house = await build(Plan(parts=("intake",)))
+    old = [f"old-{n}" for n in range(MOST_AT_ONCE + 1)]
     house.gate.failure = LOCKED
-    await asyncio.gather(*(house.intake.put(receipt(f"old-{n}")) for n in range(MOST_AT_ONCE + 1)))
+    await asyncio.gather(*(house.intake.put(receipt(name)) for name in old))
     house.gate.failure = None
-    house.gate.is_open.clear()
+    put_many = house.gate.put_many
+
+    async def shut_first(receipts: Sequence[Receipt]) -> None:
+        monkeypatch.undo()
+        house.gate.is_open.clear()
+        await put_many(receipts)
+
+    monkeypatch.setattr(house.gate, "put_many", shut_first)
     draining = asyncio.create_task(house.intake.drain_once())
     await house.gate.knocked.wait()
     await house.intake.put(receipt("new-1"))
@@ -196,9 +206,27 @@ async def test_nothing_new_overtakes_what_is_in_the_spool(build: BuildHouse, rec
     await house.intake.put(receipt("new-2"))
 
     received = [line["process_id"] for line in house.logged("callback_received")]
-    assert received == [*(f"old-{n}" for n in range(MOST_AT_ONCE + 1)), "new-1", "new-2"]
+    assert received == [*old, "new-1", "new-2"]
     assert house.spooled_ids() == []
     assert house.intake.spooled == 0
+
+
+async def test_a_store_that_hangs_while_the_spool_is_drained_is_given_up_too(
+    build: BuildHouse, receipt: Make, tmp_path: Path
+) -> None:
+    house = await build(Plan(store_patience=0.1, parts=("intake",)))
+    earlier = Spool(tmp_path / "spool", "earlier")
+    earlier.put_many([receipt("p-1")])
+    earlier.close()
+    house.gate.is_open.clear()
+
+    assert not await house.intake.drain_once()
+    assert house.intake.degraded
+    assert house.logged("store_unavailable") == [{"reason": "slow"}]
+
+    await house.intake.put(receipt("p-2"))
+    assert house.spooled_ids() == ["p-1", "p-2"]
+    house.gate.is_open.set()
 
 
 async def test_a_drain_that_fails_midway_is_made_good_by_the_next(

@@ -11,7 +11,10 @@ from tests.inbound.conftest import PATIENCE, BuildHouse, Dial, House, Plan, Wire
 BRIEF = Plan(request_timeout=0.2)
 """The limit under test is reached by waiting for the listener to hang up, not for a time."""
 
-LARGE = post(b"x" * 5_000_000)
+LARGE = 30_000_000
+"""More bytes than the kernel takes in when nobody reads."""
+
+LENGTH = f"Content-Length: {LARGE}"
 
 
 @pytest.mark.parametrize(
@@ -92,29 +95,32 @@ async def test_our_own_slowness_does_not_count(build: BuildHouse, wires: Dial) -
     assert (await wire.answer()).status == 200
 
 
+@pytest.mark.usefixtures("wires")
 @pytest.mark.parametrize(
-    ("request_", "status"),
+    ("head", "status"),
     [
-        (LARGE, 413),
-        (LARGE.replace(b"Host", b"Authorization: wrong\r\nHost"), 401),
-        (LARGE.replace(b"/callbacks", b"/elsewhere"), 404),
-        (b"GET /" + b"x" * 5_000_000, 400),
+        (post(b"", "Authorization: right", LENGTH), 413),
+        (post(b"", "Authorization: wrong", LENGTH), 401),
+        (post(b"", LENGTH, path="/elsewhere"), 404),
+        (b"GET /", 400),
     ],
     ids=["413", "401", "404", "400"],
 )
 async def test_a_client_that_is_still_sending_reads_why_it_is_refused(
-    build: BuildHouse, wires: Dial, request_: bytes, status: int
+    build: BuildHouse, head: bytes, status: int
 ) -> None:
     house = await build(Plan(authorization=(b"right",)))
-    wire = await wires(house)
-    if status == 413:
-        request_ = request_.replace(b"Host", b"Authorization: right\r\nHost")
 
-    await wire.send(request_)  # all of it, before the first look at the answer
+    def insist() -> bytes:
+        """Send all of it before the first look at the answer."""
+        with socket.create_connection(house.listening.getsockname(), 30) as sender:
+            sender.sendall(head + b"x" * LARGE)
+            return sender.makefile("rb").read()
 
-    answer = await wire.answer()
-    assert answer.status == status
-    assert await wire.rest() == b""
+    answer = await asyncio.to_thread(insist)
+
+    assert answer.split(b" ")[1] == str(status).encode()
+    assert b'{"error":"' in answer
     assert house.events() == ["callback_rejected"]
 
 
@@ -193,6 +199,17 @@ async def test_a_client_that_hangs_up_midway_breaks_nothing(
     await house.until(lambda: house.listener.rejected["incomplete"] == 2)
     assert len(await house.stored()) == 1
     assert not house.logged("request_failed")
+
+
+async def test_a_connection_that_can_bring_nothing_more_is_closed_at_once(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan(request_timeout=3600.0))
+    for sent in (b"POST /callb", post(body())[:-1]):
+        wire = await wires(house)
+        await wire.send(sent)
+        wire.end_writing()
+        await wire.rest()
 
 
 async def test_a_client_that_ends_its_side_after_the_request_still_gets_the_answer(

@@ -1,6 +1,7 @@
 """A stop loses nothing: what was accepted is answered, what was not waits for the next process."""
 
 import asyncio
+import socket
 
 import pytest
 
@@ -84,6 +85,15 @@ async def test_a_stop_does_not_wait_for_clients_that_say_nothing(
     await stop(house)
 
     assert await silent.rest() == await idle.rest() == b""
+
+
+@pytest.mark.usefixtures("wires")
+async def test_a_connection_that_waits_in_the_kernel_is_still_served(house: House) -> None:
+    with socket.create_connection(house.listening.getsockname()) as waiting:
+        waiting.sendall(post(body()))
+        await stop(house)
+        waiting.setblocking(False)
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_request_that_has_begun_may_still_end_during_the_stop(

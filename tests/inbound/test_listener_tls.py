@@ -1,8 +1,10 @@
 """The same listener behind its own TLS."""
 
 import asyncio
+import shutil
 import socket
 import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -10,14 +12,28 @@ import pytest
 
 from tests.inbound.conftest import PATIENCE, BuildHouse, Dial, House, Plan, Wire, body, post
 
-CERTIFICATE = Path(__file__).with_name("localhost.pem")
-"""Made for these tests: self-signed, for 127.0.0.1, with its key beside it."""
+_NEW = (
+    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+    "-subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out certificate.pem"
+)
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a self-signed certificate for 127.0.0.1, with its key before it in one file."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(_NEW.split(), cwd=folder, check=True, capture_output=True)
+    both = folder / "both.pem"
+    both.write_bytes((folder / "key.pem").read_bytes() + (folder / "certificate.pem").read_bytes())
+    return both
 
 
 @pytest.fixture
-def tls() -> ssl.SSLContext:
+def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
+    context.load_cert_chain(certificate)
     return context
 
 
@@ -25,10 +41,10 @@ DialTls = Callable[[House], Awaitable[Wire]]
 
 
 @pytest.fixture
-def dial_tls() -> DialTls:
+def dial_tls(certificate: Path) -> DialTls:
     async def dial(house: House) -> Wire:
         host, port = house.listening.getsockname()
-        trusting = ssl.create_default_context(cafile=CERTIFICATE)
+        trusting = ssl.create_default_context(cafile=certificate)
         async with asyncio.timeout(PATIENCE):
             return Wire(*await asyncio.open_connection(host, port, ssl=trusting))
 
@@ -82,12 +98,12 @@ async def test_a_handshake_that_does_not_end_is_cut_at_the_limit_of_the_request(
 
 
 async def test_a_client_that_hangs_up_after_its_last_byte_still_gets_its_callback_kept(
-    build: BuildHouse, wires: Dial, tls: ssl.SSLContext
+    build: BuildHouse, wires: Dial, tls: ssl.SSLContext, certificate: Path
 ) -> None:
     house = await build(Plan(tls=tls))
 
     def hasty() -> None:
-        trusting = ssl.create_default_context(cafile=CERTIFICATE)
+        trusting = ssl.create_default_context(cafile=certificate)
         with socket.create_connection(house.listening.getsockname()) as plain:
             wrapped = trusting.wrap_socket(plain, server_hostname="127.0.0.1")
             wrapped.sendall(post(body()))
