@@ -195,8 +195,7 @@ class Service:
         if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
             self._assure_path.proven()
         await self._watch.mend_clock()
-        while await self._applier.recover(everything=True):
-            pass
+        await self._applier.recover(everything=True)
         await self._watch.after_downtime(await roster.last_alive_at())
         await self._beat()
 
@@ -304,8 +303,7 @@ class Service:
 
     async def _tick(self) -> bool:
         has_more = await self._watch.tick()
-        while await self._applier.recover():
-            pass
+        await self._applier.recover()
         self._applied()
         return has_more
 

@@ -44,11 +44,13 @@ class Lane(IntEnum):
 
     CONFIRM = 0
     """Confirmations of a claim and verifications of a settled status."""
-    OVERDUE = 1
-    """The ladder of overdue processes, and what a person asked for."""
-    CATCH_UP = 2
+    ASKED = 1
+    """A person wants a process looked at that is not overdue."""
+    OVERDUE = 2
+    """The ladder of overdue processes."""
+    CATCH_UP = 3
     """One Get process for each process that waited while the daemon was down."""
-    WAITING = 3
+    WAITING = 4
     """Nothing to call; turns overdue when due."""
 
 
@@ -132,8 +134,10 @@ class TrackedProcess:
             return None
         if self.state not in (State.WAITING, State.OVERDUE):
             return Lane.CONFIRM
-        if self.state is State.OVERDUE or self.asked:
+        if self.state is State.OVERDUE:
             return Lane.OVERDUE
+        if self.asked:
+            return Lane.ASKED
         return Lane.CATCH_UP if self.catch_up else Lane.WAITING
 
 

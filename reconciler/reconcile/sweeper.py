@@ -17,7 +17,7 @@ from reconciler.reconcile.recorder import Recorder
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.work import WorkQueue
 
-URGENT = (Lane.CONFIRM, Lane.OVERDUE)
+URGENT = (Lane.CONFIRM, Lane.ASKED, Lane.OVERDUE)
 
 TOKEN_RETRY = 1.0
 """Seconds until a token is asked for again, while neither breaker nor pause says when."""

@@ -27,6 +27,7 @@ _FREE = or_(_C.lease_until.is_(None), _C.lease_until <= bindparam("now"))
 _DUE = _C.next_check_at <= bindparam("now")
 _ELIGIBLE = {
     Lane.CONFIRM: and_(_C.lane == Lane.CONFIRM, _DUE, _FREE),
+    Lane.ASKED: and_(_C.lane == Lane.ASKED, _DUE, _FREE),
     Lane.OVERDUE: and_(_C.lane == Lane.OVERDUE, _DUE, _FREE),
     Lane.CATCH_UP: and_(_C.lane == Lane.CATCH_UP, _C.next_check_at.is_not(None), _FREE),
 }
@@ -47,7 +48,7 @@ _LATE = (
 )
 _ASKED = (
     select(_C.process_id)
-    .where(_C.lane == Lane.OVERDUE, _C.state == State.WAITING, _DUE)
+    .where(_C.lane == Lane.ASKED, _DUE)
     .order_by(_C.next_check_at)
     .limit(bindparam("most"))
 )

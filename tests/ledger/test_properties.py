@@ -284,7 +284,7 @@ class OneProcess(RuleBasedStateMachine):
             assert row.asked is None
             assert row.lane is None
         elif row.state in (State.WAITING, State.OVERDUE):
-            assert row.lane in (Lane.OVERDUE, Lane.CATCH_UP, Lane.WAITING)
+            assert row.lane in (Lane.ASKED, Lane.OVERDUE, Lane.CATCH_UP, Lane.WAITING)
         else:
             assert row.lane is Lane.CONFIRM
 

@@ -19,7 +19,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
 from reconciler.inbound.applier import Applier
-from reconciler.ledger import Backoff, Outcome, Policy, Registration, Rules, TrackedProcess
+from reconciler.ledger import Backoff, Lane, Outcome, Policy, Registration, Rules, TrackedProcess
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.suspicion import AssurePath, CallbackPath
@@ -38,7 +38,7 @@ LEASE = 20_000
 
 _UNDER_WAY = text(
     "SELECT count(*) FROM processes WHERE lease_until IS NOT NULL"
-    " OR next_check_at <= :now OR (lane = 2 AND next_check_at IS NOT NULL)"
+    f" OR next_check_at <= :now OR (lane = {int(Lane.CATCH_UP)} AND next_check_at IS NOT NULL)"
 )
 
 

@@ -78,6 +78,22 @@ async def test_each_probe_takes_another_process_than_the_last_and_waits_twice_as
     assert all(last != this for last, this in pairwise(probed))
 
 
+async def test_the_last_probe_is_passed_over_even_if_it_has_been_due_for_longer(play: Play) -> None:
+    one, ids = await opened(play, 5)
+    await no_call_is_out(play, one)
+    for process_id in ids[1:]:
+        await play.store.registry.forget(process_id, "test", play.wall())
+    await play.register("other")
+
+    for wait in (1, 2):  # p000 fails again, and is due before the other one
+        play.clock.move(wait)
+        await play.tick(10 * MINUTE)
+        await play.until(partial(one.probes_in, 2 * wait))
+        await no_call_is_out(play, one)
+
+    assert play.called()[-2:] == [ids[0], "other"]
+
+
 async def test_the_only_process_there_is_is_probed_again(play: Play) -> None:
     one, ids = await opened(play, 5)
     await no_call_is_out(play, one)

@@ -102,6 +102,25 @@ async def test_checks_after_downtime_get_half_of_the_budget(play: Play) -> None:
     assert times[-1] - times[0] <= 2 * 40 / 10
 
 
+async def test_what_is_overdue_gets_the_whole_budget_while_checks_wait(play: Play) -> None:
+    play.set_policy(ladder=(Verb.FETCH,))
+    one = await play.daemon(rate=10, clock=play.clock)
+    one.budget.pause(10)
+    await play.register_many([f"late-{n:02}" for n in range(20)])
+    play.wall.now += 15 * MINUTE
+    await play.register_many([f"waiting-{n:02}" for n in range(5)])
+    await one.watch.after_downtime(play.wall() - MINUTE)
+    await play.tick()
+
+    play.clock.flies = True
+    play.clock.move(10)
+    await play.rest()
+
+    assert {process_id.split("-")[0] for process_id in play.called()[:20]} == {"late"}
+    times = play.arrivals()
+    assert times[19] - times[0] <= 20 / 10
+
+
 async def test_what_comes_up_meanwhile_goes_before_the_checks_that_are_left(play: Play) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
     one = await play.daemon(rate=1, clock=play.clock)

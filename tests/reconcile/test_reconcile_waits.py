@@ -26,6 +26,19 @@ def _fetch_only(play: Play) -> None:
 class TestThrottled:
     """429: nothing is spent, and every call of the instance waits."""
 
+    async def test_calls_that_were_out_together_are_said_once(self, play: Play) -> None:
+        one = await play.daemon(clock=play.clock)
+        await one.client.ensure_token()
+        await play.register_many([f"p{n}" for n in range(8)])
+        play.world.faults.throttle = 1.0
+        play.hold()
+        await play.tick(15 * MINUTE)
+        await play.until_calls(8)
+
+        play.let_go()
+        await play.until(lambda: len(one.outcomes) == 8)
+        assert len(play.logged("assure_throttled")) == 1
+
     @pytest.fixture
     def minute_ahead(self, play: Play) -> str:
         later = datetime.fromtimestamp((play.wall() + 16 * MINUTE) / 1000, UTC)

@@ -9,9 +9,19 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from reconciler.ledger import CallFailed, Fetched, Lane, Observation, State, TrackedProcess, Verb
+from reconciler.ledger import (
+    CallFailed,
+    Fetched,
+    Lane,
+    Observation,
+    Outcome,
+    Rules,
+    State,
+    TrackedProcess,
+    Verb,
+)
 from reconciler.ledger.policy import MINUTE
-from reconciler.store.errors import StoreUnavailableError
+from reconciler.reconcile.recorder import Recorder
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import Instance, Play
@@ -31,18 +41,30 @@ async def claimed(play: Play, number: int) -> list[TrackedProcess]:
 async def test_results_survive_a_store_that_is_locked_for_a_while(
     play: Play, one: Instance
 ) -> None:
+    attempts: list[int] = []
+
+    def get_rules() -> Rules:
+        attempts.append(play.wall())
+        return play.rules
+
+    recorded: list[Outcome] = []
+    recorder = Recorder(
+        play.store.work, rules=get_rules, now=play.wall, on_recorded=recorded.extend, log=play.log
+    )
     processes = await claimed(play, 3)
     with closing(sqlite3.connect(play.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for process in processes:
-            one.recorder.put(process.process_id, Fetched(process.attempt, "accepted"))
-        with pytest.raises(StoreUnavailableError):
-            await play.store.roster.remember({"this": "waits behind the recorder"})
-        assert one.outcomes == []
+            recorder.put(process.process_id, Fetched(process.attempt, "accepted"))
+        running = asyncio.create_task(recorder.run())
+        await play.until(lambda: len(attempts) == 2)  # the first one has failed
+        assert recorded == []
         other.execute("ROLLBACK")
 
-    await play.until(lambda: len(one.outcomes) == 3)
+    await play.until(lambda: len(recorded) == 3)
     assert (await play.process("p2")).state is State.SETTLED
+    recorder.stop()
+    await running
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ async def claims_and_turns(store: Store, rules: Rules) -> None:
     await store.work.record([("p11", Recheck(Verb.FETCH, "person"))], rules, NOW + 1)
     for _ in range(4):
         await store.work.turn_overdue(rules, late, 10)
-    for lane in (Lane.CONFIRM, Lane.OVERDUE, Lane.CATCH_UP):
+    for lane in (Lane.CONFIRM, Lane.ASKED, Lane.OVERDUE, Lane.CATCH_UP):
         await store.work.has_due(lane, late)
         await store.work.claim(
             (lane,), 3, owner="one", rules=rules, now=late, length=1000, skip="p1"
