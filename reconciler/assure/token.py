@@ -26,6 +26,12 @@ LONGEST_LIFETIME = 366 * 86400.0
 REFRESH_AT = 0.8
 """Part of the lifetime after which a new token is fetched."""
 
+USABLE_UNTIL = 0.95
+"""Part of the lifetime for which a token is used when no new one can be had."""
+
+REFRESH_AGAIN = 10.0
+"""Seconds until a refresh that failed is tried again, while the token is still good."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -47,7 +53,7 @@ class TokenCache:
         self._transport = transport
         self._monotonic = monotonic
         self._token: str | None = None
-        self._stale_at = -math.inf
+        self._stale_at = self._dead_at = -math.inf
         self._refresh: asyncio.Task[str] | None = None
         self._waiting = 0
 
@@ -56,9 +62,18 @@ class TokenCache:
 
         Raises TokenRefused, TokenUnavailable or Throttled.
         """
-        if self._token is not None and self._monotonic() < self._stale_at:
+        now = self._monotonic()
+        if self._token is not None and now < self._stale_at:
             return self._token
-        return await self._refreshed()
+        spare = self._token if now < self._dead_at else None
+        try:
+            return await self._refreshed()
+        except (TokenUnavailable, Throttled):
+            if spare is None or self._token != spare:
+                raise
+            # The present one is good for a while: a blip of the token endpoint stops nothing.
+            self._stale_at = min(now + REFRESH_AGAIN, self._dead_at)
+            return spare
 
     async def force(self, stale: str) -> str:
         """Return another token than ``stale``, which was answered 401.
@@ -113,6 +128,7 @@ class TokenCache:
         token, lifetime = _token_in(answer)
         self._token = token
         self._stale_at = begun + lifetime * REFRESH_AT
+        self._dead_at = begun + lifetime * USABLE_UNTIL
         return token
 
 

@@ -251,7 +251,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "One HTTP call of ours, as it ended.",
           "Nothing."),
     Event("assure_throttled", "warning", ("wait_s",),
-          "Assure answered 429. All calls wait that long; no attempt is spent.",
+          "Assure answered 429, or 5xx with Retry-After. All calls wait that long; a 429 spends no "
+          "attempt.",
           "If it repeats: lower `assure.requests_per_second`, or ask for a higher limit."),
     Event("assure_path_suspect", "warning", (),
           "Get process answers 404, and has never yet answered 200 under this `base_url` and "
@@ -271,7 +272,7 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("call_crashed", "error", ("process_id", *_BUG),
           "A bug while Assure was called. It counts as a failed call and is tried again.",
           "Keep this line for a bug report."),
-    Event("result_not_recorded", "error", ("process_id", "error"),
+    Event("result_not_recorded", "error", ("process_id", *_BUG),
           "The store takes other results but not this one. The call is made again when its lease "
           "ends.",
           "If it repeats for the same process, keep this line for a bug report."),
