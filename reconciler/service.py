@@ -89,6 +89,7 @@ class Service:
         self.listener_url = ""
         """Where callbacks are taken, with the port really bound; set when ready."""
 
+        tls = tls_of(settings)  # first: whatever fails here leaves nothing open
         assure = settings.assure
         self._endpoint = endpoint_of(settings, secrets)
         self._session = build_session(
@@ -144,7 +145,7 @@ class Service:
         )
         self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
         self._listener = Listener(
-            door_of(settings, secrets), self._intake, now=now, log=log, tls=tls_of(settings)
+            door_of(settings, secrets), self._intake, now=now, log=log, tls=tls
         )
 
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:

@@ -86,7 +86,8 @@ def test_every_environment_variable_is_one(spans: Spans) -> None:
 
 
 def test_every_command_and_option_is_one(spans: Spans, options: dict[str, set[str]]) -> None:
-    anywhere = {"--version", "--help"}.union(*options.values())
+    # --quick is of ``python -m benchmarks``.
+    anywhere = {"--version", "--help", "--quick"}.union(*options.values())
 
     def is_wrong(_: Any, span: str) -> bool:
         given = {word.partition("=")[0] for word in span.split() if word.startswith("--")}
