@@ -49,12 +49,16 @@ def door_of(settings: Settings, secrets: Secrets) -> Door:
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """Return the public listener's TLS, if it has any. Raises OSError."""
+    """Return the public listener's TLS, if it has any. Raises OSError that names the files."""
     tls = settings.listener.tls
     if tls is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(tls.certificate, tls.key)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # an ssl.SSLError too: not PEM, or a key that does not fit
+        files = f"listener.tls: cannot use {tls.certificate!r} with {tls.key!r}"
+        raise OSError(error.errno, f"{files}: {error.strerror or error}") from error
     return context
 
 

@@ -38,6 +38,15 @@ async def test_a_taken_port_is_told_in_one_line(here: Any) -> None:
     assert port in line
 
 
+async def test_a_certificate_that_cannot_be_used_is_told_in_one_line(here: Any) -> None:
+    tls = '{"certificate": "/nowhere/c.pem", "key": "/nowhere/k.pem"}'
+    daemon = await here.start(RECONCILER_LISTENER__TLS=tls)
+    assert await daemon.stop(signal.SIGCONT) == 1
+    (line,) = daemon.stderr.splitlines()
+    assert "listener.tls" in line
+    assert "/nowhere/c.pem" in line
+
+
 async def test_a_corrupt_store_is_refused_in_one_line_and_left_as_it_is(here: Any) -> None:
     here.store.write_bytes(b"this is no database" * 1000)
     daemon = await here.start()
