@@ -5,10 +5,8 @@ end stops the others in order.
 """
 
 import asyncio
-import os
 import socket
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +15,6 @@ from uuid import uuid4
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from reconciler import __version__
 from reconciler.admin.api import Api
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.outbox import OutboxApi
@@ -38,8 +35,8 @@ from reconciler.reconcile.watch import Watch
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
-from reconciler.store.roster import Instance
 from reconciler.telemetry.logging import LogSystem
+from reconciler.vitals import Vitals
 from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
 
 HEARTBEAT = 5.0
@@ -81,10 +78,13 @@ class Service:
         self._settings, self._store, self._logs, self._log = settings, store, logs, log
         self._now, self._monotonic = now, monotonic
         self._rules = rules(settings)
-        self.instance_id = uuid4().hex
-        self._started_at = now()
+        spool = Path(settings.store.spool)
+        instance_id = uuid4().hex
+        self._spool = Spool(spool, instance_id)
+        self._vitals = Vitals(instance_id, store, self._spool, now=now, log=log)
         self._stopping = asyncio.Event()
-        self._counted: Counter[str] = Counter()
+        self._last_alive_at: int | None = None
+        self._has_recovered = False
         self.is_ready = asyncio.Event()
         self.listener_url = ""
         """Where callbacks are taken, with the port really bound; set when ready."""
@@ -112,7 +112,7 @@ class Service:
             self._recorder,
             budget=budget,
             breaker=self._breaker,
-            owner=self.instance_id,
+            owner=instance_id,
             max_concurrency=assure.max_concurrency,
             lease_length=4 * assure.timeout,
             rules=self._get_rules,
@@ -133,13 +133,12 @@ class Service:
                 secrets,
                 self._delivery_session,
                 store.outbox,
-                owner=self.instance_id,
+                owner=instance_id,
                 now=now,
                 monotonic=monotonic,
                 log=log,
             )
 
-        self._spool = Spool(Path(settings.store.spool), self.instance_id)
         self._applier = Applier(
             store.inbox, rules=self._get_rules, now=now, on_applied=self._applied, log=log
         )
@@ -156,6 +155,12 @@ class Service:
             chore("heartbeat", self._beat): HEARTBEAT,
             chore("summary", self._summarize): SUMMARY,
         }
+        self._vitals.attend(
+            intake=self._intake,
+            listener=self._listener,
+            sweeper=self._sweeper,
+            breaker=self._breaker,
+        )
         self._admin = self._build_admin(secrets)
 
     async def run(self, stop: asyncio.Event) -> bool:
@@ -172,7 +177,11 @@ class Service:
         scheduler = None
         tasks: list[asyncio.Task[None]] = []
         try:
-            await self._recover()
+            roster = self._store.roster
+            if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
+                self._assure_path.proven()
+            self._last_alive_at = await roster.last_alive_at()
+            await self._beat()
             tasks = self._start_tasks()
             scheduler = schedule(self._chores, self._log)
             self._listener.start(listening)
@@ -191,14 +200,15 @@ class Service:
         return not dead
 
     async def _recover(self) -> None:
-        """What an earlier run has left: clock, inbox, downtime."""
-        roster = self._store.roster
-        if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
-            self._assure_path.proven()
+        """See to what an earlier run has left: clock, inbox, downtime.
+
+        The first tick does it, not the start: on a large ledger it takes seconds, in which
+        callbacks must be taken already.
+        """
         await self._watch.mend_clock()
         await self._applier.recover(everything=True)
-        await self._watch.after_downtime(await roster.last_alive_at())
-        await self._beat()
+        await self._watch.after_downtime(self._last_alive_at)
+        self._has_recovered = True
 
     def _start_tasks(self) -> list[asyncio.Task[None]]:
         parts: dict[str, Coroutine[Any, Any, None]] = {
@@ -229,7 +239,7 @@ class Service:
             "ready",
             listener=self.listener_url,
             admin=self._admin.url if self._admin else None,
-            instance=self.instance_id,
+            instance=self._vitals.instance_id,
             duration_ms=round((self._monotonic() - begun) * 1000),
         )
 
@@ -263,7 +273,7 @@ class Service:
         await self._close_sessions()
         with suppress(StoreError):
             await self._beat()
-            await self._store.roster.sign_off(self.instance_id)
+            await self._store.roster.sign_off(self._vitals.instance_id)
         self._spool.close()
         self._log.info(
             "stopped",
@@ -303,62 +313,25 @@ class Service:
             await self._delivery_session.close()
 
     async def _tick(self) -> bool:
+        if not self._has_recovered:
+            await self._recover()
         has_more = await self._watch.tick()
         await self._applier.recover()
         self._applied()
         return has_more
 
     async def _beat(self) -> None:
-        roster = self._store.roster
-        await roster.beat(
-            Instance(
-                instance_id=self.instance_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=__version__,
-                started_at=self._started_at,
-                heartbeat_at=self._now(),
-                last_sweep_at=self._sweeper.last_sweep_at,
-                breaker=self._breaker.state,
-                spooled=self._intake.spooled,
-            )
-        )
+        await self._vitals.beat()
         if self._assure_path.is_proven:
-            await roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
+            await self._store.roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
 
     async def _summarize(self) -> None:
-        counts = await self._store.views.counts()
-        now = self._now()
-        counted, self._counted = self._counted, Counter()
-        rejected = sum(self._listener.rejected.values())
-        self._log.info(
-            "summary",
-            **counts.states,
-            oldest_overdue_s=_age(counts.overdue_since, now),
-            oldest_reported_s=_age(counts.reported_since, now),
-            last_callback_age_s=_age(counts.last_callback_at, now),
-            callbacks=counted["callbacks"],
-            settlements=counted["settlements"],
-            calls=counted["calls"],
-            rejected_total=rejected,
-            breaker=self._breaker.state,
-            deliveries_pending=counts.deliveries_pending,
-            deliveries_dead=counts.deliveries_dead,
-            spooled=self._intake.spooled,
-            log_lines_dropped=self._logs.dropped,
-        )
+        await self._vitals.summarize(self._logs.dropped)
 
     async def _readiness(self) -> Readiness:
         if self._stopping.is_set():
             return Readiness(False, reason="stopping")
-        degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
-        if not self._intake.degraded and await _in_time(self._store.inbox.prove(), 3.0):
-            return Readiness(True, tuple(degraded))
-        degraded.append("store: callbacks go to the spool")
-        if await _in_time(asyncio.to_thread(self._spool.probe), 4.0):
-            return Readiness(True, tuple(degraded))
-        degraded.append("spool: does not take callbacks")
-        return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
+        return await self._vitals.readiness()
 
     def _stale_loops(self) -> list[str]:
         now = self._monotonic()
@@ -410,27 +383,11 @@ class Service:
             self._deliverer.wake()
 
     def _stored(self, receipts: Sequence[Receipt]) -> None:
-        self._counted["callbacks"] += len(receipts)
+        self._vitals.stored(len(receipts))
         self._callback_path.came()
         self._applier.submit(receipts)
 
     def _recorded(self, outcomes: Sequence[Outcome]) -> None:
-        self._counted["calls"] += len(outcomes)
-        self._counted["settlements"] += sum(
-            any(entry.event == "process_settled" for entry in outcome.entries)
-            for outcome in outcomes
-        )
+        self._vitals.recorded(outcomes)
         self._callback_path.recorded(outcomes)
         self._applied()
-
-
-async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
-    """Tell whether ``proof`` succeeds in time. It is not cancelled: that could cut a commit."""
-    task = asyncio.create_task(proof)
-    done, _ = await asyncio.wait({task}, timeout=seconds)
-    task.add_done_callback(lambda late: late.cancelled() or late.exception())
-    return bool(done) and task.exception() is None
-
-
-def _age(since: int | None, now: int) -> float | None:
-    return None if since is None else max(0, now - since) / 1000

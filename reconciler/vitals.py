@@ -1,0 +1,129 @@
+"""What a daemon says of itself: its heartbeat in the store, the summary in the log, readiness."""
+
+import asyncio
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler import __version__
+from reconciler.admin.health import Readiness
+from reconciler.inbound.intake import Intake
+from reconciler.inbound.listener import Listener
+from reconciler.inbound.spool import Spool
+from reconciler.ledger import Outcome
+from reconciler.outbound.breaker import Breaker
+from reconciler.reconcile.sweeper import Sweeper
+from reconciler.store.opening import Store
+from reconciler.store.roster import Instance
+
+STORE_PATIENCE = 3.0
+"""Seconds after which a store that has not committed counts as out of order."""
+
+SPOOL_PATIENCE = 4.0
+
+
+class Vitals:
+    """The vital signs of one instance."""
+
+    def __init__(
+        self,
+        instance_id: str,
+        store: Store,
+        spool: Spool,
+        *,
+        now: Callable[[], int],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self.instance_id = instance_id
+        self._store = store
+        self._spool = spool
+        self._now = now
+        self._log = log
+        self._started_at = now()
+        self._counted: Counter[str] = Counter()
+
+    def attend(
+        self, *, intake: Intake, listener: Listener, sweeper: Sweeper, breaker: Breaker
+    ) -> None:
+        """Take the parts whose state is told."""
+        self._intake = intake
+        self._listener = listener
+        self._sweeper = sweeper
+        self._breaker = breaker
+
+    def stored(self, callbacks: int) -> None:
+        """Count callbacks that the store has taken."""
+        self._counted["callbacks"] += callbacks
+
+    def recorded(self, outcomes: Sequence[Outcome]) -> None:
+        """Count calls, and processes that they have settled."""
+        self._counted["calls"] += len(outcomes)
+        self._counted["settlements"] += sum(
+            any(entry.event == "process_settled" for entry in outcome.entries)
+            for outcome in outcomes
+        )
+
+    async def beat(self) -> None:
+        """Write the heartbeat."""
+        await self._store.roster.beat(
+            Instance(
+                instance_id=self.instance_id,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=__version__,
+                started_at=self._started_at,
+                heartbeat_at=self._now(),
+                last_sweep_at=self._sweeper.last_sweep_at,
+                breaker=self._breaker.state,
+                spooled=self._intake.spooled,
+            )
+        )
+
+    async def summarize(self, log_lines_dropped: int) -> None:
+        """Log the whole in numbers, with what was done since the last time."""
+        counts = await self._store.views.counts()
+        now = self._now()
+        counted, self._counted = self._counted, Counter()
+        self._log.info(
+            "summary",
+            **counts.states,
+            oldest_overdue_s=_age(counts.overdue_since, now),
+            oldest_reported_s=_age(counts.reported_since, now),
+            last_callback_age_s=_age(counts.last_callback_at, now),
+            callbacks=counted["callbacks"],
+            settlements=counted["settlements"],
+            calls=counted["calls"],
+            rejected_total=sum(self._listener.rejected.values()),
+            breaker=self._breaker.state,
+            deliveries_pending=counts.deliveries_pending,
+            deliveries_dead=counts.deliveries_dead,
+            spooled=self._intake.spooled,
+            log_lines_dropped=log_lines_dropped,
+        )
+
+    async def readiness(self) -> Readiness:
+        """Tell whether a callback would be kept: by a real commit, else a real spool file."""
+        degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
+        if not self._intake.degraded and await _in_time(self._store.inbox.prove(), STORE_PATIENCE):
+            return Readiness(True, tuple(degraded))
+        degraded.append("store: callbacks go to the spool")
+        if await _in_time(asyncio.to_thread(self._spool.probe), SPOOL_PATIENCE):
+            return Readiness(True, tuple(degraded))
+        degraded.append("spool: does not take callbacks")
+        return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
+
+
+async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """Tell whether ``proof`` succeeds in time. It is not cancelled: that could cut a commit."""
+    task = asyncio.create_task(proof)
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    task.add_done_callback(lambda late: late.cancelled() or late.exception())
+    return bool(done) and task.exception() is None
+
+
+def _age(since: int | None, now: int) -> float | None:
+    return None if since is None else max(0, now - since) / 1000
