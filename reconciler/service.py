@@ -355,6 +355,7 @@ class Service:
             now=self._now,
             on_change=self._wake,
             log=self._log,
+            own=self._vitals.instance,
         )
         outbox = OutboxApi(
             self._store.outbox, now=self._now, on_change=self._applied, log=self._log

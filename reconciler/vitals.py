@@ -67,21 +67,23 @@ class Vitals:
             for outcome in outcomes
         )
 
+    def instance(self) -> Instance:
+        """Return what is to be said now."""
+        return Instance(
+            instance_id=self.instance_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            started_at=self._started_at,
+            heartbeat_at=self._now(),
+            last_sweep_at=self._sweeper.last_sweep_at,
+            breaker=self._breaker.state,
+            spooled=self._intake.spooled,
+        )
+
     async def beat(self) -> None:
         """Write the heartbeat."""
-        await self._store.roster.beat(
-            Instance(
-                instance_id=self.instance_id,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-                version=__version__,
-                started_at=self._started_at,
-                heartbeat_at=self._now(),
-                last_sweep_at=self._sweeper.last_sweep_at,
-                breaker=self._breaker.state,
-                spooled=self._intake.spooled,
-            )
-        )
+        await self._store.roster.beat(self.instance())
 
     async def summarize(self, log_lines_dropped: int) -> None:
         """Log the whole in numbers, with what was done since the last time."""

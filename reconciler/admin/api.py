@@ -21,7 +21,7 @@ from reconciler.ledger import Recheck, Registration, Rules, State, Verb
 from reconciler.store.journal import announce
 from reconciler.store.paging import BadCursorError
 from reconciler.store.registry import Registry
-from reconciler.store.roster import Roster
+from reconciler.store.roster import Instance, Roster
 from reconciler.store.views import Views
 from reconciler.store.work import WorkQueue
 
@@ -44,8 +44,9 @@ class Api:
         now: Callable[[], int],
         on_change: Callable[[], None],
         log: FilteringBoundLogger,
+        own: Callable[[], Instance | None] = lambda: None,
     ) -> None:
-        """``on_change`` is called when something may have become due."""
+        """``on_change`` is called when something may have become due; ``own`` is this daemon."""
         self._registry = registry
         self._views = views
         self._work = work
@@ -55,6 +56,7 @@ class Api:
         self._now = now
         self._on_change = on_change
         self._log = log
+        self._own = own
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes."""
@@ -89,7 +91,11 @@ class Api:
         """Return the whole in numbers."""
         now = self._now()
         counts = await from_store(self._views.counts())
-        return answer(200, status_json(counts, await from_store(self._roster.live(now)), now))
+        own = self._own()
+        others = await from_store(self._roster.live(now))
+        if own is not None:  # what we say now, not what we wrote with the last heartbeat
+            others = [own, *(other for other in others if other.instance_id != own.instance_id)]
+        return answer(200, status_json(counts, others, now))
 
     async def register(self, request: web.Request) -> web.Response:
         """Put one process, or an array of them, on the ledger."""

@@ -130,6 +130,20 @@ async def test_health_follows_what_the_daemon_can_do(
             await asyncio.sleep(0.1)
 
 
+async def test_the_api_tells_of_an_open_breaker_at_once(
+    here: Any, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.running()
+    here.world.faults.token_refused = True
+    process = here.world.add(callback="lose")
+    await here.command("track", process.dossier_id, process.process_id)
+    await daemon.said("breaker_opened")
+    async with client.get(f"{daemon.admin_url}/v1/status", headers=ADMIN) as answer:
+        status = await answer.json()
+    assert status["breaker"] in ("open", "probing")
+    assert status["lastSweepAt"] is not None
+
+
 async def test_status_beside_the_daemon_tells_what_the_daemon_says_of_itself(here: Any) -> None:
     daemon = await here.running()
     code, out, _ = await here.command("status", "--json")
