@@ -139,10 +139,15 @@ class Service:
                 log=log,
             )
 
-        self._applier = Applier(
-            store.inbox, rules=self._get_rules, now=now, on_applied=self._applied, log=log
-        )
         self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
+        self._applier = Applier(
+            store.inbox,
+            rules=self._get_rules,
+            now=now,
+            on_applied=self._applied,
+            log=log,
+            is_busy=lambda: self._intake.is_busy,
+        )
         self._listener = Listener(
             door_of(settings, secrets), self._intake, now=now, log=log, tls=tls
         )

@@ -14,6 +14,13 @@ from reconciler.store.journal import announce
 MOST_AT_ONCE = 100
 """Callbacks applied in one transaction: some 20 ms of the writer."""
 
+POLITENESS = 0.1
+"""Seconds that a batch waits at the most while callbacks are still being taken in: the 200 is what
+Assure waits for, and applying takes several times the work."""
+
+MOST_QUEUED = 20_000
+"""Callbacks that are remembered here; what comes beyond them is found in the inbox later."""
+
 LEFT_BEHIND = 10_000
 """Milliseconds after which a callback that was not applied is looked for in the inbox."""
 
@@ -29,12 +36,15 @@ class Applier:
         now: Callable[[], int],
         on_applied: Callable[[], None],
         log: FilteringBoundLogger,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
+        """``is_busy``: whether callbacks are waiting to be made durable."""
         self._inbox = inbox
         self._rules = rules
         self._now = now
         self._on_applied = on_applied
         self._log = log
+        self._is_busy = is_busy
         self._queue: list[Receipt] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
@@ -49,7 +59,8 @@ class Applier:
                 status=receipt.status,
                 receipt_id=receipt.receipt_id,
             )
-        self._queue.extend(receipts)
+        if len(self._queue) < MOST_QUEUED:
+            self._queue.extend(receipts)
         self._wake.set()
 
     async def run(self) -> None:
@@ -59,10 +70,17 @@ class Applier:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            await self._be_polite()
             batch, self._queue = self._queue[:MOST_AT_ONCE], self._queue[MOST_AT_ONCE:]
             with suppress(StoreUnavailableError):  # they are in the inbox: ``recover`` finds them
                 await self._apply(batch)
             self._on_applied()
+
+    async def _be_polite(self) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + POLITENESS
+        while self._is_busy() and not self._is_stopping and loop.time() < end:  # noqa: ASYNC110 (waits for nothing to happen)
+            await asyncio.sleep(POLITENESS / 20)
 
     def stop(self) -> None:
         """Let ``run`` end once the queue is empty."""

@@ -25,6 +25,9 @@ SPOOL_PATIENCE = 4.0
 DRAIN_INTERVAL = 1.0
 """Seconds between looks whether something is in the spool, and the store takes it."""
 
+BUSY = 0.01
+"""Seconds since the last callback for which more are expected."""
+
 _T = TypeVar("_T")
 _Group = list[tuple[Receipt, asyncio.Future[None], float]]
 
@@ -60,6 +63,7 @@ class Intake:
         self._drain_interval = drain_interval
         self._waiting: _Group = []
         self._wake = asyncio.Event()
+        self._put_at = -BUSY
         self._late: set[asyncio.Task[Any]] = set()
         self._spooling: asyncio.Task[None] | None = None
         self._spoolings = 0
@@ -75,11 +79,17 @@ class Intake:
         """Whether callbacks go to the spool because the store does not take them."""
         return self._is_degraded
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether callbacks are coming in just now."""
+        return asyncio.get_running_loop().time() - self._put_at < BUSY
+
     def put(self, receipt: Receipt) -> asyncio.Future[None]:
         """Return a future that is done when ``receipt`` is durable, or NotDurableError."""
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((receipt, durable, loop.time()))
+        self._put_at = loop.time()
+        self._waiting.append((receipt, durable, self._put_at))
         self._wake.set()
         return durable
 
