@@ -35,12 +35,14 @@ class Vitals:
         store: Store,
         spool: Spool,
         *,
+        requests_per_second: float,
         now: Callable[[], int],
         log: FilteringBoundLogger,
     ) -> None:
         self.instance_id = instance_id
         self._store = store
         self._spool = spool
+        self._requests_per_second = requests_per_second
         self._now = now
         self._log = log
         self._started_at = now()
@@ -79,6 +81,7 @@ class Vitals:
             last_sweep_at=self._sweeper.last_sweep_at,
             breaker=self._breaker.state,
             spooled=self._intake.spooled,
+            requests_per_second=self._requests_per_second,
         )
 
     async def beat(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from reconciler.store.errors import StoreError
 from reconciler.store.inspection import SchemaState, inspect_sqlite
 
-HEAD = "0001"
+HEAD = "0002"
 """The revision this program writes and reads; a test holds it against the migrations."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -14,7 +14,7 @@ from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_
 from reconciler.store.database import Database
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.rows import from_row
-from reconciler.store.schema import deliveries, processes
+from reconciler.store.schema import ENDED, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
 
 
@@ -268,7 +268,7 @@ class Outbox:
         """Return the processes that ended at or after ``since``, the oldest first."""
         query = (
             select(processes.c.process_id)
-            .where(processes.c.state.in_([str(state) for state in State if not state.is_open]))
+            .where(ENDED)
             .where(processes.c.state_since >= since)
             .order_by(processes.c.state_since)
         )

@@ -30,6 +30,8 @@ class Instance:
     last_sweep_at: int | None
     breaker: str
     spooled: int
+    requests_per_second: float | None = None
+    """The rate that it was given for its calls to Assure."""
 
 
 class Roster:

@@ -4,6 +4,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     LargeBinary,
@@ -96,6 +97,16 @@ Index(
     postgresql_where=_SETTLED,
 )
 
+ENDED = text("state IN ('settled', 'gone', 'expired')")
+"""Said in a query too, as LATE is."""
+Index(
+    "ix_processes_ended",
+    processes.c.state_since,
+    processes.c.process_id,
+    sqlite_where=ENDED,
+    postgresql_where=ENDED,
+)
+
 callbacks = Table(
     "callbacks",
     metadata,
@@ -176,6 +187,7 @@ instances = Table(
     Column("last_sweep_at", Millis),
     Column("breaker", Word, nullable=False),
     Column("spooled", Integer, nullable=False),
+    Column("requests_per_second", Float),
 )
 """The daemons that are alive, and what each last said of itself."""
 
