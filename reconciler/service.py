@@ -7,7 +7,7 @@ end stops the others in order.
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from reconciler.reconcile.watch import Watch
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
+from reconciler.supervision import Parts
 from reconciler.telemetry.logging import LogSystem
 from reconciler.vitals import Vitals
 from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
@@ -43,12 +44,6 @@ HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
 
 SUMMARY = 60.0
-STOP_LIMIT = 30.0
-"""Seconds that a stop may take."""
-
-RESTART = 5.0
-"""Seconds after which a part that died is started again, if the daemon can do without it."""
-
 STALE = 30.0
 """Seconds after which a loop that has not ticked makes the daemon not alive."""
 
@@ -81,8 +76,15 @@ class Service:
         spool = Path(settings.store.spool)
         instance_id = uuid4().hex
         self._spool = Spool(spool, instance_id)
-        self._vitals = Vitals(instance_id, store, self._spool, now=now, log=log)
-        self._stopping = asyncio.Event()
+        self._vitals = Vitals(
+            instance_id,
+            store,
+            self._spool,
+            requests_per_second=settings.assure.requests_per_second,
+            now=now,
+            log=log,
+        )
+        self._parts = Parts(monotonic=monotonic, log=log)
         self._last_alive_at: int | None = None
         self._has_recovered = False
         self.is_ready = asyncio.Event()
@@ -180,29 +182,24 @@ class Service:
                 error.errno, f"cannot listen on {host}:{port}: {error.strerror}"
             ) from error
         scheduler = None
-        tasks: list[asyncio.Task[None]] = []
+        survived = True
         try:
             roster = self._store.roster
             if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
                 self._assure_path.proven()
             self._last_alive_at = await roster.last_alive_at()
             await self._beat()
-            tasks = self._start_tasks()
+            self._start_parts()
             scheduler = schedule(self._chores, self._log)
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
             self._tell_ready(listening, begun)
-            stopping = asyncio.create_task(stop.wait(), name="signal")
-            done, _ = await asyncio.wait([*tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            dead = [task for task in done if task is not stopping]
-            for task in dead:
-                self._log.error("part_failed", part=task.get_name(), exc_info=task.exception())
-            self._log.info("stopping", reason="part_failed" if dead else "signal")
+            survived = await self._parts.watch(stop)
+            self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
-            await self._stop(listening, scheduler, tasks)
-        return not dead
+            await self._stop(listening, scheduler)
+        return survived
 
     async def _recover(self) -> None:
         """See to what an earlier run has left: clock, inbox, downtime.
@@ -215,21 +212,17 @@ class Service:
         await self._watch.after_downtime(self._last_alive_at)
         self._has_recovered = True
 
-    def _start_tasks(self) -> list[asyncio.Task[None]]:
-        parts: dict[str, Coroutine[Any, Any, None]] = {
-            "intake": self._intake.run(),
-            "drain": self._intake.drain(),
-            "applier": self._applier.run(),
-            "recorder": self._recorder.run(),
-            "sweeper": self._sweeper.run(),
-            **{chore.name: chore.run() for chore in self._chores},
-        }
-        if self._deliverer is not None:
-            parts["deliverer"] = self._kept_alive("deliverer", self._deliverer.run)
+    def _start_parts(self) -> None:
+        self._parts.start("intake", self._intake.run())
+        self._parts.start("drain", self._intake.drain())
+        self._parts.start("applier", self._applier.run())
+        self._parts.start("recorder", self._recorder.run())
+        self._parts.start("sweeper", self._sweeper.run())
         for chore in self._chores:
-            if chore.name == "sweep":
-                chore.wake()
-        return [asyncio.create_task(part, name=name) for name, part in parts.items()]
+            self._parts.start(chore.name, chore.run())
+        if self._deliverer is not None:
+            self._parts.start_kept_alive("deliverer", self._deliverer.run)
+        self._wake()
 
     def _tell_ready(self, listening: socket.socket, begun: float) -> None:
         settings = self._settings
@@ -248,15 +241,10 @@ class Service:
             duration_ms=round((self._monotonic() - begun) * 1000),
         )
 
-    async def _stop(
-        self,
-        listening: socket.socket,
-        scheduler: AsyncIOScheduler | None,
-        tasks: Sequence[asyncio.Task[None]],
-    ) -> None:
+    async def _stop(self, listening: socket.socket, scheduler: AsyncIOScheduler | None) -> None:
         """Stop in the order that loses nothing: first what comes in, last what is written down."""
-        self._stopping.set()
-        begun = self._monotonic()
+        parts = self._parts
+        parts.begin_stop()
         if scheduler is not None:
             scheduler.shutdown(wait=False)
         self._sweeper.stop()
@@ -265,14 +253,14 @@ class Service:
         await self._listener.stop()
         listening.close()
         self._intake.stop()
-        await self._finish(tasks, {"intake", "drain"}, begun)
+        await parts.finish("intake", "drain")
         self._applier.stop()
-        await self._finish(tasks, {"sweeper", "applier"}, begun)
+        await parts.finish("sweeper", "applier")
         self._recorder.stop()
-        await self._finish(tasks, {"recorder"}, begun)
+        await parts.finish("recorder")
         if self._deliverer is not None:
             self._deliverer.stop()
-        await self._finish(tasks, {task.get_name() for task in tasks}, begun)
+        await parts.finish()
         if self._admin is not None:
             await self._admin.stop()
         await self._close_sessions()
@@ -282,35 +270,9 @@ class Service:
         self._spool.close()
         self._log.info(
             "stopped",
-            duration_ms=round((self._monotonic() - begun) * 1000),
+            duration_ms=round(parts.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )
-
-    async def _finish(
-        self, tasks: Sequence[asyncio.Task[None]], names: set[str], begun: float
-    ) -> None:
-        """Wait for the tasks of these names, within what is left of the limit; then cut short."""
-        wanted = [task for task in tasks if task.get_name() in names]
-        if not wanted:
-            return
-        left = max(0.1, STOP_LIMIT - (self._monotonic() - begun))
-        _, late = await asyncio.wait(wanted, timeout=left)
-        for task in late:
-            self._log.warning("stop_cut_short", part=task.get_name())
-            task.cancel()
-        if late:
-            await asyncio.wait(late, timeout=1.0)
-
-    async def _kept_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a part whose trouble must not stop what comes in: start it again after a while."""
-        while True:
-            try:
-                return await run()
-            except Exception as error:  # noqa: BLE001 (a part's border)
-                self._log.error("part_restarted", part=name, exc_info=error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RESTART)
-                return None
 
     async def _close_sessions(self) -> None:
         await self._session.close()
@@ -334,7 +296,7 @@ class Service:
         await self._vitals.summarize(self._logs.dropped)
 
     async def _readiness(self) -> Readiness:
-        if self._stopping.is_set():
+        if self._parts.is_stopping:
             return Readiness(False, reason="stopping")
         return await self._vitals.readiness()
 
