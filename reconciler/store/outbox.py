@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
 from reconciler.store.database import Database
 from reconciler.store.paging import cursor_of, position_in
+from reconciler.store.repeat import repeated
 from reconciler.store.rows import from_row
 from reconciler.store.schema import ENDED, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
@@ -181,6 +182,7 @@ class Outbox:
                 await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
         return leased
 
+    @repeated
     async def record(
         self,
         attempts: Sequence[Attempt],
@@ -242,6 +244,7 @@ class Outbox:
         found = [_outbox_row(row) for row in rows[:limit]]
         return found, cursor_of(found[-1].id, "") if len(rows) > limit else None
 
+    @repeated
     async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
         """Have deliveries sent again, under the same ids; returns those that were found."""
         wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(webhook_ids))
@@ -275,16 +278,18 @@ class Outbox:
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())
 
+    @repeated
     async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
         """Have the present results of processes delivered: again, or for the first time."""
         newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
             _D.process_id.in_(process_ids)
         )
-        wanted = select(processes).where(processes.c.process_id.in_(process_ids))
+        wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
         async with self._database.write() as connection:
-            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
+            # Locked first: nobody else tells of them meanwhile.
             rows = (await connection.execute(wanted.order_by(processes.c.state_since))).mappings()
             ended = [process for process in map(from_row, rows) if not process.state.is_open]
+            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
             new = [
                 delivery_row(process, _type_of(process), now)
                 for process in ended

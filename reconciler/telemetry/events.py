@@ -105,11 +105,12 @@ CATALOGUE: Final[tuple[Event, ...]] = (
 
     # The store and the spool
     Event("store_opened", "info",
-          ("path", "journal_mode", "synchronous", "sqlite_version", "wal_reset_bug"),
-          "The store is open, with this durability. `wal_reset_bug` true: this SQLite is older "
-          "than 3.51.3 and can damage a database when two processes checkpoint at once; here "
-          "only the daemon does.",
-          "`synchronous` must be `full` or `extra`. Else nothing."),
+          ("path", "journal_mode", "synchronous", "sqlite_version", "wal_reset_bug",
+           "server", "server_version", "synchronous_commit", "fsync", "full_page_writes"),
+          "The store is open, with this durability: the first five fields of SQLite, the others of "
+          "PostgreSQL. `wal_reset_bug` true: this SQLite is older than 3.51.3 and can damage a "
+          "database when two processes checkpoint at once; here only the daemon does.",
+          "`synchronous` must be `full` or `extra`, and no other field `UNSAFE`. Else nothing."),
     Event("store_migrated", "info", ("done",),
           "The store was created, or brought to this version; `done` says which, and where the "
           "copy made before is kept.",

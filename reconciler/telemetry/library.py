@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-_NEVER_BELOW_WARNING = ("aiosqlite", "alembic", "apscheduler", "sqlalchemy.engine")
+_NEVER_BELOW_WARNING = ("aiosqlite", "alembic", "apscheduler", "psycopg", "sqlalchemy.engine")
 """These write two lines a run, or statements with their parameters."""
 
 _EXCEPTION_IN_REPR = re.compile(r"exception=(\w+)\(.*")

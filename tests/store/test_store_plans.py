@@ -14,6 +14,13 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from tests.store.conftest import NOW
 
+
+@pytest.fixture
+def kind() -> str:
+    """About SQLite alone."""
+    return "sqlite"
+
+
 Explain = Callable[[], dict[str, list[str]]]
 
 
