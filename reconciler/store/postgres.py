@@ -30,7 +30,7 @@ READERS = 2
 URGENT_LIMIT = 2.5
 """Seconds for a transaction of the inbox, from its turn on: less than the 3 s until we spool."""
 
-LIMIT = 10.0
+LIMIT = 8.0
 """Seconds for any other one."""
 
 CONNECT_TIMEOUT = 2

@@ -84,6 +84,11 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
           "`oldest_overdue_s` grows, look for `breaker_opened` and `fetch_failed`."),
+    Event("clock_differs", "warning", ("offset_ms",),
+          "This machine's clock differs from that of the PostgreSQL server by so much: it is "
+          "behind where the number is positive. The server's is used, so nothing goes wrong; "
+          "only the time stamps of the log are this machine's.",
+          "Check NTP on both."),
     Event("clock_jumped_back", "warning", ("processes",),
           "The clock shows an earlier time than before. Waits are started again from the new "
           "time, so that nothing waits longer than its backoff.",
