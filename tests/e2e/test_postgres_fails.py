@@ -41,7 +41,7 @@ class Place:
 
     def is_all_applied(self, callbacks: int) -> bool:
         found = self.rows("SELECT count(*), count(outcome) FROM callbacks")
-        return found[0][0] >= callbacks and found[0][0] == found[0][1]
+        return bool(found[0][0] >= callbacks and found[0][0] == found[0][1])
 
     def assert_each_is_there_once(self, acknowledged: set[str]) -> None:
         """No acknowledged callback is lost, and none was applied twice."""
