@@ -89,6 +89,11 @@ class Server(Databases):
         )
         self._options = " ".join(f"-c {setting}" for setting in settings)
 
+    @property
+    def user(self) -> str | None:
+        """The user that it runs as, where that is not ours."""
+        return self._wheel.system_user
+
     def start(self) -> None:
         """Start it, and return when it takes connections."""
         self._pg_ctl("start", "-w", "-t", "60", "-l", str(self._data / "log"), "-o", self._options)
