@@ -95,6 +95,7 @@ class Service:
         )
         self._parts = Parts(monotonic=monotonic, log=log)
         self._last_alive_at: int | None = None
+        self._begun_at = monotonic()
         self._is_introduced = False
         self._has_recovered = False
         self.is_ready = asyncio.Event()
@@ -182,7 +183,7 @@ class Service:
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
-        begun = self._monotonic()
+        self._begun_at = self._monotonic()
         host, port = self._settings.listener.host, self._settings.listener.port
         try:
             listening = bind(host, port)
@@ -201,7 +202,7 @@ class Service:
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
-            self._tell_ready(listening, begun)
+            self._tell_ready(listening)
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
@@ -218,7 +219,8 @@ class Service:
             await self._beat()
         await self._watch.mend_clock()
         await self._applier.recover(everything=True)
-        await self._watch.after_downtime(self._last_alive_at)
+        up_for = round((self._monotonic() - self._begun_at) * 1000)
+        await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
         self._has_recovered = True
 
     def _start_parts(self) -> None:
@@ -235,7 +237,7 @@ class Service:
             self._parts.start_kept_alive("deliverer", self._deliverer.run)
         self._wake()
 
-    def _tell_ready(self, listening: socket.socket, begun: float) -> None:
+    def _tell_ready(self, listening: socket.socket) -> None:
         settings = self._settings
         scheme = "https" if settings.listener.tls else "http"
         if not settings.listener.authorization and not settings.listener.allow_from:
@@ -249,7 +251,7 @@ class Service:
             listener=self.listener_url,
             admin=self._admin.url if self._admin else None,
             instance=self._vitals.instance_id,
-            duration_ms=round((self._monotonic() - begun) * 1000),
+            duration_ms=round((self._monotonic() - self._begun_at) * 1000),
         )
 
     async def _stop(self, listening: socket.socket, scheduler: AsyncIOScheduler | None) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from tests.e2e.load import HEADERS, Load
-from tests.postgres import Server, running_server
+from tests.postgres import FAST, Server, running_server
 
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ledger'"
 Trouble = Callable[[Server], AbstractContextManager[None]]
@@ -18,7 +18,7 @@ Trouble = Callable[[Server], AbstractContextManager[None]]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running_server() as server:
+    with running_server(*FAST) as server:
         server.admin("CREATE ROLE ledger LOGIN")
         yield server
 
@@ -176,7 +176,8 @@ async def test_a_daemon_starts_on_the_spool_where_postgresql_is_not_there_yet(
     finally:
         await asyncio.to_thread(server.start)
     await daemon.said("store_migrated")
-    assert (await daemon.said("store_opened"))["fsync"] == "on"
+    opened = await daemon.said("store_opened")
+    assert (opened["synchronous_commit"], opened["fsync"]) == ("on", "UNSAFE")
     await daemon.said("spool_drained")
     await here.until(lambda: place.is_all_applied(1))
     place.assert_each_is_there_once({"early"})
