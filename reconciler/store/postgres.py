@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.postgres_errors import translation
+from reconciler.store.postgres_errors import is_left_behind, translation
 from reconciler.store.steady import SteadyConnection, to_the_end, undo
 
 WRITERS = 2
@@ -128,20 +128,26 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def _transaction(self, line: _Line) -> AsyncIterator[SteadyConnection]:
-        async with line.free:
-            self._check()
-            with translation(self._place):
+        with translation(self._place):
+            async with asyncio.timeout(line.limit):  # those before us may hang
+                await line.free.acquire()
+            try:
+                self._check()
                 deadline = asyncio.get_running_loop().time() + line.limit
                 connection, alarm = await self._begun(line, deadline)
                 try:
                     yield connection
                     await to_the_end(connection.commit())
-                except BaseException:
+                except BaseException as error:
                     await undo(connection)
+                    if is_left_behind(error):
+                        await to_the_end(connection.invalidate())
                     raise
                 finally:
                     alarm.cancel()
                     await to_the_end(connection.close())
+            finally:
+                line.free.release()
 
     async def _begun(
         self, line: _Line, deadline: float

@@ -21,7 +21,10 @@ _ROWS_FAULT = {"0A", "21", "22", "23", "42", "44", "54", "P0"}
 _NOT_THE_ROWS = {"42501", "42P01"}
 """A missing right or table: an operator can put it right, and then the same row is taken."""
 
+_READ_ONLY = "25006"
+
 _CONNECTING = (
+    (r"SSL SYSCALL|EOF detected|closed the connection", "the connection was lost"),
     (r"refused", "connection refused"),
     (r"timeout|timed out", "no answer in time"),
     (r"too many (clients|connections)|connection slots", "too many connections"),
@@ -31,7 +34,7 @@ _CONNECTING = (
     (r"starting up|shutting down|recovery|not yet accepting", "it is starting or stopping"),
     (r"translate host|name or service|resolve|getaddrinfo|nodename", "its name is not known"),
     (r"No such file", "no server listens there"),
-    (r"SSL|certificate", "TLS failed"),
+    (r"SSL error|not support SSL|certificate", "TLS failed"),
 )
 """A failed connection has no SQLSTATE; what its text is about, in words that hold no value."""
 
@@ -69,6 +72,12 @@ def translated(error: BaseException | None, place: str) -> StoreError:
     if isinstance(error, (psycopg.InterfaceError, OSError)):
         return StoreUnavailableError(f"cannot reach PostgreSQL at {place}: the connection was lost")
     return StoreError(name)
+
+
+def is_left_behind(error: BaseException) -> bool:
+    """Tell whether the server has become a standby: then another one is to be connected to."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) == _READ_ONLY
 
 
 def _why(text: str) -> str:

@@ -115,12 +115,11 @@ def without_connections(server: Server) -> Iterator[None]:
 
 @contextmanager
 def read_only(server: Server) -> Iterator[None]:
-    """As after a fail-over, on the server that was the primary."""
+    """As after a fail-over: connections to the old primary stay, and only new ones can write."""
     server.admin("ALTER ROLE ledger SET default_transaction_read_only = on")
     server.admin(TERMINATE)
     yield
     server.admin("ALTER ROLE ledger RESET default_transaction_read_only")
-    server.admin(TERMINATE)
 
 
 @contextmanager

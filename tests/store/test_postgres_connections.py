@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from reconciler.store import postgres
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store, open_store, prepare
-from tests.postgres import FAST, Server, running_server
+from tests.postgres import FAST, Databases, Server, running_server
 from tests.store.conftest import PATIENCE, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
@@ -205,4 +206,31 @@ async def test_nothing_is_let_in_before_the_schema_has_been_seen_to(url: str) ->
         await store.inbox.prove()
     store.database.admit()
     await store.inbox.prove()
+    await store.database.close()
+
+
+async def test_one_that_waits_too_long_for_a_connection_is_told_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database: Any = store.database
+    async with AsyncExitStack() as held:
+        for _ in range(postgres.READERS):
+            await held.enter_async_context(store.database.read())
+        with monkeypatch.context() as impatient:
+            impatient.setattr(database, "_reading", replace(database._reading, limit=0.05))
+            with pytest.raises(StoreUnavailableError, match="no answer in time"):
+                await store.views.counts()
+    assert await store.roster.last_alive_at() is None
+
+
+async def test_after_a_fail_over_the_old_primary_is_left(
+    url: str, database: str, databases: Databases, receipt: MakeReceipt
+) -> None:
+    databases.admin(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    store = await open_store(url, is_daemon=True)
+    for work in (store.inbox.prove(), store.inbox.put_many([receipt()])):
+        with pytest.raises(StoreUnavailableError, match="ReadOnlySqlTransaction"):
+            await work
+    databases.admin(f"ALTER DATABASE {database} RESET default_transaction_read_only")
+    await store.inbox.put_many([receipt()])  # on a new connection, for the old one still may not
     await store.database.close()
