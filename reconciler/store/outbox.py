@@ -82,7 +82,7 @@ _IN_THE_WAY = exists().where(
     _EARLIER.c.id < _D.id,
     _EARLIER.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
 )
-_CLAIMABLE = (
+_DUE = (
     select(
         _D.id,
         _D.webhook_id,
@@ -97,8 +97,8 @@ _CLAIMABLE = (
     .where(~_IN_THE_WAY)
     .order_by(_D.next_attempt_at, _D.id)
     .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=deliveries)
 )
+_CLAIMABLE = _DUE.with_for_update(skip_locked=True, of=deliveries)
 _CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
 _LEASE = (
     update(deliveries)
@@ -167,9 +167,7 @@ class Outbox:
     async def has_due(self, now: int) -> bool:
         """Tell whether there is anything to claim, without taking the writer."""
         async with self._database.read() as connection:
-            return (
-                await connection.execute(_CLAIMABLE, {"now": now, "most": 1})
-            ).first() is not None
+            return (await connection.execute(_DUE, {"now": now, "most": 1})).first() is not None
 
     async def claim(self, most: int, *, owner: str, now: int, length: int) -> list[Leased]:
         """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""

@@ -121,7 +121,11 @@ class Views:
         by_state = select(processes.c.state, func.count()).group_by(processes.c.state)
         oldest = select(func.min(processes.c.state_since)).where(LATE)
         newest_callback = select(func.max(callbacks.c.received_at))
-        by_delivery = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
+        by_delivery = (
+            select(deliveries.c.state, func.count())
+            .where(deliveries.c.state.in_(("pending", "dead")))  # the delivered are most of them
+            .group_by(deliveries.c.state)
+        )
         async with self._database.read() as connection:
             found = {row[0]: row[1] for row in await connection.execute(by_state)}
             overdue = await connection.scalar(oldest.where(processes.c.state == "overdue"))
