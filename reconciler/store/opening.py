@@ -47,9 +47,9 @@ def prepare(
     before anything is changed. Raises StoreError with one line that says what to do.
     """
     if is_postgres(url):
+        address, place = postgres_url(url)
         from reconciler.store.migrate_postgres import prepare_postgres  # noqa: PLC0415 (an extra)
 
-        address, place = postgres_url(url)
         return prepare_postgres(address, place, may_create=may_create, may_migrate=may_migrate)
     path = sqlite_path(url)
     state, revision = inspect_sqlite(path, HEAD)
@@ -85,9 +85,10 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
     """
     database: Database
     if is_postgres(url):
+        address, place = postgres_url(url)
         from reconciler.store.postgres import PostgresDatabase  # noqa: PLC0415 (an extra)
 
-        database = PostgresDatabase(*postgres_url(url), is_prepared=is_prepared)
+        database = PostgresDatabase(address, place, is_prepared=is_prepared)
     else:
         database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
         await database.open()

@@ -198,3 +198,19 @@ async def test_commands_work_beside_a_daemon_and_a_second_daemon_shares_the_stor
     assert all(process_id in out for process_id in ("by-hand", "p0", "p1"))
     await here.until(lambda: place.rows("SELECT count(*) FROM instances") == [(2,)])
     assert (await one.stop(), await two.stop()) == (0, 0)
+
+
+async def test_a_server_that_hangs_does_not_hold_up_a_stop_and_the_next_daemon_drains(
+    here: Any, server: Server, place: Place, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.running(**place.environ)
+    with frozen(server):
+        assert await post(client, daemon, "during") == 200
+        assert await daemon.stop() == 0
+        assert daemon.named("stop_cut_short") == []
+        assert daemon.stderr == ""
+    following = await here.running(**place.environ)
+    await following.said("spool_drained")
+    await here.until(lambda: place.is_all_applied(1))
+    place.assert_each_is_there_once({"during"})
+    assert await following.stop() == 0

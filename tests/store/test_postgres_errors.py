@@ -1,6 +1,7 @@
 """Trouble of PostgreSQL is told from a row that it refuses, and no text carries a row's value."""
 
 import asyncio
+import subprocess
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,8 +12,8 @@ import pytest
 from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreConflictError, StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store, open_store, postgres_url
-from tests.store.conftest import NOW, register
+from reconciler.store.opening import Store, open_store
+from tests.store.conftest import NOW, PATIENCE, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]
@@ -29,6 +30,22 @@ CONFLICT = """
         IF nextval('tries') < %s THEN RAISE EXCEPTION USING ERRCODE = '40P01'; END IF;
         RETURN NEW;
     END $$
+"""
+
+WITHOUT_THE_DRIVER = """
+import asyncio, sys
+sys.modules["psycopg"] = None
+from reconciler.store.errors import StoreError
+from reconciler.store.opening import open_store, prepare
+
+try:
+    prepare(sys.argv[1], may_create=True, may_migrate=True)
+except StoreError as error:
+    print(error)
+try:
+    asyncio.run(open_store(sys.argv[1], is_daemon=True))
+except StoreError as error:
+    print(error)
 """
 
 
@@ -201,7 +218,17 @@ async def test_a_connection_that_cannot_be_made_is_told_by_its_place(url: str, w
     assert str(failed.value) == f"cannot reach PostgreSQL at {words}"
 
 
-def test_without_the_driver_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reconciler.store.opening.find_spec", lambda _name: None)
-    with pytest.raises(StoreError, match=r"install assure-reconciler\[postgres\]"):
-        postgres_url("postgresql://host/database")
+def test_without_the_driver_one_line_says_what_to_install(
+    children: Callable[..., "subprocess.Popen[str]"],
+) -> None:
+    child = children(WITHOUT_THE_DRIVER, "postgresql://host/database")
+    said, errors = child.communicate(timeout=PATIENCE)
+    assert errors == ""
+    assert (
+        said.splitlines()
+        == [
+            "store.url names PostgreSQL, but psycopg is not installed; "
+            "install assure-reconciler[postgres]"
+        ]
+        * 2
+    )

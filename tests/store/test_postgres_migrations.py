@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, NullPool, create_engine
+from sqlalchemy import Engine, NullPool, create_engine, make_url
 
 from reconciler.store.errors import StoreError
 from reconciler.store.inspection import SchemaState
@@ -162,7 +162,10 @@ def test_a_role_that_may_make_no_table_is_told_so_without_its_name(
     databases: Databases, empty: str
 ) -> None:
     databases.admin(f"CREATE ROLE canary_{empty} LOGIN PASSWORD 'canary-password'")
-    url = databases.url(empty).replace("postgres@", f"canary_{empty}:canary-password@")
+    role = make_url(databases.url(empty)).set(
+        username=f"canary_{empty}", password="canary-password"
+    )
+    url = role.render_as_string(hide_password=False)
     with pytest.raises(StoreError) as refused:
         prepare(url, may_create=True, may_migrate=True)
     databases.admin(f"DROP ROLE canary_{empty}")
