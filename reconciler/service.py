@@ -32,7 +32,9 @@ from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.suspicion import AssurePath, CallbackPath
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.reconcile.watch import Watch
-from reconciler.store.errors import StoreError
+from reconciler.store.arrival import Arrival
+from reconciler.store.clock import StoreClock
+from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.supervision import Parts
@@ -65,11 +67,18 @@ class Service:
         store: Store,
         logs: LogSystem,
         *,
+        arrival: Arrival | None = None,
         now: Callable[[], int] = system_clock,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Build all parts; nothing runs yet. Must be called on a running loop."""
+        """Build all parts; nothing runs yet. Must be called on a running loop.
+
+        ``arrival``: where the store could not be reached yet.
+        """
         log = logs.logger
+        self._arrival = arrival
+        self._clock = StoreClock(store.database, own=now, log=log)
+        now = self._clock.now
         self._settings, self._store, self._logs, self._log = settings, store, logs, log
         self._now, self._monotonic = now, monotonic
         self._rules = rules(settings)
@@ -86,6 +95,8 @@ class Service:
         )
         self._parts = Parts(monotonic=monotonic, log=log)
         self._last_alive_at: int | None = None
+        self._begun_at = monotonic()
+        self._is_introduced = False
         self._has_recovered = False
         self.is_ready = asyncio.Event()
         self.listener_url = ""
@@ -172,7 +183,7 @@ class Service:
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
-        begun = self._monotonic()
+        self._begun_at = self._monotonic()
         host, port = self._settings.listener.host, self._settings.listener.port
         try:
             listening = bind(host, port)
@@ -184,17 +195,14 @@ class Service:
         scheduler = None
         survived = True
         try:
-            roster = self._store.roster
-            if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
-                self._assure_path.proven()
-            self._last_alive_at = await roster.last_alive_at()
-            await self._beat()
+            with suppress(StoreUnavailableError):  # then a later heartbeat is the first
+                await self._beat()
             self._start_parts()
             scheduler = schedule(self._chores, self._log)
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
-            self._tell_ready(listening, begun)
+            self._tell_ready(listening)
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
@@ -207,12 +215,17 @@ class Service:
         The first tick does it, not the start: on a large ledger it takes seconds, in which
         callbacks must be taken already.
         """
+        if not self._is_introduced:
+            await self._beat()
         await self._watch.mend_clock()
         await self._applier.recover(everything=True)
-        await self._watch.after_downtime(self._last_alive_at)
+        up_for = round((self._monotonic() - self._begun_at) * 1000)
+        await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
         self._has_recovered = True
 
     def _start_parts(self) -> None:
+        if self._arrival is not None:
+            self._parts.start("store", self._arrival.run())
         self._parts.start("intake", self._intake.run())
         self._parts.start("drain", self._intake.drain())
         self._parts.start("applier", self._applier.run())
@@ -224,7 +237,7 @@ class Service:
             self._parts.start_kept_alive("deliverer", self._deliverer.run)
         self._wake()
 
-    def _tell_ready(self, listening: socket.socket, begun: float) -> None:
+    def _tell_ready(self, listening: socket.socket) -> None:
         settings = self._settings
         scheme = "https" if settings.listener.tls else "http"
         if not settings.listener.authorization and not settings.listener.allow_from:
@@ -238,13 +251,15 @@ class Service:
             listener=self.listener_url,
             admin=self._admin.url if self._admin else None,
             instance=self._vitals.instance_id,
-            duration_ms=round((self._monotonic() - begun) * 1000),
+            duration_ms=round((self._monotonic() - self._begun_at) * 1000),
         )
 
     async def _stop(self, listening: socket.socket, scheduler: AsyncIOScheduler | None) -> None:
         """Stop in the order that loses nothing: first what comes in, last what is written down."""
         parts = self._parts
         parts.begin_stop()
+        if self._arrival is not None:
+            self._arrival.stop()
         if scheduler is not None:
             scheduler.shutdown(wait=False)
         self._sweeper.stop()
@@ -288,9 +303,20 @@ class Service:
         return has_more
 
     async def _beat(self) -> None:
+        await self._clock.correct()
+        if not self._is_introduced:
+            await self._introduce()
         await self._vitals.beat()
         if self._assure_path.is_proven:
             await self._store.roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
+
+    async def _introduce(self) -> None:
+        """Learn what the store remembers, before our first heartbeat says that one is alive."""
+        roster = self._store.roster
+        if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
+            self._assure_path.proven()
+        self._last_alive_at = await roster.last_alive_at()
+        self._is_introduced = True
 
     async def _summarize(self) -> None:
         await self._vitals.summarize(self._logs.dropped)

@@ -17,6 +17,7 @@ from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
 from reconciler.reconcile.sweeper import Sweeper
+from reconciler.store.errors import StoreError
 from reconciler.store.opening import Store
 from reconciler.store.roster import Instance
 
@@ -113,21 +114,28 @@ class Vitals:
     async def readiness(self) -> Readiness:
         """Tell whether a callback would be kept: by a real commit, else a real spool file."""
         degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
-        if not self._intake.degraded and await _in_time(self._store.inbox.prove(), STORE_PATIENCE):
+        trouble = self._intake.trouble or await _trouble(self._store.inbox.prove(), STORE_PATIENCE)
+        if trouble is None:
             return Readiness(True, tuple(degraded))
-        degraded.append("store: callbacks go to the spool")
-        if await _in_time(asyncio.to_thread(self._spool.probe), SPOOL_PATIENCE):
+        degraded.append(f"store: {trouble}; callbacks go to the spool")
+        probe = asyncio.to_thread(self._spool.probe)
+        if await _trouble(probe, SPOOL_PATIENCE) is None:
             return Readiness(True, tuple(degraded))
         degraded.append("spool: does not take callbacks")
         return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
 
 
-async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
-    """Tell whether ``proof`` succeeds in time. It is not cancelled: that could cut a commit."""
+async def _trouble(proof: Coroutine[Any, Any, None], seconds: float) -> str | None:
+    """Return why ``proof`` fails, or None. It is not cancelled: that could cut a commit."""
     task = asyncio.create_task(proof)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
-    return bool(done) and task.exception() is None
+    if not done:
+        return "no answer in time"
+    error = task.exception()
+    if error is None:
+        return None
+    return str(error) if isinstance(error, StoreError) else type(error).__name__
 
 
 def _age(since: int | None, now: int) -> float | None:

@@ -1,6 +1,12 @@
 """What all tests stand on."""
 
+import os
 import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres import FAST, TEST_SERVER, Databases, running_server
 
 
 def pytest_configure() -> None:
@@ -10,3 +16,13 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """A PostgreSQL to make databases on: one of our own for each worker, or the one named."""
+    if url := os.environ.get(TEST_SERVER):
+        yield Databases(url)
+        return
+    with running_server(*FAST) as server:
+        yield server

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 import typer
@@ -22,7 +23,7 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
-from reconciler.store.errors import StoreError
+from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.telemetry.logging import LogSystem
 
 
@@ -54,26 +55,44 @@ def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
 
     url = secrets.store_url
     lock = daemon_lock(url)
-    try:
+
+    def see_to_the_schema() -> None:
         migrate = settings.store.migrate_on_start
         for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
             logs.logger.info("store_migrated", done=done)
+
+    later = None
+    try:
+        try:
+            see_to_the_schema()
+        except StoreUnavailableError as error:
+            reason, later = str(error), see_to_the_schema
+        if later is not None:  # callbacks must be taken all the same
+            logs.logger.error("store_unavailable", reason=reason)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_main(settings, secrets, logs))
+            return runner.run(_main(settings, secrets, logs, later))
     finally:
         lock.release()
 
 
-async def _main(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+async def _main(
+    settings: Settings, secrets: Secrets, logs: LogSystem, later: Callable[[], None] | None
+) -> bool:
+    """``later``: sees to the schema of a store that could not be reached yet."""
     from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
+    from reconciler.store.arrival import Arrival, tell_opened  # noqa: PLC0415
     from reconciler.store.opening import open_store  # noqa: PLC0415
 
     stop = asyncio.Event()
     _obey_signals(stop, logs.logger)
-    store = await open_store(secrets.store_url, is_daemon=True)
+    store = await open_store(secrets.store_url, is_daemon=True, is_prepared=later is None)
+    arrival = None
     try:
-        logs.logger.info("store_opened", **await store.database.durability())
-        return await Service(settings, secrets, store, logs).run(stop)
+        if later is None:
+            await tell_opened(store.database, logs.logger)
+        else:
+            arrival = Arrival(store.database, later, logs.logger)
+        return await Service(settings, secrets, store, logs, arrival=arrival).run(stop)
     finally:
         await store.database.close()
 

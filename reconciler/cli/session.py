@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.cli.errors import CONFIG, FAILED, CommandError
 from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
 from reconciler.ledger import Rules
+from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
 from reconciler.store.opening import Store, open_store, prepare
 from reconciler.telemetry.logging import LogSystem
@@ -33,10 +34,8 @@ class Session:
     """Writes to stderr."""
     caller: str
     """The name under which what this command does is remembered."""
-
-    def now(self) -> int:
-        """Return the time in UTC milliseconds."""
-        return time.time_ns() // 1_000_000
+    now: Callable[[], int]
+    """The time in UTC milliseconds, as the daemons on the store have it."""
 
     async def note(self, action: str, **fields: object) -> None:
         """Log an operator's action that concerns no single process, and remember it."""
@@ -78,11 +77,17 @@ async def _opened(url: str, policy: Rules) -> AsyncIterator[Session]:
     try:
         store = await open_store(url, is_daemon=False)
         try:
-            yield Session(store, policy, logs.logger, caller_name())
+            clock = StoreClock(store.database, own=_system_clock, log=logs.logger)
+            await clock.correct()
+            yield Session(store, policy, logs.logger, caller_name(), clock.now)
         finally:
             await store.database.close()
     finally:
         logs.close(timeout=1.0)
+
+
+def _system_clock() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def caller_name() -> str:

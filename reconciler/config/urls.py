@@ -118,9 +118,9 @@ def base_url(text: str) -> Url:
 def store_url(text: str) -> str:
     """Refuse what names neither a SQLite file nor a PostgreSQL database."""
     scheme, mark, rest = text.partition("://")
-    if not mark or scheme not in {"sqlite", "postgresql"} or not text.isprintable():
+    if not mark or scheme not in {"sqlite", "postgresql", "postgres"} or not text.isprintable():
         raise ValueError(f"is no store; {_STORES}")
-    if scheme == "postgresql":
+    if scheme != "sqlite":
         if not rest:
             raise ValueError(f"has no host; {_STORES}")
         if "#" in text:

@@ -67,7 +67,7 @@ class Intake:
         self._late: set[asyncio.Task[Any]] = set()
         self._spooling: asyncio.Task[None] | None = None
         self._spoolings = 0
-        self._is_degraded = False
+        self._degraded_by: str | None = None
         self._trouble: str | None = None
         self._is_stopping = False
         self._stopped = asyncio.Event()
@@ -77,7 +77,12 @@ class Intake:
     @property
     def degraded(self) -> bool:
         """Whether callbacks go to the spool because the store does not take them."""
-        return self._is_degraded
+        return self._degraded_by is not None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why callbacks go to the spool; None while the store takes them."""
+        return self._degraded_by
 
     @property
     def is_busy(self) -> bool:
@@ -127,7 +132,7 @@ class Intake:
     async def drain_once(self) -> bool:
         """Empty the spool once; False if that was not possible."""
         try:
-            if self._is_degraded or not await asyncio.to_thread(self._spool.is_empty):
+            if self.degraded or not await asyncio.to_thread(self._spool.is_empty):
                 await self._in_time(self._writer.prove(), self._store_patience)
                 await self._drain_all()
                 self._set_degraded(None)
@@ -183,7 +188,7 @@ class Intake:
     async def _keep(self, receipts: list[Receipt], since: float) -> set[str]:
         """Make ``receipts`` durable, wherever; return the ids of those that could not be."""
         now = asyncio.get_running_loop().time
-        if not self._is_degraded and not self._late:
+        if not self.degraded and not self._late:
             try:
                 patience = since + self._store_patience - now()
                 written = await self._in_time(self._writer.put(receipts), patience)
@@ -248,9 +253,9 @@ class Intake:
         return self._spooling is not None and not self._spooling.done()
 
     def _set_degraded(self, reason: str | None) -> None:
-        if self._is_degraded == (reason is not None):
+        if self.degraded == (reason is not None):
             return
-        self._is_degraded = reason is not None
+        self._degraded_by = reason
         if reason is not None:
             self._log.error("store_unavailable", reason=reason)
         else:

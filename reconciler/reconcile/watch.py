@@ -70,14 +70,18 @@ class Watch:
         if mended:
             self._log.warning("clock_jumped_back", processes=mended)
 
-    async def after_downtime(self, last_alive_at: int | None) -> None:
-        """Have each process that was waiting looked at once, if callbacks may be lost."""
+    async def after_downtime(self, last_alive_at: int | None, *, up_for: int = 0) -> None:
+        """Have each process that was waiting looked at once, if callbacks may be lost.
+
+        ``up_for``: milliseconds for which we have been taking callbacks ourselves, into the
+        spool, because the store was away.
+        """
         now = self._now()
-        if last_alive_at is None or now - last_alive_at <= DOWNTIME:
+        if last_alive_at is None or now - up_for - last_alive_at <= DOWNTIME:
             return
         marked = 0
         while found := await self._work.owe_catch_up(now, MARKED_AT_ONCE):
             marked += found
-        gap = (now - last_alive_at) // 1000
+        gap = (now - up_for - last_alive_at) // 1000
         self._log.warning("downtime_detected", gap_s=gap, processes=marked)
         self._on_due()

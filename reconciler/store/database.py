@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
+from sqlalchemy import Column
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 
@@ -26,12 +27,21 @@ class Database(Protocol):
         """One consistent look at the last committed state."""
         ...
 
-    async def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """One urgent transaction of one statement, durable when this returns."""
+    async def insert_new(
+        self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """One urgent transaction, durable when this returns: insert ``rows`` of these columns.
+
+        Rows whose key is there already are passed over. Give them in the order of their keys.
+        """
         ...
 
     async def durability(self) -> dict[str, str | bool]:
         """Return what the database says about durability, for the boot log."""
+        ...
+
+    def admit(self) -> None:
+        """Let transactions in, where the schema could not be seen to before."""
         ...
 
     async def close(self) -> None:

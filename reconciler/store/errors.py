@@ -7,3 +7,7 @@ class StoreError(Exception):
 
 class StoreUnavailableError(StoreError):
     """The store did not take a write just now; it may a moment later."""
+
+
+class StoreConflictError(StoreUnavailableError):
+    """Another transaction was in the way of this one; it can be done again at once."""

@@ -1,8 +1,18 @@
-"""Work that one daemon at a time does, however many share the store."""
+"""What one daemon at a time does, however many share the store: by locks of a transaction."""
+
+from collections.abc import Iterable
+from zlib import crc32
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+_KEYS = 0x7265636B
+"""The first number of our locks on keys, so that they meet no other program's."""
+
+_PLACES = 64
+"""Locks that all keys share: a transaction on many new ones must not fill the server's table."""
+
+_HOLD = text("SELECT pg_advisory_xact_lock(:room, place) FROM unnest(CAST(:places AS int[])) place")
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
@@ -15,3 +25,15 @@ async def may_alone(connection: AsyncConnection, name: str) -> bool:
     if connection.dialect.name == "sqlite":
         return True
     return bool((await connection.execute(_TRY, {"name": f"reconciler.{name}"})).scalar())
+
+
+async def hold_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:
+    """Let no other transaction insert a row under one of ``keys`` until the caller's has ended.
+
+    A row that is not there cannot be locked. Two that both find none would both insert it, or
+    one would insert it while the other writes down that there is none.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    places = sorted({crc32(key.encode("utf-8", "replace")) % _PLACES for key in keys})
+    await connection.execute(_HOLD, {"room": _KEYS, "places": places})

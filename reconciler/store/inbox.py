@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
 from reconciler.store.database import Database
+from reconciler.store.facts import remember
 from reconciler.store.observe import Observed, observe
+from reconciler.store.repeat import repeated
 from reconciler.store.schema import Millis, Word, callbacks
 
 
@@ -39,12 +41,17 @@ class Receipt:
         )
 
 
-_COLUMNS = "receipt_id, received_at, process_id, dossier_id, status, extra, body_sha256"
-_INSERT = f"INSERT INTO callbacks ({_COLUMNS}) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"  # noqa: S608 (constant)
-_PROVE = (
-    "INSERT INTO facts (name, value) VALUES ('proof', ?)"
-    " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+_C = callbacks.c
+_ROW = (
+    _C.receipt_id,
+    _C.received_at,
+    _C.process_id,
+    _C.dossier_id,
+    _C.status,
+    _C.extra,
+    _C.body_sha256,
 )
+"""The columns of ``_row``; the outcome comes later."""
 _UNAPPLIED = (
     select(callbacks)
     .where(callbacks.c.outcome.is_(None), callbacks.c.received_at <= bindparam("before"))
@@ -59,6 +66,7 @@ _STILL_UNAPPLIED = (
     select(callbacks.c.receipt_id)
     .where(callbacks.c.receipt_id.in_(bindparam("ids", expanding=True)))
     .where(callbacks.c.outcome.is_(None))
+    .with_for_update(skip_locked=True)  # whom another daemon is applying just now
 )
 _MARK = (
     update(callbacks)
@@ -81,12 +89,12 @@ class Inbox:
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
         """Make ``receipts`` durable in one transaction; when this returns, fsync has been done."""
-        rows = sorted(map(_row, receipts), key=itemgetter(0))
-        await self._database.execute_many(_INSERT, rows)
+        await self._database.insert_new(_ROW, sorted(map(_row, receipts), key=itemgetter(0)))
 
     async def prove(self) -> None:
         """Show by a real commit that the store takes writes. Raises StoreError."""
-        await self._database.execute_many(_PROVE, [(os.urandom(8).hex(),)])
+        async with self._database.write(urgent=True) as connection:
+            await remember(connection, {"proof": os.urandom(8).hex()})
 
     async def unapplied(
         self, before: int, most: int, *, after: Receipt | None = None
@@ -100,6 +108,7 @@ class Inbox:
         async with self._database.read() as connection:
             return await _receipts(connection, _UNAPPLIED, values)
 
+    @repeated
     async def apply(
         self, receipts: Sequence[Receipt], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:

@@ -22,7 +22,8 @@ LOOKS = 50
 PAUSE = 0.05
 """Looks at a store that others are moving, and the seconds between two."""
 
-_OURS = {"alembic_version", "processes", "callbacks"}
+OURS = {"alembic_version", "processes", "callbacks"}
+"""Tables that no store of ours is without."""
 
 
 class SchemaState(Enum):
@@ -103,7 +104,7 @@ def _revision(path: Path, connection: sqlite3.Connection, *, is_small: bool) -> 
     if not tables:
         return None
     found = None
-    if tables >= _OURS:
+    if tables >= OURS:
         found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     if found is None:
         raise StoreError(f"{path} is a database of another program; nothing was changed")

@@ -10,12 +10,15 @@ from reconciler.store.errors import StoreError
 class DaemonLock:
     """The right to be the one daemon on a SQLite file; gone with the process that holds it."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, database: Path | None) -> None:
+        """``database``: None where any number of daemons may be."""
         self._database = database
         self._fd: int | None = None
 
     def acquire(self) -> None:
         """Take it, or raise StoreError that says who has it."""
+        if self._database is None:
+            return
         path = self._database.with_name(self._database.name + ".lock")
         try:
             self._fd = self._take(path)

@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.exclusive import hold_keys
 from reconciler.store.outbox import delivery_row
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import deliveries, processes
@@ -26,8 +27,21 @@ _SAVE = (
 async def load(
     connection: AsyncConnection, process_ids: Sequence[str]
 ) -> dict[str, TrackedProcess]:
-    """Return the known ones of ``process_ids``, locked for the rest of the transaction."""
-    rows = await connection.execute(_LOAD, {"ids": sorted(set(process_ids))})
+    """Return the known ones of ``process_ids``, locked for the rest of the transaction.
+
+    Nobody else inserts the others meanwhile.
+    """
+    wanted = sorted(set(process_ids))
+    found = await _locked(connection, wanted)
+    missing = [process_id for process_id in wanted if process_id not in found]
+    if missing and connection.dialect.name != "sqlite":
+        await hold_keys(connection, missing)
+        found |= await _locked(connection, missing)  # they may have come before the lock
+    return found
+
+
+async def _locked(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, TrackedProcess]:
+    rows = await connection.execute(_LOAD, {"ids": ids})
     return {row["process_id"]: from_row(row) for row in rows.mappings()}
 
 

@@ -2,7 +2,11 @@
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreError
@@ -18,6 +22,7 @@ from reconciler.store.views import Views
 from reconciler.store.work import WorkQueue
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ def prepare(
     Blocks; call it before the loop runs. Returns what was done, in words. ``lock`` is taken
     before anything is changed. Raises StoreError with one line that says what to do.
     """
+    if is_postgres(url):
+        address, place = postgres_url(url)
+        from reconciler.store.migrate_postgres import prepare_postgres  # noqa: PLC0415 (an extra)
+
+        return prepare_postgres(address, place, may_create=may_create, may_migrate=may_migrate)
     path = sqlite_path(url)
     state, revision = inspect_sqlite(path, HEAD)
     if state is SchemaState.CURRENT:
@@ -67,10 +77,21 @@ def prepare(
     return [f"migrated {path}", f"kept the old one as {backup}"]
 
 
-async def open_store(url: str, *, is_daemon: bool) -> Store:
-    """Connect to a prepared store. Raises StoreError."""
-    database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
-    await database.open()
+async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> Store:
+    """Connect to a store. Raises StoreError.
+
+    ``is_prepared``: False where ``prepare`` could not reach it yet. All that is asked of it is
+    then a StoreUnavailableError until ``Store.database.admit``.
+    """
+    database: Database
+    if is_postgres(url):
+        address, place = postgres_url(url)
+        from reconciler.store.postgres import PostgresDatabase  # noqa: PLC0415 (an extra)
+
+        database = PostgresDatabase(address, place, is_prepared=is_prepared)
+    else:
+        database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
+        await database.open()
     return Store(
         database=database,
         inbox=Inbox(database),
@@ -84,12 +105,37 @@ async def open_store(url: str, *, is_daemon: bool) -> Store:
 
 def daemon_lock(url: str) -> DaemonLock:
     """Return the lock that keeps a second daemon off a SQLite file."""
-    return DaemonLock(sqlite_path(url))
+    return DaemonLock(None if is_postgres(url) else sqlite_path(url))
+
+
+def is_postgres(url: str) -> bool:
+    """Tell whether ``url`` names a PostgreSQL database, which several daemons may share."""
+    return url.startswith(_POSTGRES)
+
+
+def postgres_url(url: str) -> tuple[URL, str]:
+    """Return a PostgreSQL URL for SQLAlchemy, and what of it may be told: where, never who."""
+    if find_spec("psycopg") is None:
+        raise StoreError(
+            "store.url names PostgreSQL, but psycopg is not installed; "
+            "install assure-reconciler[postgres]"
+        )
+    try:
+        address = make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        raise StoreError("store.url is not a URL of PostgreSQL that can be read") from None
+    hosts = address.host or ",".join(_texts(address.query.get("host"))) or "localhost"
+    ports = address.port or ",".join(_texts(address.query.get("port"))) or 5432
+    return address, f"{hosts}:{ports}/{address.database or ''}"
 
 
 def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names."""
     if not url.startswith(_SQLITE):
-        raise StoreError("PostgreSQL is not supported by this version yet; use sqlite:///PATH")
+        raise StoreError("store.url names neither a SQLite file nor a PostgreSQL database")
     # Resolved, for SQLite puts its other files beside the file that a symbolic link names.
     return Path(os.path.realpath(url.removeprefix(_SQLITE)))
+
+
+def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
 from reconciler.store.database import Database
 from reconciler.store.paging import cursor_of, position_in
+from reconciler.store.repeat import repeated
 from reconciler.store.rows import from_row
 from reconciler.store.schema import ENDED, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
@@ -81,7 +82,7 @@ _IN_THE_WAY = exists().where(
     _EARLIER.c.id < _D.id,
     _EARLIER.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
 )
-_CLAIMABLE = (
+_DUE = (
     select(
         _D.id,
         _D.webhook_id,
@@ -96,8 +97,8 @@ _CLAIMABLE = (
     .where(~_IN_THE_WAY)
     .order_by(_D.next_attempt_at, _D.id)
     .limit(bindparam("most"))
-    .with_for_update(skip_locked=True, of=deliveries)
 )
+_CLAIMABLE = _DUE.with_for_update(skip_locked=True, of=deliveries)
 _CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
 _LEASE = (
     update(deliveries)
@@ -166,9 +167,7 @@ class Outbox:
     async def has_due(self, now: int) -> bool:
         """Tell whether there is anything to claim, without taking the writer."""
         async with self._database.read() as connection:
-            return (
-                await connection.execute(_CLAIMABLE, {"now": now, "most": 1})
-            ).first() is not None
+            return (await connection.execute(_DUE, {"now": now, "most": 1})).first() is not None
 
     async def claim(self, most: int, *, owner: str, now: int, length: int) -> list[Leased]:
         """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
@@ -181,6 +180,7 @@ class Outbox:
                 await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
         return leased
 
+    @repeated
     async def record(
         self,
         attempts: Sequence[Attempt],
@@ -242,6 +242,7 @@ class Outbox:
         found = [_outbox_row(row) for row in rows[:limit]]
         return found, cursor_of(found[-1].id, "") if len(rows) > limit else None
 
+    @repeated
     async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
         """Have deliveries sent again, under the same ids; returns those that were found."""
         wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(webhook_ids))
@@ -275,16 +276,18 @@ class Outbox:
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())
 
+    @repeated
     async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
         """Have the present results of processes delivered: again, or for the first time."""
         newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
             _D.process_id.in_(process_ids)
         )
-        wanted = select(processes).where(processes.c.process_id.in_(process_ids))
+        wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
         async with self._database.write() as connection:
-            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
+            # Locked first: nobody else tells of them meanwhile.
             rows = (await connection.execute(wanted.order_by(processes.c.state_since))).mappings()
             ended = [process for process in map(from_row, rows) if not process.state.is_open]
+            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
             new = [
                 delivery_row(process, _type_of(process), now)
                 for process in ended

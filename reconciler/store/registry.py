@@ -9,8 +9,12 @@ from reconciler.ledger import Outcome, Registration, Rules
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
 from reconciler.store.observe import Observed, load, observe
+from reconciler.store.repeat import repeated
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row, write_entries
+
+_TRACES = (callbacks, processes, timeline, deliveries)
+"""Where a process stands; callbacks first, as they are locked by who applies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    @repeated
     async def register(
         self, registrations: Sequence[Registration], rules: Rules, now: int, *, whole: bool
     ) -> Registered:
@@ -66,6 +71,7 @@ class Registry:
         created = len({key for key, _ in observed} - known.keys())
         return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
 
+    @repeated
     async def forget(self, process_id: str, by: str, now: int) -> bool:
         """Remove everything about a process; False when there is nothing.
 
@@ -75,7 +81,7 @@ class Registry:
             return False
         removed = 0
         async with self._database.write() as connection:
-            for table in (processes, timeline, callbacks, deliveries):
+            for table in _TRACES:
                 done = await connection.execute(
                     delete(table).where(table.c.process_id == process_id)
                 )
@@ -85,6 +91,7 @@ class Registry:
                 await write_entries(connection, [row])
         return removed > 0
 
+    @repeated
     async def note(self, action: str, by: str, now: int) -> None:
         """Leave a timeline entry about an action that concerns no single process."""
         async with self._database.write() as connection:

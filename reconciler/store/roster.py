@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import bindparam, delete, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
+from reconciler.store.facts import insert_into, remember
+from reconciler.store.repeat import repeated
 from reconciler.store.schema import facts, instances
 
 LIVE_FOR = 15_000
@@ -39,16 +38,16 @@ class Roster:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._insert = sqlite_insert if database.dialect == "sqlite" else postgresql_insert
 
+    @repeated
     async def beat(self, instance: Instance) -> None:
         """Write the heartbeat: a real commit, so it also proves that the store takes writes."""
         row = asdict(instance)
-        upsert = self._insert(instances).values(row)
-        upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
         async with self._database.write() as connection:
+            upsert = insert_into(instances, connection).values(row)
+            upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
             await connection.execute(upsert)
-            await self._remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+            await remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
             stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
             await connection.execute(delete(instances).where(stale))
 
@@ -80,15 +79,8 @@ class Roster:
         async with self._database.read() as connection:
             return (await connection.execute(query, {"name": name})).scalar()
 
+    @repeated
     async def remember(self, values: Mapping[str, str]) -> None:
         """Remember ``values`` from now on."""
         async with self._database.write() as connection:
-            await self._remember(connection, values)
-
-    async def _remember(self, connection: AsyncConnection, values: Mapping[str, str]) -> None:
-        rows = [{"name": name, "value": value} for name, value in sorted(values.items())]
-        upsert = self._insert(facts).values(rows)
-        upsert = upsert.on_conflict_do_update(
-            index_elements=["name"], set_={"value": upsert.excluded.value}
-        )
-        await connection.execute(upsert)
+            await remember(connection, values)

@@ -17,8 +17,11 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
-Id = String(255)
-Word = String(32)
+# In "C" PostgreSQL orders by bytes, as SQLite and Python do: so keys are locked in the order in
+# which we sort them, pages continue where they ended, and no update of the system's locales
+# spoils an index.
+Id = String(255).with_variant(String(255, collation="C"), "postgresql")
+Word = String(32).with_variant(String(32, collation="C"), "postgresql")
 Millis = BigInteger
 Serial = BigInteger().with_variant(Integer, "sqlite")  # only INTEGER gets a rowid in SQLite
 

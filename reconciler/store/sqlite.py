@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, event
+from sqlalchemy import URL, Column, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -59,6 +59,9 @@ class SqliteDatabase:
         except StoreError as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
         self._writer = writer
+
+    def admit(self) -> None:
+        """Nothing: a file is there at the start, or there is no start."""
 
     async def durability(self) -> dict[str, str | bool]:
         """Return what the writer's connection really says about durability, for the boot log."""
@@ -109,11 +112,17 @@ class SqliteDatabase:
                     if connection.sync_connection is not None:
                         await to_the_end(connection.close())
 
-    async def execute_many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    async def insert_new(
+        self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
         """One urgent transaction of one statement, through the driver's own connection.
 
         This is the path of every callback: SQLAlchemy's layers would cost a third of the rate.
         """
+        names = ", ".join(column.name for column in columns)
+        marks = ", ".join("?" * len(columns))
+        table = columns[0].table.name
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 (constants)
         async with self._turns.turn(urgent=True):
             connection = self._open_writer()
             with _translation():

@@ -58,8 +58,13 @@ async def transaction(connection: SteadyConnection) -> AsyncIterator[None]:
         yield
         await to_the_end(connection.commit())
     except BaseException:
-        try:
-            await to_the_end(connection.rollback())
-        except DBAPIError:
-            await to_the_end(connection.invalidate())  # its state is unknown: take a new one
+        await undo(connection)
         raise
+
+
+async def undo(connection: SteadyConnection) -> None:
+    """Roll back what ``connection`` has begun; one that cannot is not used again."""
+    try:
+        await to_the_end(connection.rollback())
+    except DBAPIError:
+        await to_the_end(connection.invalidate())  # its state is unknown: take a new one

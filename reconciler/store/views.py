@@ -5,13 +5,13 @@ from heapq import merge
 from typing import Any
 
 import orjson
-from sqlalchemy import bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, bindparam, func, select, tuple_
 
 from reconciler.ledger import State, TrackedProcess
 from reconciler.store.database import Database
 from reconciler.store.paging import BadCursorError, cursor_of, position_in
 from reconciler.store.rows import from_row
-from reconciler.store.schema import LATE, callbacks, deliveries, processes, timeline
+from reconciler.store.schema import LATE, Id, Millis, callbacks, deliveries, processes, timeline
 
 __all__ = ["BadCursorError", "Counts", "TimelineEntry", "Views"]
 
@@ -88,7 +88,7 @@ class Views:
             query = query.where(processes.c.state == str(state))
         if cursor is not None:
             at, process_id = position_in(cursor)
-            query = query.where(key < tuple_(bindparam("at", at), bindparam("key", process_id)))
+            query = query.where(key < _place(at, process_id))
         async with self._database.read() as connection:
             rows = (await connection.execute(query.limit(limit + 1))).mappings().all()
         found = [from_row(row) for row in rows[:limit]]
@@ -105,7 +105,7 @@ class Views:
         query = (
             select(processes)
             .where(processes.c.settled_at.is_not(None))
-            .where(key >= tuple_(bindparam("at", at), bindparam("key", process_id)))
+            .where(key >= _place(at, process_id))
             .order_by(processes.c.settled_at, processes.c.process_id)
             .limit(limit + 1)
         )
@@ -121,7 +121,11 @@ class Views:
         by_state = select(processes.c.state, func.count()).group_by(processes.c.state)
         oldest = select(func.min(processes.c.state_since)).where(LATE)
         newest_callback = select(func.max(callbacks.c.received_at))
-        by_delivery = select(deliveries.c.state, func.count()).group_by(deliveries.c.state)
+        by_delivery = (
+            select(deliveries.c.state, func.count())
+            .where(deliveries.c.state.in_(("pending", "dead")))  # the delivered are most of them
+            .group_by(deliveries.c.state)
+        )
         async with self._database.read() as connection:
             found = {row[0]: row[1] for row in await connection.execute(by_state)}
             overdue = await connection.scalar(oldest.where(processes.c.state == "overdue"))
@@ -136,6 +140,10 @@ class Views:
             deliveries_pending=outbox.get("pending", 0),
             deliveries_dead=outbox.get("dead", 0),
         )
+
+
+def _place(at: int, process_id: str) -> ColumnElement[Any]:
+    return tuple_(bindparam("at", at, Millis), bindparam("key", process_id, Id))
 
 
 def _time_of(entry: TimelineEntry) -> int:

@@ -18,7 +18,9 @@ from reconciler.ledger import (
     lease,
 )
 from reconciler.store.database import Database
+from reconciler.store.exclusive import may_alone
 from reconciler.store.observe import Observed, observe, save
+from reconciler.store.repeat import repeated
 from reconciler.store.rows import from_row
 from reconciler.store.schema import processes
 
@@ -57,17 +59,17 @@ _AHEAD = (
     .where(_C.next_check_at.is_not(None))
     .where(or_(_C.scheduled_at > bindparam("now"), _C.lease_begun_at > bindparam("now")))
 )
+_WAITED = (
+    select(_C.process_id)
+    .where(_C.lane == Lane.WAITING, _C.next_check_at.is_not(None))
+    .where(_C.registered_at <= bindparam("until"), _C.scheduled_at <= bindparam("until"))
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
 _CATCH_UP = (
     update(processes)
-    .where(
-        _C.process_id.in_(
-            select(_C.process_id)
-            .where(_C.lane == Lane.WAITING, _C.next_check_at.is_not(None))
-            .where(_C.registered_at <= bindparam("until"), _C.scheduled_at <= bindparam("until"))
-            .order_by(_C.next_check_at)
-            .limit(bindparam("most"))
-        )
-    )
+    .where(_C.process_id.in_(bindparam("ids", expanding=True)))
     .values(catch_up=True, lane=int(Lane.CATCH_UP))
 )
 
@@ -116,6 +118,7 @@ class WorkQueue:
             await save(connection, before, claimed)
         return list(claimed.values())
 
+    @repeated
     async def record(
         self, observed: Sequence[Observed], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:
@@ -151,15 +154,28 @@ class WorkQueue:
         async with self._database.read() as connection:
             ahead = list((await connection.execute(_AHEAD, {"now": now})).scalars())
         for start in range(0, len(ahead), most):
-            part = ahead[start : start + most]
-            await self.record([(key, ClockJumpedBack()) for key in part], rules, now)
+            if not await self._mend(ahead[start : start + most], rules, now):
+                return start  # another daemon is at it
         return len(ahead)
+
+    @repeated
+    async def _mend(self, process_ids: Sequence[str], rules: Rules, now: int) -> bool:
+        async with self._database.write() as connection:
+            if not await may_alone(connection, "mend_clock"):
+                return False
+            await observe(connection, [(key, ClockJumpedBack()) for key in process_ids], rules, now)
+        return True
 
     async def owe_catch_up(self, until: int, most: int) -> int:
         """Mark up to ``most`` processes that were waiting before ``until`` for one early look."""
         async with self._database.write() as connection:
-            marked = await connection.execute(_CATCH_UP, {"until": until, "most": most})
-            return marked.rowcount
+            if not await may_alone(connection, "catch_up"):
+                return 0
+            # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
+            found = await connection.execute(_WAITED, {"until": until, "most": most})
+            if ids := list(found.scalars()):
+                await connection.execute(_CATCH_UP, {"ids": ids})
+            return len(ids)
 
 
 async def _ids(connection: AsyncConnection, query: object, now: int, most: int) -> list[str]:

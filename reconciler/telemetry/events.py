@@ -84,6 +84,11 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
           "`oldest_overdue_s` grows, look for `breaker_opened` and `fetch_failed`."),
+    Event("clock_differs", "warning", ("offset_ms",),
+          "This machine's clock differs from that of the PostgreSQL server by so much: it is "
+          "behind where the number is positive. The server's is used, so nothing goes wrong; "
+          "only the time stamps of the log are this machine's.",
+          "Check NTP on both."),
     Event("clock_jumped_back", "warning", ("processes",),
           "The clock shows an earlier time than before. Waits are started again from the new "
           "time, so that nothing waits longer than its backoff.",
@@ -105,11 +110,12 @@ CATALOGUE: Final[tuple[Event, ...]] = (
 
     # The store and the spool
     Event("store_opened", "info",
-          ("path", "journal_mode", "synchronous", "sqlite_version", "wal_reset_bug"),
-          "The store is open, with this durability. `wal_reset_bug` true: this SQLite is older "
-          "than 3.51.3 and can damage a database when two processes checkpoint at once; here "
-          "only the daemon does.",
-          "`synchronous` must be `full` or `extra`. Else nothing."),
+          ("path", "journal_mode", "synchronous", "sqlite_version", "wal_reset_bug",
+           "server", "server_version", "synchronous_commit", "fsync", "full_page_writes"),
+          "The store is open, with this durability: the first five fields of SQLite, the others of "
+          "PostgreSQL. `wal_reset_bug` true: this SQLite is older than 3.51.3 and can damage a "
+          "database when two processes checkpoint at once; here only the daemon does.",
+          "`synchronous` must be `full` or `extra`, and no other field `UNSAFE`. Else nothing."),
     Event("store_migrated", "info", ("done",),
           "The store was created, or brought to this version; `done` says which, and where the "
           "copy made before is kept.",

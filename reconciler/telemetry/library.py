@@ -6,8 +6,16 @@ from collections.abc import Mapping
 
 from structlog.typing import FilteringBoundLogger
 
-_NEVER_BELOW_WARNING = ("aiosqlite", "alembic", "apscheduler", "sqlalchemy.engine")
-"""These write two lines a run, or statements with their parameters."""
+_LEVELS: dict[str | None, int] = {
+    None: logging.WARNING,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "apscheduler": logging.WARNING,
+    "psycopg": logging.ERROR,
+    "sqlalchemy.engine": logging.WARNING,
+}
+"""These write two lines a run, or statements with their parameters; psycopg's warnings name the
+user of a connection that was lost, which is told by an error of ours."""
 
 _EXCEPTION_IN_REPR = re.compile(r"exception=(\w+)\(.*")
 
@@ -41,11 +49,9 @@ class LibraryLogs:
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._handler = LibraryHandler(log)
-        self._levels = {
-            logger: logger.level for logger in map(logging.getLogger, (None, *_NEVER_BELOW_WARNING))
-        }
-        for logger in self._levels:
-            logger.setLevel(logging.WARNING)
+        self._levels = {logging.getLogger(name): logging.getLogger(name).level for name in _LEVELS}
+        for name, level in _LEVELS.items():
+            logging.getLogger(name).setLevel(level)
         logging.getLogger().addHandler(self._handler)
         logging.captureWarnings(True)
 

@@ -140,14 +140,19 @@ def test_a_path_that_no_file_can_have_is_one_line(bare: Place, reconciler: Comma
         assert (refused.code, len(refused.said)) == (1, 1)
 
 
-def test_postgresql_is_refused_in_one_line(bare: Place, reconciler: Command) -> None:
-    url = "postgresql://user:canary@127.0.0.1:1/ledger"
+def test_a_postgresql_that_cannot_be_reached_is_one_line_without_user_and_password(
+    bare: Place, reconciler: Command
+) -> None:
+    url = "postgresql://canary:canary@127.0.0.1:1/ledger"
     bare.config.write_text(f'[store]\nurl = "{url}"\n')
 
-    refused = reconciler("list")
-
-    assert (refused.code, len(refused.said)) == (1, 1)
-    assert "canary" not in refused.err
+    for arguments in (("list",), ("init-db",), ("track", "d1", "p1")):
+        refused = reconciler(*arguments)
+        assert (refused.code, refused.out, len(refused.said)) == (1, "", 1)
+        assert refused.said[0].endswith(
+            "cannot reach PostgreSQL at 127.0.0.1:1/ledger: connection refused"
+        )
+        assert "canary" not in refused.err
 
 
 def test_a_store_that_is_locked_for_long_is_one_line(place: Place, reconciler: Command) -> None:

@@ -17,6 +17,8 @@ import pytest
 import structlog
 
 from reconciler.simulator import Faults, Simulator, World
+from tests.e2e.place import Place
+from tests.postgres import FAST, Server, running_server
 
 PATIENCE = 60.0
 """Seconds after which a condition counts as never met; generous, for a slow machine."""
@@ -230,3 +232,16 @@ async def here(tmp_path: Path, faults: Faults) -> AsyncIterator[Yard]:
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE)) as session:
         yield session
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A PostgreSQL of our own, to be treated badly, with a role that is nothing special."""
+    with running_server(*FAST) as server:
+        server.admin("CREATE ROLE ledger LOGIN")
+        yield server
+
+
+@pytest.fixture
+def place(server: Server) -> Place:
+    return Place(server)

@@ -1,62 +1,11 @@
 """The promise: what was answered 200 is in the store, whatever happened next."""
 
-import asyncio
-import itertools
 import signal
-from collections.abc import Iterator
 from typing import Any
 
-import aiohttp
 import pytest
 
-HEADERS = {"Authorization": "Bearer canary-authorization-7f3a"}
-SENDERS = 24
-
-
-class Load:
-    """Senders that each post one callback after the other, and remember what was answered 200."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.acknowledged: set[str] = set()
-        self.failed: list[str] = []
-        self._ids: Iterator[int] = itertools.count()
-        self._enough = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def __aenter__(self) -> "Load":
-        connector = aiohttp.TCPConnector(limit=SENDERS)
-        self._session = aiohttp.ClientSession(connector=connector)
-        self._tasks = [asyncio.create_task(self._send()) for _ in range(SENDERS)]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._session.close()
-
-    async def reached(self, count: int) -> None:
-        async with asyncio.timeout(60):
-            while len(self.acknowledged) < count:
-                self._enough.clear()
-                await self._enough.wait()
-
-    async def _send(self) -> None:
-        while True:
-            process_id = f"load-{next(self._ids)}"
-            body = {"dossierId": "d", "processId": process_id, "status": "accepted"}
-            try:
-                async with self._session.post(self.url, json=body, headers=HEADERS) as answer:
-                    if answer.status == 200:
-                        self.acknowledged.add(process_id)
-                        self._enough.set()
-                    else:
-                        self.failed.append(f"{answer.status}")
-            except aiohttp.ClientError as error:
-                if not isinstance(error, aiohttp.ClientConnectorError):
-                    self.failed.append(type(error).__name__)
-                await asyncio.sleep(0.05)
+from tests.e2e.load import Load
 
 
 def kept(here: Any) -> set[str]:

@@ -170,6 +170,11 @@ async def test_a_short_absence_is_no_downtime(play: Play, one: Instance) -> None
     await play.rest()
     assert play.calls() == []
 
+    # The store was away, and callbacks went to our spool meanwhile.
+    await one.watch.after_downtime(play.wall() - HOUR, up_for=HOUR - 30_000)
+    await play.rest()
+    assert play.calls() == []
+
     await one.watch.after_downtime(play.wall() - 30_001)
     await play.rest()
     assert play.calls() == ["fetch"]

@@ -1,4 +1,8 @@
-"""Real SQLite files, real processes; only the clock is played: every ``now`` is a number."""
+"""One contract for both databases: a real SQLite file, a real PostgreSQL, real processes.
+
+Only the clock is played: every ``now`` is a number. A module that is about SQLite alone says so
+by a fixture ``kind`` of its own.
+"""
 
 import shutil
 import sqlite3
@@ -15,6 +19,7 @@ import pytest
 from reconciler.ledger import Lane, Registration, Rules, TrackedProcess
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store, open_store, prepare
+from tests.postgres import Databases
 
 NOW = 1_800_000_000_000
 LEASE = 20_000
@@ -38,10 +43,42 @@ def path(tmp_path: Path, template: Path) -> Path:
     return Path(shutil.copy(template, directory / "store.db"))
 
 
+@pytest.fixture(scope="session")
+def postgres_template(databases: Databases) -> Iterator[str]:
+    """The same on PostgreSQL."""
+    name = databases.create()
+    prepare(databases.url(name), may_create=True, may_migrate=True)
+    yield name
+    databases.drop(name)
+
+
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
+def database(databases: Databases, postgres_template: str) -> Iterator[str]:
+    """A PostgreSQL store that nobody has open: the name of its database."""
+    name = databases.create(postgres_template)
+    yield name
+    databases.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """The database that a test of the contract runs on."""
+    return str(request.param)
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, kind: str) -> str:
+    """A store that nobody has open."""
+    if kind == "sqlite":
+        return f"sqlite:///{request.getfixturevalue('path')}"
+    databases: Databases = request.getfixturevalue("databases")
+    return databases.url(request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
     """The same store, open as the daemon has it."""
-    opened = await open_store(f"sqlite:///{path}", is_daemon=True)
+    opened = await open_store(url, is_daemon=True)
     yield opened
     await opened.database.close()
 
@@ -58,14 +95,19 @@ def late(rules: Rules) -> int:
 
 
 @pytest.fixture
-def look(path: Path) -> Callable[..., list[tuple[Any, ...]]]:
+def look(request: pytest.FixtureRequest, kind: str) -> Callable[..., list[tuple[Any, ...]]]:
     """Run one statement as another program would, on a connection of its own."""
+    if kind == "sqlite":
+        path = request.getfixturevalue("path")
 
-    def look(sql: str, *values: object) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            return connection.execute(sql, values).fetchall()
+        def look(sql: str, *values: object) -> list[tuple[Any, ...]]:
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                return connection.execute(sql, values).fetchall()
 
-    return look
+        return look
+    databases: Databases = request.getfixturevalue("databases")
+    name = request.getfixturevalue("database")
+    return lambda sql, *values: databases.look(name, sql.replace("?", "%s"), values or None)
 
 
 @pytest.fixture

@@ -10,12 +10,21 @@ from typing import Any
 import pytest
 
 from reconciler.store.errors import StoreError
+from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.store.steady import to_the_end
 from tests.store.conftest import PATIENCE
 
+
+@pytest.fixture
+def kind() -> str:
+    """About SQLite alone."""
+    return "sqlite"
+
+
 Look = Callable[..., list[tuple[Any, ...]]]
 PAUSED = "INSERT INTO facts (name, value) VALUES ('paused', pause())"
+TRIGGER = f"CREATE TRIGGER paused AFTER INSERT ON callbacks BEGIN {PAUSED}; END"
 
 
 class Pause:
@@ -39,8 +48,9 @@ async def driver_of(store: Store) -> Any:
 
 
 @pytest.fixture
-async def pause(store: Store) -> AsyncIterator[Pause]:
+async def pause(store: Store, look: Look) -> AsyncIterator[Pause]:
     pause = Pause()
+    look(TRIGGER)
     driver = await driver_of(store)
     await driver.create_function("pause", 0, pause)
     yield pause
@@ -53,7 +63,8 @@ async def with_core(store: Store) -> None:
 
 
 async def with_the_driver(store: Store) -> None:
-    await store.database.execute_many(PAUSED, [()])
+    receipt = Receipt("paused", 0, "p", "d", "accepted", (), b"")
+    await store.inbox.put_many([receipt])  # the trigger of the fixture pauses it
 
 
 async def assert_works(store: Store, look: Look) -> None:

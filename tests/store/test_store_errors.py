@@ -17,6 +17,13 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store, open_store
 from tests.store.conftest import NOW
 
+
+@pytest.fixture
+def kind() -> str:
+    """About SQLite alone."""
+    return "sqlite"
+
+
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]
 CANARY = "canary-5b1f"

@@ -92,7 +92,7 @@ async def test_receipts_applied_by_two_at_once_are_applied_once(
     receipts = [receipt(f"p{number}") for number in range(20)]
     await store.inbox.put_many(receipts)
     done = await asyncio.gather(*(store.inbox.apply(receipts, rules, NOW) for _ in range(3)))
-    assert sorted(map(len, done)) == [0, 0, 20]
+    assert sum(map(len, done)) == 20
     assert look("SELECT count(*) FROM timeline WHERE event = 'callback_applied'") == [(20,)]
 
 

@@ -15,6 +15,13 @@ from reconciler.store.opening import Store, open_store, sqlite_path
 from reconciler.store.sqlite import BUSY_TIMEOUT, CHECKPOINT_PAGES, READERS
 from tests.store.conftest import PATIENCE
 
+
+@pytest.fixture
+def kind() -> str:
+    """About SQLite alone."""
+    return "sqlite"
+
+
 Look = Callable[..., list[tuple[Any, ...]]]
 
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from reconciler.ledger import (
@@ -151,10 +150,10 @@ async def test_what_is_not_due_is_not_claimed(
 
 
 async def test_two_queues_on_two_connections_never_claim_the_same(
-    store: Store, path: Path, rules: Rules, late: int, registrations: Registrations
+    store: Store, url: str, rules: Rules, late: int, registrations: Registrations
 ) -> None:
     await overdue(store, rules, registrations(60))
-    beside = await open_store(f"sqlite:///{path}", is_daemon=False)
+    beside = await open_store(url, is_daemon=False)
 
     async def claim_all(queue: Store, owner: str) -> list[str]:
         found: list[str] = []
@@ -172,14 +171,14 @@ async def test_two_queues_on_two_connections_never_claim_the_same(
 
 async def test_two_processes_never_claim_the_same(
     store: Store,
-    path: Path,
+    url: str,
     rules: Rules,
     late: int,
     registrations: Registrations,
     children: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
     await overdue(store, rules, registrations(90))
-    started = [children(CLAIM_ALL, f"sqlite:///{path}", owner, late) for owner in ("one", "two")]
+    started = [children(CLAIM_ALL, url, owner, late) for owner in ("one", "two")]
     for child in started:
         assert child.stdout is not None
         assert await asyncio.to_thread(child.stdout.readline) == "ready\n"

@@ -1,0 +1,54 @@
+"""The one clock of all daemons on a store: the database's, followed by an offset."""
+
+from collections.abc import Callable
+
+from sqlalchemy import text
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.store.database import Database
+
+LARGE = 1_000
+"""Milliseconds of difference from which on an operator should see to the clocks."""
+
+_CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+
+class StoreClock:
+    """This machine's clock, corrected by what the database's says with each heartbeat.
+
+    So due times and leases mean the same to every daemon, and SQL asks for no time. On SQLite
+    there is one machine, and nothing to correct.
+    """
+
+    def __init__(
+        self, database: Database, *, own: Callable[[], int], log: FilteringBoundLogger
+    ) -> None:
+        """``own``: this machine's clock, in UTC milliseconds."""
+        self._database = database
+        self._own = own
+        self._log = log
+        self._offset = 0
+        self._is_large = False
+
+    def now(self) -> int:
+        """Return the time in UTC milliseconds."""
+        return self._own() + self._offset
+
+    async def correct(self) -> None:
+        """Read the database's clock. Raises StoreError."""
+        if self._database.dialect == "sqlite":
+            return
+        async with self._database.read() as connection:
+            before = self._own()
+            theirs = int((await connection.execute(_CLOCK)).scalar_one())
+            after = self._own()
+        # It was read somewhere between: what differs by less is no news. So neither a slow
+        # answer nor a jump of our own clock meanwhile leads us astray.
+        doubt = (after - before) / 2
+        offset = round(theirs - (before + doubt))
+        if doubt < 0 or abs(offset - self._offset) <= doubt + 1:
+            return
+        self._offset = offset
+        was_large, self._is_large = self._is_large, abs(offset) > LARGE
+        if self._is_large and not was_large:
+            self._log.warning("clock_differs", offset_ms=offset)

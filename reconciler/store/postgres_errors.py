@@ -1,0 +1,87 @@
+"""PostgreSQL's errors as ours. Their words never leave this file: they carry rows and users.
+
+SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from reconciler.store.errors import StoreConflictError, StoreError, StoreUnavailableError
+
+_CONFLICTS = {"40001", "40P01", "23505"}
+"""Serialization, deadlock; and a key that another daemon was the first to insert."""
+
+_ROWS_FAULT = {"0A", "21", "22", "23", "42", "44", "54", "P0"}
+"""Classes that the same row meets each time: its data, a constraint, a trigger, our statement."""
+
+_NOT_THE_ROWS = {"42501", "42P01"}
+"""A missing right or table: an operator can put it right, and then the same row is taken."""
+
+_READ_ONLY = "25006"
+
+_CONNECTING = (
+    (r"SSL SYSCALL|EOF detected|closed the connection", "the connection was lost"),
+    (r"refused", "connection refused"),
+    (r"timeout|timed out", "no answer in time"),
+    (r"too many (clients|connections)|connection slots", "too many connections"),
+    (r"authentication|pg_hba|no password|role .* does not exist", "it does not let us in"),
+    (r"database .* does not exist", "there is no such database"),
+    (r"not currently accepting", "the database takes no connections"),
+    (r"starting up|shutting down|recovery|not yet accepting", "it is starting or stopping"),
+    (r"translate host|name or service|resolve|getaddrinfo|nodename", "its name is not known"),
+    (r"No such file", "no server listens there"),
+    (r"SSL error|not support SSL|certificate", "TLS failed"),
+)
+"""A failed connection has no SQLSTATE; what its text is about, in words that hold no value."""
+
+
+@contextmanager
+def translation(place: str) -> Iterator[None]:
+    """Make a StoreError of whatever PostgreSQL, its driver and SQLAlchemy raise.
+
+    ``place``: the server and database, for a connection that cannot be made.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        raise translated(error.orig, place) from None
+    except (psycopg.Error, OSError, TimeoutError, UnicodeError, OverflowError) as error:
+        raise translated(error, place) from None
+
+
+def translated(error: BaseException | None, place: str) -> StoreError:
+    """Tell trouble of the store from a row that it refuses."""
+    name = type(error).__name__
+    state = getattr(error, "sqlstate", None)
+    if isinstance(error, psycopg.Error) and state:
+        if state in _CONFLICTS:
+            return StoreConflictError(name)
+        if state[:2] in _ROWS_FAULT and state not in _NOT_THE_ROWS:
+            return StoreError(name)
+        if state == "42501":
+            return StoreUnavailableError(f"our role lacks a right in {place}")
+        return StoreUnavailableError(name)
+    if isinstance(error, psycopg.OperationalError):
+        return StoreUnavailableError(f"cannot reach PostgreSQL at {place}: {_why(str(error))}")
+    if isinstance(error, TimeoutError):
+        return StoreUnavailableError(f"cannot reach PostgreSQL at {place}: no answer in time")
+    if isinstance(error, (psycopg.InterfaceError, OSError)):
+        return StoreUnavailableError(f"cannot reach PostgreSQL at {place}: the connection was lost")
+    return StoreError(name)
+
+
+def is_left_behind(error: BaseException) -> bool:
+    """Tell whether the server has become a standby: then another one is to be connected to."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None) == _READ_ONLY
+
+
+def _why(text: str) -> str:
+    for pattern, words in _CONNECTING:
+        if re.search(pattern, text, re.IGNORECASE):
+            return words
+    return "the connection was lost"
