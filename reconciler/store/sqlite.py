@@ -26,6 +26,9 @@ https://www.sqlite.org/wal.html#walresetbug"""
 BUSY_TIMEOUT = 2_500
 """Milliseconds to wait for another process's write; less than the 3 s after which we spool."""
 
+READER_PATIENCE = 30
+"""Milliseconds for which emptying the WAL waits for readers; callbacks wait as long."""
+
 READERS = 4
 WRITER_CACHE = 32_768
 READER_CACHE = 4_096
@@ -119,6 +122,18 @@ class SqliteDatabase:
             with _translation():
                 await to_the_end(_execute_many(connection, statement, rows))
 
+    async def empty_wal(self) -> bool:
+        """Move the whole WAL into the database and cut it to nothing.
+
+        False where another connection still reads from it, and where it is not ours to move.
+        """
+        if not self._pages:
+            return False
+        async with self._turns.turn():
+            connection = self._open_writer()
+            with _translation():
+                return await to_the_end(_empty_wal(connection))
+
     def _open_writer(self) -> SteadyConnection:
         if self._writer is None:
             raise StoreUnavailableError("the store is closed")
@@ -181,6 +196,17 @@ async def _execute_many(
             await connection.invalidate()
             raise StoreUnavailableError("the connection was lost") from broken
         raise
+
+
+async def _empty_wal(connection: SteadyConnection) -> bool:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute(f"PRAGMA busy_timeout={READER_PATIENCE}")
+    try:
+        async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            is_busy, *_ = await cursor.fetchone()
+            return not is_busy
+    finally:
+        await driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT}")
 
 
 @contextmanager
