@@ -13,10 +13,10 @@ from reconciler.store.forgetting import Leftovers
 from reconciler.store.retention import Keep, Stage, stages
 from reconciler.store.vacuum import FreePages
 
-TARGET = 0.015
+TARGET = 0.01
 """Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""
 
-FIRST, LEAST, MOST = 50, 20, 2_000
+FIRST, LEAST, MOST = 50, 20, 1_000
 """Rows in the first transaction of a kind, and in any. Under ``LEAST`` it is the disk that is slow,
 and fewer rows would not help."""
 
