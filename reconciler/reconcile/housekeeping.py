@@ -9,9 +9,9 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.store.database import Database
 from reconciler.store.exclusive import may_alone
-from reconciler.store.forgetting import Leftovers
 from reconciler.store.retention import Keep, Stage, stages
 from reconciler.store.vacuum import FreePages
+from reconciler.store.wal import Leftovers, small_checkpoints
 
 TARGET = 0.01
 """Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""
@@ -66,13 +66,15 @@ class Housekeeping:
         if not self._stages:
             self._stages.extend(stages(self._database, self._keep(), self._now()))
             self._stages.append(FreePages(self._database))
-        for _ in range(MOST_BATCHES):
-            await self._batch()
-            if not self._stages:
-                self._tell()
-                await self._leftovers.wipe()
-                return False
-        return True
+        async with small_checkpoints(self._database):
+            for _ in range(MOST_BATCHES):
+                if self._stages:
+                    await self._batch()
+        if self._stages:
+            return True
+        self._tell()
+        await self._leftovers.wipe()
+        return False
 
     async def _batch(self) -> None:
         found = await self._stages[0].find(self._pace.rows)

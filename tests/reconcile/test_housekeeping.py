@@ -23,6 +23,7 @@ from reconciler.store.outbox import delivery_row
 from reconciler.store.retention import Keep
 from reconciler.store.rows import to_row
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
+from reconciler.store.sqlite import SMALL_CHECKPOINT_PAGES
 from reconciler.store.timeline import entry_row
 from reconciler.store.vacuum import RESERVE
 
@@ -396,6 +397,27 @@ async def test_a_store_that_was_made_without_incremental_vacuum_is_left_alone(
         assert ledger.purged()[0]["pages"] == 0
     finally:
         await store.database.close()
+
+
+async def test_while_a_turn_lasts_checkpoints_are_small_and_then_as_before(
+    ledger: Ledger,
+) -> None:
+    await ledger.add(*(ended(f"p{n}") for n in range(20)))
+    seen: list[int] = []
+
+    async def setting() -> int:
+        async with ledger.store.database.write() as connection:
+            return int((await connection.exec_driver_sql("PRAGMA wal_autocheckpoint")).scalar_one())
+
+    async def look(_: float) -> None:
+        seen.append(await setting())
+
+    before = await setting()
+    keeper = ledger.keeper(look)
+    while await keeper.tick():
+        pass
+    assert set(seen) == {SMALL_CHECKPOINT_PAGES}
+    assert await setting() == before > SMALL_CHECKPOINT_PAGES
 
 
 CANARY = "canary-7c1e9a2b"

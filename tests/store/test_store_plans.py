@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import Engine, event
 
 from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State, Verb
-from reconciler.store.forgetting import Leftovers
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.store.retention import Keep, stages
+from reconciler.store.wal import Leftovers
 from tests.store.conftest import NOW
 
 Explain = Callable[[], dict[str, list[str]]]

@@ -1,8 +1,10 @@
-"""What a forgotten process leaves behind in SQLite's WAL, and how that is wiped.
+"""What maintenance does with SQLite's WAL. With another database it does nothing.
 
 ``secure_delete`` overwrites rows in the database with zeros. But until it is written anew the WAL
 holds the pages as they were before.
 """
+
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from sqlalchemy import func, select
 
@@ -15,6 +17,13 @@ _NEWEST = select(func.max(timeline.c.id)).where(
     timeline.c.event == "operator_action",
     timeline.c.fields.like('%"action":"forget"%'),
 )
+
+
+def small_checkpoints(database: Database) -> AbstractAsyncContextManager[None]:
+    """Return a block in which much may be written without that others wait for a checkpoint."""
+    if isinstance(database, SqliteDatabase):
+        return database.small_checkpoints()
+    return nullcontext()
 
 
 class Leftovers:
