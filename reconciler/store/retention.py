@@ -215,7 +215,7 @@ class Strays:
         self, database: Database, table: Table, at: ColumnElement[int], before: int
     ) -> None:
         self._database = database
-        self._name = {"timeline": "entries"}.get(table.name, table.name)
+        self._name = "entries" if table is timeline else str(table.name)
         self._after = 0
         self._before = before
         key = table.c.id
