@@ -1,12 +1,12 @@
 """``backup``: a consistent copy of the live store."""
 
-import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import print_json
 from reconciler.cli.progress import progress_bar
@@ -36,9 +36,7 @@ def backup(
         database = session.store.database
         if not isinstance(database, SqliteDatabase):
             raise CommandError(FAILED, "this store is PostgreSQL: use pg_dump, which does the same")
-        # Nothing else is done on this loop, so it may block; then Ctrl-C must not wait for it.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        with progress_bar() as progress:
+        with interruptible(), progress_bar() as progress:
             task = progress.add_task(target.name, total=None)
 
             def on_step(done: int, total: int) -> None:

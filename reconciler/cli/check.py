@@ -1,12 +1,12 @@
 """``check-db``: is the store sound?"""
 
-import signal
 from collections.abc import Iterable
 from typing import Any
 
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import plain, print_json, print_lines
 from reconciler.cli.progress import progress_bar
@@ -62,9 +62,8 @@ def check_db(context: typer.Context, config: ConfigOption = None, json: JsonOpti
         with progress_bar() as progress:
             task = progress.add_task("the file", total=None)
             if isinstance(database, SqliteDatabase):
-                before = signal.signal(signal.SIGINT, signal.default_int_handler)
-                report.add(damage(database.path))  # blocks: nothing else is done on this loop
-                signal.signal(signal.SIGINT, before)
+                with interruptible():
+                    report.add(damage(database.path))
             report.add(await checkup.schema())
             progress.update(task, description="the rows", total=await checkup.count())
             async for findings in checkup.pages():

@@ -116,9 +116,11 @@ async def test_a_restored_store_finds_out_what_it_has_missed(
     await daemon.said("spool_drained")
     await application.has(4)
 
-    again = [name for name, process_id in application.got if process_id == between.process_id]
-    assert len(again) == 2
-    assert again[0] == told[between.process_id] != again[1]
+    def again() -> list[str]:
+        return [name for name, key in application.got if key == between.process_id]
+
+    await here.until(lambda: len(again()) == 2)
+    assert again()[0] == told[between.process_id] != again()[1]
     assert [p for _, p in application.got].count(before.process_id) == 1
     assert (await here.command("show", since.process_id))[0] == 3
     await track(since)
