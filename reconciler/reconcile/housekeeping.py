@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,8 +21,11 @@ FIRST, LEAST, MOST = 50, 20, 1_000
 """Rows in the first transaction of a kind, and in any. Under ``LEAST`` it is the disk that is slow,
 and fewer rows would not help."""
 
+LONGEST_PAUSE = 0.05
+"""Seconds between two transactions; in general as long as the first has held the writer."""
+
 MOST_BATCHES = 20
-"""Transactions in one turn, so that a stop waits for about a second at the most."""
+"""Transactions in one turn, so that a stop waits for about a second; on a slow disk a few."""
 
 
 class Pace:
@@ -84,19 +88,18 @@ class Housekeeping:
         elif found:
             await self._remove(found)
 
-    async def _remove(self, found: object) -> None:
+    async def _remove(self, found: Sequence[Any]) -> None:
         async with self._database.write() as connection:
             begun = self._monotonic()
             if not await may_alone(connection, "retention"):  # another daemon is at it
                 self._stages.clear()
                 return
-            rows = self._pace.rows
-            removed = await self._stages[0].remove(connection, found, rows)  # type: ignore[arg-type]
+            removed = await self._stages[0].remove(connection, found, self._pace.rows)
         held = self._monotonic() - begun  # the commit is in it
         self._removed += removed
         self._longest = max(self._longest, held)
         self._pace.took(held)
-        await self._pause(held)  # as long for others, who may be other programs
+        await self._pause(min(held, LONGEST_PAUSE))  # for others, who may be other programs
 
     def _tell(self) -> None:
         removed, self._removed = self._removed, Counter()
