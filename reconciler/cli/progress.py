@@ -1,4 +1,4 @@
-"""Progress bars: on stderr, and shown only to people."""
+"""A progress bar for long work."""
 
 import sys
 
@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 
 def progress_bar() -> Progress:
-    """Return a bar that is gone when it is done."""
+    """Return a progress bar on stderr, shown only to people."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

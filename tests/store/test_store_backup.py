@@ -24,6 +24,12 @@ from tests.store.conftest import NOW
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture
+def kind() -> str:
+    """The tests here look into the file."""
+    return "sqlite"
+
+
 def ignore(_done: int, _total: int) -> None:
     return
 

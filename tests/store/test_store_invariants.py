@@ -23,6 +23,12 @@ from tests.store.conftest import NOW
 Look = Callable[..., list[Any]]
 
 
+@pytest.fixture
+def kind() -> str:
+    """The tests here look into the file."""
+    return "sqlite"
+
+
 class OneRow(ledger.OneProcess):
     """Whatever happens to a process, its row is sound."""
 
