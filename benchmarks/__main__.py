@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import delivery, intake, ledger, machine, memory, several, startup, sweep
+from benchmarks import delivery, intake, ledger, machine, memory, purge, several, startup, sweep
 from benchmarks.children import ChildError
 from benchmarks.figures import Figure, Say
 from benchmarks.yard import Yard
@@ -36,6 +36,7 @@ ALL: dict[str, Measure] = {
     "delivery": delivery.measure,
     "ledger": ledger.measure,
     "several": several.measure,
+    "purge": purge.measure,
 }
 
 LIMIT = 180.0

@@ -126,6 +126,7 @@ async def send(
         "acknowledged": sender.acknowledged,
         "per_second": len(sender.durations) / seconds,
         "median_seconds": median(sender.durations or [0.0]),
+        "p99_seconds": sorted(sender.durations or [0.0])[len(sender.durations) * 99 // 100],
         "refused": sender.refused + lost,
     }
 

@@ -28,6 +28,7 @@ from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.chores import Chore, schedule
+from reconciler.reconcile.housekeeping import Housekeeping
 from reconciler.reconcile.membership import Membership
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.suspicion import AssurePath, CallbackPath
@@ -41,12 +42,13 @@ from reconciler.store.opening import Store
 from reconciler.supervision import Parts
 from reconciler.telemetry.logging import LogSystem
 from reconciler.vitals import Vitals
-from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
+from reconciler.wiring import deliverer_of, door_of, endpoint_of, keep_of, tls_of
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
 
 SUMMARY = 60.0
+HOUSEKEEPING = 600.0
 STALE = 30.0
 """Seconds after which a loop that has not ticked makes the daemon not alive."""
 
@@ -171,10 +173,14 @@ class Service:
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
             return Chore(name, work, monotonic=monotonic, log=log)
 
+        housekeeping = Housekeeping(
+            store.database, keep=lambda: keep_of(self._settings), now=now, log=log
+        )
         self._chores = {
             chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
             chore("heartbeat", self._beat): HEARTBEAT,
             chore("summary", self._summarize): SUMMARY,
+            chore("housekeeping", housekeeping.tick): HOUSEKEEPING,
         }
         self._vitals.attend(
             intake=self._intake,
@@ -241,6 +247,7 @@ class Service:
         if self._deliverer is not None:
             self._parts.start_kept_alive("deliverer", self._deliverer.run)
         self._wake()
+        self._wake("housekeeping")
 
     def _tell_ready(self, listening: socket.socket) -> None:
         settings = self._settings
@@ -367,10 +374,10 @@ class Service:
             log=self._log,
         )
 
-    def _wake(self) -> None:
+    def _wake(self, name: str = "sweep") -> None:
         """Something may have become due: look now instead of with the next tick."""
         for chore in self._chores:
-            if chore.name == "sweep":
+            if chore.name == name:
                 chore.wake()
 
     def _get_rules(self) -> Any:

@@ -16,6 +16,7 @@ from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
 from reconciler.store.outbox import Outbox
+from reconciler.store.retention import Keep
 
 
 def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
@@ -60,6 +61,11 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
         files = f"listener.tls: cannot use {tls.certificate!r} with {tls.key!r}"
         raise OSError(error.errno, f"{files}: {error.strerror or error}") from error
     return context
+
+
+def keep_of(settings: Settings) -> Keep:
+    """Return for how long what is finished stays."""
+    return Keep(settled=settings.retention.settled, callbacks=settings.retention.callbacks)
 
 
 def deliverer_of(

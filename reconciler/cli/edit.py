@@ -1,5 +1,6 @@
 """``track``, ``recheck`` and ``forget``: commands that change the ledger."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,7 +9,9 @@ from reconciler.admin.registrations import BadRegistrationError, can_be_id, regi
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
 from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json
-from reconciler.cli.session import Session, on_store
+from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.config import Settings
+from reconciler.inbound.spool import Spool
 from reconciler.ledger import Recheck, State, Verb
 from reconciler.store.journal import announce
 from reconciler.store.registry import Registered
@@ -136,6 +139,20 @@ def forget(context: typer.Context, process_id: ProcessId, config: ConfigOption =
             session.log.info("operator_action", action="forget", by=session.caller)
         return removed
 
-    if not on_store(chosen(context, config), work):
+    path = chosen(context, config)
+    if not on_store(path, work):
         raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
     complain("forgotten")
+    if waiting := _spooled(settings_of(path)[0]):
+        complain(
+            f"warning: {waiting} callbacks wait in the spool; if one is about this process, it "
+            "comes back with it. Run this again when the daemon has drained the spool"
+        )
+
+
+def _spooled(settings: Settings) -> int:
+    """Return how many callbacks are not in the store yet, as far as we may look."""
+    try:
+        return Spool(Path(settings.store.spool), "").count()
+    except OSError:
+        return 0

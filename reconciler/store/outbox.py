@@ -109,11 +109,13 @@ _LEASE = (
         attempts=_D.attempts + 1,
     )
 )
+# By name: SQLite gives the number of a row that was the last, and was forgotten, to the next one.
+_NAMED = _D.webhook_id.in_(bindparam("names", expanding=True))
 _HELD = (_D.lease_owner == bindparam("owner"), _D.attempts == bindparam("attempt"))
 _FREE = {"lease_owner": None, "lease_until": None}
 _DELIVERED = (
     update(deliveries)
-    .where(_CHOSEN, *_HELD)
+    .where(_NAMED, *_HELD)
     .values(
         state=DeliveryState.DELIVERED.value,
         next_attempt_at=None,
@@ -122,10 +124,10 @@ _DELIVERED = (
         **_FREE,
     )
 )
-_UNSPENT = update(deliveries).where(_CHOSEN, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
+_UNSPENT = update(deliveries).where(_NAMED, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
 _FAILED = (
     update(deliveries)
-    .where(_D.id == bindparam("pk"), *_HELD)
+    .where(_D.webhook_id == bindparam("name"), *_HELD)
     .values(
         state=bindparam("new_state"),
         next_attempt_at=bindparam("due"),
@@ -133,6 +135,7 @@ _FAILED = (
         **_FREE,
     )
 )
+_DEAD = select(_D.webhook_id).where(_NAMED, _D.state == DeliveryState.DEAD.value).order_by(_D.id)
 _SEND_AGAIN = {
     "state": DeliveryState.PENDING.value,
     "delivered_at": None,
@@ -193,20 +196,20 @@ class Outbox:
 
         ``unspent``: leased and not attempted after all. It is due as before.
         """
-        delivered: dict[int, list[int]] = {}
-        returned: dict[int, list[int]] = {}
+        delivered: dict[int, list[str]] = {}
+        returned: dict[int, list[str]] = {}
         failed = []
-        entries = []
+        dead: dict[str, dict[str, Any]] = {}
         for row in unspent:
-            returned.setdefault(row.attempt, []).append(row.id)
+            returned.setdefault(row.attempt, []).append(row.webhook_id)
         for attempt in attempts:
             row = attempt.row
             if attempt.state is DeliveryState.DELIVERED:
-                delivered.setdefault(row.attempt, []).append(row.id)
+                delivered.setdefault(row.attempt, []).append(row.webhook_id)
                 continue
             failed.append(
                 {
-                    "pk": row.id,
+                    "name": row.webhook_id,
                     "owner": owner,
                     "attempt": row.attempt,
                     "new_state": attempt.state.value,
@@ -216,17 +219,19 @@ class Outbox:
             )
             if attempt.state is DeliveryState.DEAD:
                 fields = {"type": row.type, "attempt": row.attempt, "error": attempt.error}
-                entries.append(entry_row(row.process_id, now, "delivery_dead", fields))
+                dead[row.webhook_id] = entry_row(row.process_id, now, "delivery_dead", fields)
         async with self._database.write() as connection:
-            for number, ids in delivered.items():
-                values = {"ids": ids, "owner": owner, "attempt": number, "at": now}
+            for number, names in delivered.items():
+                values = {"names": names, "owner": owner, "attempt": number, "at": now}
                 await connection.execute(_DELIVERED, values)
-            for number, ids in returned.items():
-                values = {"ids": ids, "owner": owner, "attempt": number}
+            for number, names in returned.items():
+                values = {"names": names, "owner": owner, "attempt": number}
                 await connection.execute(_UNSPENT, values)
             if failed:
                 await connection.execute(_FAILED, failed)
-            await write_entries(connection, entries)
+            if dead:  # not of those that were forgotten meanwhile, or leased by another
+                ended = await connection.execute(_DEAD, {"names": list(dead)})
+                await write_entries(connection, [dead[name] for name in ended.scalars()])
 
     async def page(
         self, *, state: DeliveryState | None, limit: int, cursor: str | None

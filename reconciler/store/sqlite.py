@@ -7,7 +7,7 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ https://www.sqlite.org/wal.html#walresetbug"""
 BUSY_TIMEOUT = 2_500
 """Milliseconds to wait for another process's write; less than the 3 s after which we spool."""
 
+READER_PATIENCE = 30
+"""Milliseconds for which emptying the WAL waits for readers; callbacks wait as long."""
+
 READERS = 4
 WRITER_CACHE = 32_768
 READER_CACHE = 4_096
@@ -33,6 +36,9 @@ READER_CACHE = 4_096
 
 CHECKPOINT_PAGES = 16_000
 """Pages of WAL between checkpoints: rarer checkpoints keep grouped inserts fast on large tables."""
+
+SMALL_CHECKPOINT_PAGES = 1_000
+"""While much is written that nobody waits for. The usual ones hold the writer for some 100 ms."""
 
 
 class SqliteDatabase:
@@ -128,6 +134,37 @@ class SqliteDatabase:
             with _translation():
                 await to_the_end(_execute_many(connection, statement, rows))
 
+    @asynccontextmanager
+    async def small_checkpoints(self) -> AsyncIterator[None]:
+        """For the length of the block, move the WAL in small pieces: much is written in it."""
+        if not self._pages:
+            yield
+            return
+        await self._checkpoint_every(SMALL_CHECKPOINT_PAGES)
+        try:
+            yield
+        finally:
+            with suppress(StoreError):  # a new connection has the usual size
+                await self._checkpoint_every(self._pages)
+
+    async def _checkpoint_every(self, pages: int) -> None:
+        async with self._turns.turn():
+            connection = self._open_writer()
+            with _translation():
+                await to_the_end(_pragma(connection, f"wal_autocheckpoint={pages}"))
+
+    async def empty_wal(self) -> bool:
+        """Move the whole WAL into the database and cut it to nothing.
+
+        False where another connection still reads from it, and where it is not ours to move.
+        """
+        if not self._pages:
+            return False
+        async with self._turns.turn():
+            connection = self._open_writer()
+            with _translation():
+                return await to_the_end(_empty_wal(connection))
+
     def _open_writer(self) -> SteadyConnection:
         if self._writer is None:
             raise StoreUnavailableError("the store is closed")
@@ -190,6 +227,23 @@ async def _execute_many(
             await connection.invalidate()
             raise StoreUnavailableError("the connection was lost") from broken
         raise
+
+
+async def _pragma(connection: SteadyConnection, pragma: str) -> None:
+    """Set what is not set inside a transaction."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute(f"PRAGMA {pragma}")
+
+
+async def _empty_wal(connection: SteadyConnection) -> bool:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await _pragma(connection, f"busy_timeout={READER_PATIENCE}")
+    try:
+        async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            is_busy, *_ = await cursor.fetchone()
+            return not is_busy
+    finally:
+        await _pragma(connection, f"busy_timeout={BUSY_TIMEOUT}")
 
 
 @contextmanager

@@ -67,6 +67,13 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "A part without which the daemon cannot work has ended. The daemon stops; systemd "
           "starts it again. Nothing that was answered 200 is lost.",
           "Check that it came back (`ready`). If it repeats, keep this line: it names the bug."),
+    Event("purged", "info",
+          ("processes", "callbacks", "deliveries", "entries", "pages", "longest_ms"),
+          "Housekeeping has removed what is past its time (`[retention]`) and given free pages of "
+          "the file back. `longest_ms` is how long one of its transactions has held the writer at "
+          "the most.",
+          "Nothing. If `longest_ms` is often over 50: the disk is slow, and callbacks wait for "
+          "it."),
     Event("setting_without_effect", "warning", ("key",),
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),

@@ -113,6 +113,10 @@ async def test_the_commands_work_beside_a_daemon_and_say_what_its_api_says(
             shown = (await beside("show", lost.process_id, "--json")).json
             assert (shown["state"], shown["status"]) == ("settled", "rejected")
 
+            assert (await beside("backup", "copy.db")).code == 0
+            checked = await beside("check-db", "--json")
+            assert (checked.code, checked.json["findings"]) == (0, [])
+
             assert (await beside("forget", "p2")).code == 0
             assert (await beside("show", "p2")).code == 3
             assert "error" in await daemon.get("/v1/processes/p2")

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.inbound.spool import Spool
+from reconciler.store.inbox import Receipt
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Place
 
@@ -153,6 +156,20 @@ def test_forget_leaves_nothing_but_who_forgot_something(place: Place, reconciler
     assert place.timeline("canary-p1") == []
     assert reconciler("show", "canary-p1").code == 3
     assert reconciler("show", "p2").code == 0
+
+
+def test_forget_warns_of_callbacks_that_are_still_to_come_from_the_spool(
+    place: Place, reconciler: Command
+) -> None:
+    reconciler("track", "d1", "p1")
+    spool = Spool(place.path / "spool", "dead-daemon")
+    spool.put_many([Receipt("r1", 1, "p1", "d1", "accepted", (), b"\0" * 32)])
+    spool.close()
+
+    done = reconciler("forget", "p1")
+
+    assert (done.code, done.said[0]) == (0, "reconciler: forgotten")
+    assert "warning: 1 callbacks wait in the spool" in done.said[1]
 
 
 def test_forget_of_an_unknown_process_is_3(place: Place, reconciler: Command) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     "run", "check-config", "init-db", "track", "import", "list", "show", "status", "recheck",
-    "forget", "simulate", "demo",
+    "forget", "backup", "check-db", "simulate", "demo",
 ]  # fmt: skip
 
 
@@ -75,6 +75,8 @@ def test_version_as_the_name_of_a_process_is_no_option(place: Place, reconciler:
         (("track", "d1", ".."), "processId must not be . or .."),
         (("track", "", "p1"), "dossierId must not be empty"),
         (("demo", "--processes", "0"), "--processes"),
+        (("backup",), "PATH"),
+        (("check-db", "surplus"), "surplus"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong_on_stderr(

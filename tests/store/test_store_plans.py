@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event
 
-from reconciler.ledger import Lane, Recheck, Registration, Rules, State, Verb
+from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State, Verb
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
+from reconciler.store.retention import Keep, stages
+from reconciler.store.wal import Leftovers
 from tests.store.conftest import NOW
 
 
@@ -117,8 +119,28 @@ async def the_inbox(store: Store, rules: Rules) -> None:
     await store.inbox.apply(callbacks, rules, NOW + 10)
 
 
+async def housekeeping(store: Store, rules: Rules) -> None:
+    for process_id in [f"p{number}" for number in range(10)]:  # the reported ones
+        held = await store.work.claim(
+            (Lane.CONFIRM,), 1, owner="one", rules=rules, now=NOW + 2, length=1000
+        )
+        results = [(p.process_id, Fetched(p.attempt, "accepted")) for p in held]
+        await store.work.record(results, rules, NOW + 3)
+        assert process_id
+    await store.registry.note("init-db", "operator", NOW)
+    # What has ended is past its time; most of the inbox and of the timeline is not.
+    found = 0
+    for stage in stages(store.database, Keep(settled=0, callbacks=1), NOW + 4):
+        while (batch := await stage.find(9)) is not None:
+            if batch:
+                async with store.database.write() as connection:
+                    found += (await stage.remove(connection, batch, 9)).total()
+    assert found > 20
+    await Leftovers(store.database).wipe()
+
+
 @pytest.mark.parametrize("with_statistics", [False, True], ids=["new", "analyzed"])
-@pytest.mark.parametrize("work", [claims_and_turns, pages, the_inbox])
+@pytest.mark.parametrize("work", [claims_and_turns, pages, the_inbox, housekeeping])
 async def test_the_work_of_every_day_walks_through_no_table_and_sorts_nothing(
     filled: Store,
     rules: Rules,

@@ -14,6 +14,6 @@ def upgrade() -> None:
         "processes",
         ["state_since", "process_id"],
         unique=False,
-        sqlite_where=sa.text("state IN ('settled', 'gone', 'expired')"),
-        postgresql_where=sa.text("state IN ('settled', 'gone', 'expired')"),
+        sqlite_where=sa.text("state NOT IN ('waiting', 'reported', 'overdue')"),
+        postgresql_where=sa.text("state NOT IN ('waiting', 'reported', 'overdue')"),
     )

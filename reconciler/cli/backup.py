@@ -1,0 +1,54 @@
+"""``backup``: a consistent copy of the live store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
+from reconciler.cli.blocking import interruptible
+from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.output import print_json
+from reconciler.cli.progress import progress_bar
+from reconciler.cli.session import Session, on_store
+from reconciler.store.backup import BackedUp, back_up
+from reconciler.store.sqlite import SqliteDatabase
+
+TABLES = ("processes", "callbacks", "timeline", "deliveries")
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The file to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Write a consistent copy of the store, while the daemon goes on.
+
+    The copy is checked, is on disk when this ends, and appears under its name only when it is
+    whole. The store's owner must be able to write to the directory.
+    """
+    target = path.absolute()
+
+    async def work(session: Session) -> BackedUp:
+        database = session.store.database
+        if not isinstance(database, SqliteDatabase):
+            raise CommandError(FAILED, "this store is PostgreSQL: use pg_dump, which does the same")
+        with interruptible(), progress_bar() as progress:
+            task = progress.add_task(target.name, total=None)
+
+            def on_step(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            done = back_up(database.path, target, force=force, on_step=on_step)
+        await session.note("backup")
+        return done
+
+    done = on_store(chosen(context, config), work)
+    if json:
+        rows = {table: done.rows[table] for table in TABLES}
+        print_json({"path": str(done.path), "bytes": done.size, "revision": done.revision, **rows})
+    else:
+        complain(f"{done.path}: {done.rows['processes']} processes, {done.size} bytes, checked")

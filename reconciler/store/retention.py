@@ -1,0 +1,250 @@
+"""What is finished and past its time, found on a reader and removed in small transactions.
+
+A transaction that removes does not search: the writer is held for as long as the removing takes.
+What must stay (a result that is still to be delivered, a verification that is owed, a callback
+that was not applied) is asked again in that transaction.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    literal,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.store.database import Database
+from reconciler.store.schema import (
+    ENDED,
+    Id,
+    Millis,
+    Word,
+    callbacks,
+    deliveries,
+    processes,
+    timeline,
+)
+
+WINDOW = 500
+"""Rows looked at in one read for those whose process is not there any more."""
+
+ROWS_A_PROCESS = 4
+"""Fewer than most have in all tables, so that a transaction has enough to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """For how long, in ms, what is finished stays."""
+
+    settled: int
+    """Terminal processes, from when they ended; and what concerns no process."""
+    callbacks: int
+    """Rows of the inbox, from their arrival."""
+
+
+class Stage(Protocol):
+    """One kind of thing to remove, from the oldest on."""
+
+    async def find(self, most: int) -> Sequence[Any] | None:
+        """Return what is next, possibly nothing yet; None when there is no more of it."""
+        ...
+
+    async def remove(
+        self, connection: AsyncConnection, found: Sequence[Any], rows: int
+    ) -> Counter[str]:
+        """Remove ``found`` in the caller's transaction, ``rows`` rows at most; count them."""
+        ...
+
+
+def stages(database: Database, keep: Keep, now: int) -> list[Stage]:
+    """Return what there is to remove, in the order in which it must be."""
+    return [
+        EndedProcesses(database, now - keep.settled, now),
+        OldCallbacks(database, now - keep.callbacks),
+        Strays(database, deliveries, deliveries.c.created_at, now - keep.settled),
+        Strays(database, timeline, timeline.c.at, now - keep.settled),
+    ]
+
+
+_P = processes.c
+_TO_DELIVER = exists().where(
+    deliveries.c.process_id == _P.process_id,
+    deliveries.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
+)
+_TO_APPLY = exists().where(callbacks.c.process_id == _P.process_id, callbacks.c.outcome.is_(None))
+_OVER = and_(
+    ENDED,
+    _P.state_since <= bindparam("before"),
+    _P.next_check_at.is_(None),  # else a verification is owed
+    or_(_P.lease_until.is_(None), _P.lease_until <= bindparam("now")),
+    ~_TO_DELIVER,
+    ~_TO_APPLY,
+)
+_FIND_OVER = (
+    select(_P.state_since, _P.process_id)
+    .where(_OVER)
+    .where(
+        tuple_(_P.state_since, _P.process_id)
+        > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Id))
+    )
+    .order_by(_P.state_since, _P.process_id)
+    .limit(bindparam("most"))
+)
+_CHOSEN = _P.process_id.in_(bindparam("ids", expanding=True))
+_STILL_OVER = (
+    select(_P.process_id)
+    .where(_CHOSEN, _OVER)
+    .order_by(_P.process_id)
+    .with_for_update(skip_locked=True, of=processes)
+)
+_REMOVE = delete(processes).where(_CHOSEN)
+
+
+def _some_of(table: Table, key: ColumnElement[Any], *also: ColumnElement[bool]) -> Any:
+    """Delete up to ``most`` rows of the chosen processes."""
+    chosen = table.c.process_id.in_(bindparam("ids", expanding=True))
+    return delete(table).where(key.in_(select(key).where(chosen, *also).limit(bindparam("most"))))
+
+
+_BELONGINGS = {
+    "entries": _some_of(timeline, timeline.c.id),
+    "callbacks": _some_of(callbacks, callbacks.c.receipt_id, callbacks.c.outcome.is_not(None)),
+    "deliveries": _some_of(deliveries, deliveries.c.id, deliveries.c.next_attempt_at.is_(None)),
+}
+
+
+class EndedProcesses:
+    """Terminal processes with all that belongs to them."""
+
+    def __init__(self, database: Database, before: int, now: int) -> None:
+        self._database = database
+        self._past = {"before": before, "now": now}
+        self._at, self._key = -(2**62), ""
+
+    async def find(self, most: int) -> Sequence[Any] | None:
+        """Return the oldest that may go, as (when it ended, its id)."""
+        values = {**self._past, "at": self._at, "key": self._key}
+        number = most // ROWS_A_PROCESS + 1
+        async with self._database.read() as connection:
+            found = await connection.execute(_FIND_OVER, {**values, "most": number})
+            return found.all() or None
+
+    async def remove(
+        self, connection: AsyncConnection, found: Sequence[Any], rows: int
+    ) -> Counter[str]:
+        """Remove what belongs to them, and once nothing of that is left, themselves.
+
+        One with more belongings than ``rows`` is found again by the next ``find``.
+        """
+        values = {**self._past, "ids": [row.process_id for row in found]}
+        ids = list((await connection.execute(_STILL_OVER, values)).scalars())
+        removed: Counter[str] = Counter()
+        for name, statement in _BELONGINGS.items():
+            left = rows - removed.total()
+            if ids and left:
+                done = await connection.execute(statement, {"ids": ids, "most": left})
+                removed[name] = done.rowcount
+        if removed.total() < rows:
+            if ids:
+                removed["processes"] = (await connection.execute(_REMOVE, {"ids": ids})).rowcount
+            self._at, self._key = found[-1]
+        return removed
+
+
+_C = callbacks.c
+_AT_WORK = exists().where(_P.process_id == _C.process_id, _P.next_check_at.is_not(None))
+_FIND_OLD = (
+    select(_C.received_at, _C.receipt_id)
+    .where(_C.received_at <= bindparam("before"), _C.outcome.is_not(None), ~_AT_WORK)
+    .where(
+        tuple_(_C.received_at, _C.receipt_id)
+        > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Word))
+    )
+    .order_by(_C.received_at, _C.receipt_id)
+    .limit(bindparam("most"))
+)
+_REMOVE_OLD = delete(callbacks).where(
+    _C.receipt_id.in_(bindparam("ids", expanding=True)), _C.outcome.is_not(None), ~_AT_WORK
+)
+
+
+class OldCallbacks:
+    """Callbacks that were applied, or never matched a process; not those of one still at work."""
+
+    def __init__(self, database: Database, before: int) -> None:
+        self._database = database
+        self._before = before
+        self._at, self._key = -(2**62), ""
+
+    async def find(self, most: int) -> Sequence[Any] | None:
+        """Return the oldest that may go, as (when it came, its receipt id)."""
+        values = {"before": self._before, "at": self._at, "key": self._key, "most": most}
+        async with self._database.read() as connection:
+            return (await connection.execute(_FIND_OLD, values)).all() or None
+
+    async def remove(
+        self, connection: AsyncConnection, found: Sequence[Any], rows: int
+    ) -> Counter[str]:
+        """Remove them."""
+        ids = [row.receipt_id for row in found[:rows]]
+        done = await connection.execute(_REMOVE_OLD, {"ids": ids})
+        self._at, self._key = found[: len(ids)][-1]
+        return Counter(callbacks=done.rowcount)
+
+
+class Strays:
+    """Rows of a table with a serial number whose process is not on the ledger.
+
+    Entries that concern no process; what was written about unknown ones; a result that was made
+    by hand. They are read in the order of their numbers, which is that of their times, until
+    a window is not old any more.
+    """
+
+    def __init__(
+        self, database: Database, table: Table, at: ColumnElement[int], before: int
+    ) -> None:
+        self._database = database
+        self._name = "entries" if table is timeline else str(table.name)
+        self._after = 0
+        self._before = before
+        key = table.c.id
+        lost = ~exists().where(_P.process_id == table.c.process_id)
+        if "next_attempt_at" in table.c:
+            lost = and_(lost, table.c.next_attempt_at.is_(None))
+        old = at <= bindparam("before")
+        self._window = (
+            select(key, old.label("is_old"), and_(old, lost).label("is_over"))
+            .where(key > bindparam("after"))
+            .order_by(key)
+            .limit(literal(WINDOW))
+        )
+        self._remove = delete(table).where(key.in_(bindparam("ids", expanding=True)), lost)
+
+    async def find(self, most: int) -> Sequence[Any] | None:
+        """Return ids from the next window; an empty one is none."""
+        values = {"after": self._after, "before": self._before}
+        async with self._database.read() as connection:
+            rows = (await connection.execute(self._window, values)).all()
+        if not any(row.is_old for row in rows):
+            return None
+        over = [row.id for row in rows if row.is_over]
+        self._after = over[most - 1] if len(over) > most else rows[-1].id
+        return over[:most]
+
+    async def remove(
+        self, connection: AsyncConnection, found: Sequence[Any], rows: int
+    ) -> Counter[str]:
+        """Remove them."""
+        done = await connection.execute(self._remove, {"ids": list(found[:rows])})
+        return Counter({self._name: done.rowcount})
