@@ -20,7 +20,7 @@ OPEN_PATHS = frozenset({"/live", "/ready"})
 """Asked by load balancers and supervisors, which have no token."""
 
 _LOOKING = frozenset({"GET", "HEAD"})
-_PASSWORD = 'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
+_ASK_FOR_IT = 'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
 
 _SAID = {
     404: ("not_found", "there is no such path here; GET /openapi.json names them all"),
@@ -63,7 +63,7 @@ def guard(
             if error.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
                 if _is_browser(request):
-                    response.headers.add("WWW-Authenticate", _PASSWORD)
+                    response.headers.add("WWW-Authenticate", _ASK_FOR_IT)
             return response
         except web.HTTPException as error:
             code, detail = _SAID.get(error.status, ("refused", error.reason))

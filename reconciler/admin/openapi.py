@@ -127,7 +127,7 @@ def _says(description: str, schema: Schema) -> Schema:
     return {"description": description, "content": _content(schema)}
 
 
-_BASIC = "For browsers: any user, and the admin token as password. It is good for looking only."
+_BROWSERS = "To look (GET), it may also be the password of HTTP Basic, with any user: for browsers."
 _ERROR = _object({"error": _WORD, "detail": _WORD})
 _ERRORS: Schema = {
     "400": _says("The request is not as it should be; `detail` says how.", _ERROR),
@@ -219,7 +219,6 @@ def openapi() -> Schema:
                         "200": _text("The whole on one page.", "text/html"),
                         "503": _text("The same, without the store's part.", "text/html"),
                     },
-                    "security": [{"token": []}, {"password": []}],
                 }
             },
             "/openapi.json": {
@@ -303,8 +302,7 @@ def openapi() -> Schema:
         "components": {
             "schemas": {"Process": _PROCESS, "Registration": _REGISTRATION},
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "password": {"type": "http", "scheme": "basic", "description": _BASIC},
+                "token": {"type": "http", "scheme": "bearer", "description": _BROWSERS}
             },
         },
     }
