@@ -1,6 +1,6 @@
 """What others look at beside the log: the metrics, the status page, the dead-man ping."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from aiohttp import web
@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.exposition import Exposition
 from reconciler.admin.gauges import Gauges, Own
-from reconciler.admin.health import Health
+from reconciler.admin.health import Health, Readiness
 from reconciler.admin.page import StatusPage
 from reconciler.config import Secrets, Settings
 from reconciler.outbound.ping import Ping
@@ -74,3 +74,13 @@ def ping_of(
         monotonic=monotonic,
         log=log,
     )
+
+
+async def ping_if_well(
+    ping: Ping | None,
+    stale_loops: Callable[[], list[str]],
+    readiness: Callable[[], Awaitable[Readiness]],
+) -> None:
+    """Ping after a summary: if every loop ticks and a callback would be answered 200."""
+    if ping is not None and not stale_loops() and (await readiness()).is_ready:
+        ping.send()

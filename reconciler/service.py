@@ -28,7 +28,7 @@ from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.measured import MeasuredInbox
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
-from reconciler.monitoring import disks_of, monitoring_routes, ping_of
+from reconciler.monitoring import disks_of, monitoring_routes, ping_if_well, ping_of
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.chores import Chore, schedule
 from reconciler.reconcile.recorder import Recorder
@@ -208,6 +208,7 @@ class Service:
             if self._admin is not None:
                 await self._admin.start()
             self._tell_ready(listening, begun)
+            self._wake("summary")  # and a ping, for those who wait for one since the last stop
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
@@ -307,10 +308,7 @@ class Service:
 
     async def _summarize(self) -> None:
         await self._vitals.summarize(self._logs.dropped)  # StoreError: no ping
-        if self._ping is None or self._stale_loops():
-            return
-        if (await self._readiness()).is_ready:
-            self._ping.send()
+        await ping_if_well(self._ping, self._stale_loops, self._readiness)
 
     async def _readiness(self) -> Readiness:
         if self._parts.is_stopping:
@@ -362,10 +360,10 @@ class Service:
             log=self._log,
         )
 
-    def _wake(self) -> None:
+    def _wake(self, name: str = "sweep") -> None:
         """Something may have become due: look now instead of with the next tick."""
         for chore in self._chores:
-            if chore.name == "sweep":
+            if chore.name == name:
                 chore.wake()
 
     def _get_rules(self) -> Any:

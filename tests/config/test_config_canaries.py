@@ -16,6 +16,7 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
+from reconciler.config.urls import origin
 
 Loader = Callable[..., Settings]
 Problems = Callable[..., list[str]]

@@ -11,6 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 from structlog.testing import LogCapture
 
+from reconciler.admin.health import Readiness
+from reconciler.monitoring import ping_if_well
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
 
@@ -89,6 +91,10 @@ async def make(log: LogCapture, clock: Clock) -> AsyncIterator[Make]:
 async def sent(ping: Ping) -> None:
     """Send, and wait until it has come to an end, however."""
     ping.send()
+    await ended()
+
+
+async def ended() -> None:
     for task in asyncio.all_tasks():
         if task.get_name() == "ping":
             await asyncio.wait({task})
@@ -165,6 +171,28 @@ async def test_nobody_there_is_a_failure_that_does_not_tell_the_url(
         ("heartbeat_failed", "connection_refused")
     ]
     assert SECRET not in str(log.entries)
+
+
+@pytest.mark.parametrize(
+    ("stale", "readiness", "pings"),
+    [
+        ([], Readiness(True), 1),
+        ([], Readiness(True, degraded=("assure: open",)), 1),
+        (["sweep"], Readiness(True), 0),
+        ([], Readiness(False, reason="neither the store nor the spool takes callbacks"), 0),
+    ],
+)
+async def test_there_is_no_ping_while_something_is_wrong_with_us(
+    service: Service, make: Make, stale: list[str], readiness: Readiness, pings: int
+) -> None:
+    async def ready() -> Readiness:
+        return readiness
+
+    ping = make(service.port)
+    await ping_if_well(ping, lambda: stale, ready)
+    await ended()
+
+    assert len(service.pings) == pings
 
 
 async def test_stopping_one_that_was_never_sent_is_nothing(make: Make) -> None:
