@@ -73,7 +73,7 @@ class Metrics:
         self._call_times = {verb: times.labels(verb=verb) for verb in verbs}
         self._deliveries = self._closed("reconciler_deliveries_total", "outcome")
         self._delivery_time = self._histogram("reconciler_delivery_seconds")
-        self._job_failures = self._closed("reconciler_job_failures_total", "job")
+        self._job_failures = self._closed("reconciler_job_failures_total", "name")
         self._events = self._closed("reconciler_events_total", "event")
         self._noting: dict[str, Callable[[Fields], None]] = {
             "callback_spooled": lambda _: self._kept["spool"].inc(),

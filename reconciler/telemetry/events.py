@@ -81,8 +81,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
-           "rejected_total", "breaker", "deliveries_pending", "deliveries_dead", "spooled",
-           "log_lines_dropped"),
+           "rejected_total", "breaker", "deliveries_pending", "deliveries_dead",
+           "oldest_pending_s", "spooled", "log_lines_dropped"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "

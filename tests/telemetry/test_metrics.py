@@ -96,7 +96,7 @@ def test_every_repeated_job_is_a_value_of_its_label() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "chore"
     )
     named = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
-    assert named == set(BY_NAME["reconciler_job_failures_total"].labels["job"])
+    assert named == set(BY_NAME["reconciler_job_failures_total"].labels["name"])
 
 
 def test_every_event_that_is_counted_by_name_is_one() -> None:
