@@ -31,6 +31,8 @@ class Glance(Generic[T]):
         if self._task is None or (self._task.done() and self._is_old()):
             self._begun = self._monotonic()
             self._task = asyncio.create_task(self._make())
+            # A failure that comes when nobody waits any more has been dealt with: by not waiting.
+            self._task.add_done_callback(lambda late: late.cancelled() or late.exception())
         task = self._task
         await asyncio.wait({task}, timeout=seconds)
         return task.result() if task.done() else None

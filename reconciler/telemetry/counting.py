@@ -94,7 +94,7 @@ class Metrics:
 
     def note(self, level: str, event: str | None, fields: Fields) -> None:
         """Count a log event. Never raises for what it says."""
-        noting = self._noting.get(event or "")
+        noting = self._noting.get(event) if isinstance(event, str) else None
         if noting is not None:
             noting(fields)
         if RANK[level] >= _WARNING:
@@ -115,12 +115,13 @@ class Metrics:
         self._settlements[fields.get("by")].inc()
 
     def _called(self, fields: Fields) -> None:
-        times = self._call_times.get(fields.get("verb", ""))
+        verb = str(fields.get("verb"))
+        times = self._call_times.get(verb)
         if times is None:
             return  # a delivery or a ping, which have lines of their own
         times.observe(fields.get("duration_ms", 0) / 1000)
         outcome = outcome_of(fields.get("http_status"), fields.get("error"))
-        self._calls[fields["verb"], outcome].inc()
+        self._calls[verb, outcome].inc()
 
     def _changed(self, change: str) -> Callable[[Fields], None]:
         counter = self._changes[change]
@@ -151,7 +152,7 @@ class Metrics:
 def outcome_of(http_status: int | None, error: str | None) -> str:
     """Return the outcome class of a call: of its error if it had one, else of its status."""
     if error is not None:
-        return _OUTCOME_OF_ERROR.get(error, "unreachable")
+        return _OUTCOME_OF_ERROR.get(str(error), "unreachable")
     if http_status is None:
         return "unreadable"
     if 200 <= http_status < 300:

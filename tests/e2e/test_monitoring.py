@@ -1,5 +1,9 @@
 """What those see who look at a running daemon from outside: metrics, page, ping."""
 
+import asyncio
+import json
+import random
+import string
 from collections import Counter
 from typing import Any
 
@@ -7,13 +11,16 @@ import aiohttp
 import pytest
 from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
+from yarl import URL
 
 from reconciler.simulator import Faults
 from reconciler.telemetry.metrics import CATALOGUE
 
 TOKEN = "canary-admin-token-c2d4"
+AUTHORIZATION = "Bearer canary-authorization-7f3a"
 PING = "canary-of-the-ping-4b1d"
 PROCESSES = 20
+REFUSED = "reconciler_callbacks_rejected_total"
 
 
 @pytest.fixture
@@ -77,7 +84,7 @@ async def test_a_spooled_callback_and_a_store_that_is_gone_show_in_the_metrics(
 ) -> None:
     daemon = await here.running()
     callback = {"dossierId": "d", "processId": "p", "status": "accepted"}
-    headers = {"Authorization": "Bearer canary-authorization-7f3a"}
+    headers = {"Authorization": AUTHORIZATION}
     with here.locked_store():
         async with client.post(daemon.callback_url, json=callback, headers=headers) as response:
             assert response.status == 200
@@ -92,6 +99,40 @@ async def test_a_spooled_callback_and_a_store_that_is_gone_show_in_the_metrics(
 
     assert samples["reconciler_spooled_callbacks", ""] == 0
     assert samples["reconciler_callbacks_kept_total", "store"] == 1
+    assert await daemon.stop() == 0
+
+
+async def test_whatever_strangers_send_makes_no_series(
+    here: Any, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.running()
+    before = (await scrape(client, daemon)).keys()
+    drawn = random.Random(7)
+
+    def noise(most: int) -> str:
+        return "".join(drawn.choices(string.ascii_letters + '{}"=,/_', k=drawn.randrange(1, most)))
+
+    base = daemon.callback_url
+    sent = 0
+    for _ in range(60):
+        method = drawn.choice(["POST", "GET", "PUT", "BREW"])
+        url = URL(drawn.choice([base, f"{base}/{noise(20)}", f"{base}?{noise(20)}"]), encoded=False)
+        body = drawn.choice([noise(99), json.dumps({"status": noise(9), noise(9): noise(9)})])
+        headers = {"Authorization": drawn.choice([AUTHORIZATION, noise(20)])}
+        async with client.request(method, url, data=body, headers=headers) as response:
+            assert response.status in (400, 401, 404, 405)
+            sent += 1
+    reader, writer = await asyncio.open_connection(URL(base).host, URL(base).port)
+    writer.write(b"no HTTP at all\r\n\r\n")
+    await reader.read()
+    writer.close()
+
+    samples = await scrape(client, daemon)
+
+    assert samples.keys() == before
+    refused = {reason: n for (name, reason), n in samples.items() if name == REFUSED}
+    assert sum(refused.values()) == sent + 1
+    assert refused["other"] == 0
     assert await daemon.stop() == 0
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,10 +115,15 @@ def test_all_series_are_there_before_anything_happens() -> None:
     st.lists(
         st.tuples(
             st.sampled_from(["debug", "info", "warning", "error", "critical"]),
-            st.one_of(st.none(), st.text(max_size=20), st.sampled_from([e.name for e in EVENTS])),
+            st.one_of(
+                st.none(),
+                st.text(max_size=20),
+                st.sampled_from([event.name for event in EVENTS]),
+                st.sampled_from(sorted(Metrics()._noting)),
+            ),
             st.dictionaries(
                 st.sampled_from(["by", "job", "verb", "error", "reason", "event", "target"]),
-                hostile,
+                st.one_of(hostile, st.sampled_from(["fetch", "token", "callback", "sweep"])),
             ),
         ),
         max_size=10,
@@ -173,3 +179,18 @@ def test_warnings_are_counted_by_event_and_a_stranger_among_them_as_other() -> N
     assert total(metrics, "reconciler_events_total", event=OTHER) == 1
     assert total(metrics, "reconciler_settlements_total", by="notify") == 1
     assert total(metrics, "reconciler_process_changes_total", change="settled") == 1
+
+
+def test_deliveries_lost_callbacks_and_failed_jobs_are_counted() -> None:
+    metrics = Metrics()
+    for outcome, level in (("succeeded", "info"), ("failed", "warning"), ("dead", "error")):
+        metrics.note(level, f"delivery_{outcome}", {"duration_ms": 20})
+    metrics.note("error", "callback_not_durable", {"count": 7})
+    metrics.note("error", "job_failed", {"job": "sweep"})
+    metrics.note("info", "callback_spooled", {"process_id": "p"})
+    for outcome in ("succeeded", "failed", "dead"):
+        assert total(metrics, "reconciler_deliveries_total", outcome=outcome) == 1
+    assert total(metrics, "reconciler_delivery_seconds_sum") == pytest.approx(0.06)
+    assert total(metrics, "reconciler_callbacks_lost_total") == 7
+    assert total(metrics, "reconciler_job_failures_total", name="sweep") == 1
+    assert total(metrics, "reconciler_callbacks_kept_total", where="spool") == 1
