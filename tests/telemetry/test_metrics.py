@@ -40,7 +40,7 @@ def series(metrics: Metrics) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
     }
 
 
-def total(metrics: Metrics, name: str, **labels: str) -> float:
+def total(metrics: Metrics, name: str, /, **labels: str) -> float:
     found = metrics.registry.get_sample_value(name, labels)
     assert found is not None, (name, labels)
     return found
