@@ -46,6 +46,7 @@ class Gauges(Collector):
         disks: Mapping[str, Path],
         now: Callable[[], int],
         monotonic: Callable[[], float],
+        patience: float = PATIENCE,
     ) -> None:
         """``disks``: a path on each, by what lies there (``store``, ``spool``)."""
         self._views = views
@@ -53,6 +54,7 @@ class Gauges(Collector):
         self._own = own
         self._disks = disks
         self._now = now
+        self._patience = patience
         self._store = Glance(self._ask_store, monotonic=monotonic)
         self._space = Glance(self._ask_disks, monotonic=monotonic)
         self._health = Glance(health.ready, monotonic=monotonic)
@@ -61,11 +63,11 @@ class Gauges(Collector):
         self._is_ready = False
 
     async def look(self) -> None:
-        """See what the store, the disks and the readiness check say, within ``PATIENCE``."""
+        """See what the store, the disks and the readiness check say, in time."""
         seen, sizes, readiness = await asyncio.gather(
-            self._store.within(PATIENCE),
-            self._space.within(PATIENCE),
-            self._health.within(PATIENCE),
+            self._store.within(self._patience),
+            self._space.within(self._patience),
+            self._health.within(self._patience),
         )
         self._seen = seen
         self._sizes = sizes or {}

@@ -36,8 +36,8 @@ SHOWN = 10
 NONE = "\N{EN DASH}"
 
 _POLICY = (
-    "default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'"
+    "default-src 'none'; style-src 'nonce-{nonce}'; img-src data:; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'"
 )
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 

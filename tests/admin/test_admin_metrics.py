@@ -13,9 +13,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
-from reconciler.admin.gauges import PATIENCE
+from reconciler.admin.gauges import PATIENCE, Gauges, Own
 from reconciler.admin.glance import Glance
-from reconciler.admin.health import Readiness
+from reconciler.admin.health import Health, Readiness
 from reconciler.store.inbox import Receipt
 from reconciler.telemetry.metrics import CATALOGUE
 from tests.admin.conftest import START
@@ -242,3 +242,31 @@ def receipt(process_id: str, at: int) -> Receipt:
         extra=(),
         body_sha256=bytes(32),
     )
+
+
+async def test_a_readiness_check_that_hangs_makes_no_scrape_hang(
+    store: Store, played: Played
+) -> None:
+    never = asyncio.Event()
+
+    async def check() -> Readiness:
+        await never.wait()
+        return Readiness(True)
+
+    health = Health(stale_loops=list, check=check, monotonic=lambda: played.monotonic)
+    gauges = Gauges(
+        views=store.views,
+        roster=store.roster,
+        health=health,
+        own=Own(played.instance, played.rejected, lambda: 0),
+        disks={},
+        now=lambda: played.now,
+        monotonic=lambda: played.monotonic,
+        patience=0.5,
+    )
+
+    await gauges.look()
+    ready, *_ = (f.samples[0].value for f in gauges.collect() if f.name == "reconciler_ready")
+    never.set()
+
+    assert ready == 0
