@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from reconciler.telemetry.events import RANK
-from reconciler.telemetry.metrics import BY_NAME, NOTED, OTHER
+from reconciler.telemetry.metrics import BY_NAME, OTHER
 
 Fields = Mapping[str, Any]
 
@@ -90,7 +90,8 @@ class Metrics:
                 for outcome in ("succeeded", "failed", "dead")
             },
         }
-        self._noted = frozenset(NOTED)
+        self.counted = frozenset(self._noting)
+        """The events that say more than their name and level."""
 
     def note(self, level: str, event: str | None, fields: Fields) -> None:
         """Count a log event. Never raises for what it says."""
