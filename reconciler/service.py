@@ -16,6 +16,7 @@ from uuid import uuid4
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from reconciler.admin.api import Api
+from reconciler.admin.gauges import Own
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
@@ -24,8 +25,10 @@ from reconciler.config import Secrets, Settings, rules
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
+from reconciler.inbound.measured import MeasuredInbox
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
+from reconciler.monitoring import disks_of, monitoring_routes, ping_if_well, ping_of
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.chores import Chore, schedule
 from reconciler.reconcile.housekeeping import Housekeeping
@@ -40,6 +43,7 @@ from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.supervision import Parts
+from reconciler.telemetry.counting import Metrics
 from reconciler.telemetry.logging import LogSystem
 from reconciler.vitals import Vitals
 from reconciler.wiring import deliverer_of, door_of, endpoint_of, keep_of, tls_of
@@ -96,6 +100,8 @@ class Service:
             now=now,
             log=log,
         )
+        self._metrics = Metrics()
+        logs.tap(self._metrics.note)
         self._parts = Parts(monotonic=monotonic, log=log)
         self._last_alive_at: int | None = None
         self._begun_at = monotonic()
@@ -157,7 +163,9 @@ class Service:
                 log=log,
             )
 
-        self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
+        self._ping = ping_of(settings, secrets, monotonic=monotonic, log=log)
+        inbox = MeasuredInbox(store.inbox, self._metrics.committed, monotonic=monotonic)
+        self._intake = Intake(inbox, self._spool, on_stored=self._stored, log=log)
         self._applier = Applier(
             store.inbox,
             rules=self._get_rules,
@@ -167,7 +175,12 @@ class Service:
             is_busy=lambda: self._intake.is_busy,
         )
         self._listener = Listener(
-            door_of(settings, secrets), self._intake, now=now, log=log, tls=tls
+            door_of(settings, secrets),
+            self._intake,
+            now=now,
+            log=log,
+            tls=tls,
+            on_acknowledged=self._metrics.acknowledged,
         )
 
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
@@ -214,6 +227,7 @@ class Service:
             if self._admin is not None:
                 await self._admin.start()
             self._tell_ready(listening)
+            self._wake("summary")  # and a ping, for those who wait for one since the last stop
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
@@ -254,8 +268,6 @@ class Service:
         scheme = "https" if settings.listener.tls else "http"
         if not settings.listener.authorization and not settings.listener.allow_from:
             self._log.warning("callbacks_unauthenticated")
-        if settings.heartbeat is not None:
-            self._log.warning("setting_without_effect", key="heartbeat")
         self.listener_url = addresses([listening], scheme)
         self.is_ready.set()
         self._log.info(
@@ -305,6 +317,8 @@ class Service:
         await self._session.close()
         if self._delivery_session is not None:
             await self._delivery_session.close()
+        if self._ping is not None:
+            await self._ping.stop()
 
     async def _tick(self) -> bool:
         if not self._has_recovered:
@@ -331,7 +345,8 @@ class Service:
         self._is_introduced = True
 
     async def _summarize(self) -> None:
-        await self._vitals.summarize(self._logs.dropped)
+        await self._vitals.summarize(self._logs.dropped)  # StoreError: no ping
+        await ping_if_well(self._ping, self._stale_loops, self._readiness)
 
     async def _readiness(self) -> Readiness:
         if self._parts.is_stopping:
@@ -365,8 +380,17 @@ class Service:
         outbox = OutboxApi(
             self._store.outbox, now=self._now, on_change=self._applied, log=self._log
         )
+        monitoring = monitoring_routes(
+            self._metrics,
+            self._store,
+            health,
+            Own(self._vitals.instance, self._listener.rejected, lambda: self._logs.dropped),
+            disks=disks_of(secrets.store_url, self._settings.store.spool),
+            now=self._now,
+            monotonic=self._monotonic,
+        )
         return AdminServer(
-            [*api.routes(), *outbox.routes()],
+            [*api.routes(), *outbox.routes(), *monitoring],
             host=listen.host,
             port=listen.port,
             unix_path=listen.unix or None,

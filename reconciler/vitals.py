@@ -119,6 +119,7 @@ class Vitals:
             breaker=self._breaker.state,
             deliveries_pending=counts.deliveries_pending,
             deliveries_dead=counts.deliveries_dead,
+            oldest_pending_s=_age(counts.deliveries_pending_since, now),
             spooled=self._intake.spooled,
             log_lines_dropped=log_lines_dropped,
         )

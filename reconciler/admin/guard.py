@@ -1,7 +1,14 @@
-"""Who may ask: the bearer token, and no foreign Host or Origin."""
+"""Who may ask: the bearer token, and no foreign Host or Origin.
+
+A browser cannot send a bearer token, but knows how to ask for a password. So the token as the
+password of HTTP Basic, with any user, lets somebody look (GET, HEAD), and nothing else: a browser
+adds a password by itself, also to what a foreign page makes it send.
+"""
 
 import hmac
 import ipaddress
+from base64 import b64decode
+from binascii import Error as Base64Error
 from urllib.parse import urlsplit
 
 import orjson
@@ -11,6 +18,9 @@ from structlog.typing import FilteringBoundLogger
 
 OPEN_PATHS = frozenset({"/live", "/ready"})
 """Asked by load balancers and supervisors, which have no token."""
+
+_LOOKING = frozenset({"GET", "HEAD"})
+_ASK_FOR_IT = 'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
 
 _SAID = {
     404: ("not_found", "there is no such path here; GET /openapi.json names them all"),
@@ -52,6 +62,8 @@ def guard(
             response = answer(error.status, {"error": error.code, "detail": error.detail})
             if error.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
+                if _is_browser(request):
+                    response.headers.add("WWW-Authenticate", _ASK_FOR_IT)
             return response
         except web.HTTPException as error:
             code, detail = _SAID.get(error.status, ("refused", error.reason))
@@ -100,7 +112,26 @@ def _is_ours(host: str, hosts: frozenset[str]) -> bool:
 
 
 def _check_token(request: web.Request, token: str) -> None:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-    right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), token.encode())
-    if not right or scheme.lower() != "bearer":  # RFC 9110, 11.1: the scheme has no case
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    given = text.strip().encode("utf-8", "surrogateescape")
+    match scheme.lower():  # RFC 9110, 11.1: the scheme has no case
+        case "bearer":
+            right = hmac.compare_digest(given, token.encode())
+        case "basic" if request.method in _LOOKING:
+            right = hmac.compare_digest(_password(given), token.encode())
+        case _:
+            right = False
+    if not right:
         raise ApiError(401, "unauthorized", "send the admin token as Authorization: Bearer …")
+
+
+def _password(credentials: bytes) -> bytes:
+    """Return the password of HTTP Basic (RFC 7617); empty, which no token is, for rubbish."""
+    try:
+        return b64decode(credentials, validate=True).partition(b":")[2]
+    except Base64Error:
+        return b""
+
+
+def _is_browser(request: web.Request) -> bool:
+    return request.method in _LOOKING and "text/html" in request.headers.get("Accept", "")

@@ -119,10 +119,15 @@ def _content(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
+def _text(description: str, *kinds: str) -> Schema:
+    return {"description": description, "content": {kind: {"schema": _WORD} for kind in kinds}}
+
+
 def _says(description: str, schema: Schema) -> Schema:
     return {"description": description, "content": _content(schema)}
 
 
+_BROWSERS = "To look (GET), it may also be the password of HTTP Basic, with any user: for browsers."
 _ERROR = _object({"error": _WORD, "detail": _WORD})
 _ERRORS: Schema = {
     "400": _says("The request is not as it should be; `detail` says how.", _ERROR),
@@ -192,6 +197,28 @@ def openapi() -> Schema:
                         "503": _says("No, for `reason`.", ready),
                     },
                     **health,
+                }
+            },
+            "/metrics": {
+                "get": _operation(
+                    "For Prometheus",
+                    {
+                        "200": _text(
+                            "Every metric that has a value.",
+                            "text/plain",
+                            "application/openmetrics-text",
+                        )
+                    },
+                )
+            },
+            "/": {
+                "get": {
+                    "summary": "The status page, for people",
+                    "responses": {
+                        **_ERRORS,
+                        "200": _text("The whole on one page.", "text/html"),
+                        "503": _text("The same, without the store's part.", "text/html"),
+                    },
                 }
             },
             "/openapi.json": {
@@ -274,6 +301,8 @@ def openapi() -> Schema:
         },
         "components": {
             "schemas": {"Process": _PROCESS, "Registration": _REGISTRATION},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer", "description": _BROWSERS}
+            },
         },
     }

@@ -23,11 +23,11 @@ from reconciler.config import urls, values
 from reconciler.config.addresses import Cidr, ListenAddress, Network, hostname
 from reconciler.config.sources import (
     HeaderSecret,
+    PingUrl,
     ProxyUrl,
     Secret,
     SigningSecret,
     StoreUrl,
-    UrlSecret,
 )
 from reconciler.config.urls import Url
 from reconciler.config.values import Duration, above_zero, between, format_duration
@@ -268,10 +268,10 @@ class Delivery(Section):
 class Heartbeat(Section):
     """``[heartbeat]``: a ping whose absence a dead-man service notices."""
 
-    url: UrlSecret = UrlSecret("value", "")
+    url: PingUrl = PingUrl("value", "")
     """What is fetched after a healthy summary. Empty: nothing."""
     interval: Annotated[int, Duration(SECOND, DAY)] = MINUTE
-    """Shortest time between two pings. A summary is made every minute."""
+    """Shortest time between two pings, give or take a tenth. A summary is made every minute."""
 
 
 class Retention(Section):

@@ -44,6 +44,8 @@ class Secrets:
 
     def _values(self) -> Iterator[str]:
         yield from (self.client_secret or "", self.admin_token or "", self.heartbeat_url or "")
+        # Of a dead-man service's URL the last part is the secret; a short one is a plain word.
+        yield from (part for part in (self.heartbeat_url or "").split("/")[3:] if len(part) >= 16)
         for value in (*self.authorization, *self.delivery_headers.values()):
             yield value
             yield value.split()[-1]  # without the scheme: "Bearer", "Basic"

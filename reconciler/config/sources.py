@@ -116,6 +116,16 @@ class UrlSecret(Secret):
         return urls.http_url(text) if text else text
 
 
+class PingUrl(UrlSecret):
+    """The URL of a dead-man service. Whoever knows its path can silence the alarm."""
+
+    __slots__ = ()
+
+    def shown(self) -> str | dict[str, str]:
+        """Return its source, or of the URL only scheme and host."""
+        return urls.origin(self.text) if self.kind == "value" and self.text else super().shown()
+
+
 class ProxyUrl(UrlSecret):
     """The URL of an egress proxy. An empty one means: none."""
 

@@ -1,5 +1,6 @@
 """URLs: what each may be, and how one is shown without what is secret in it."""
 
+import re
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -30,6 +31,20 @@ def redacted(url: str) -> str:
         head, found, _ = rest.partition(sign)
         rest = f"{head}{sign}{REDACTED}" if found else rest
     return f"{scheme}://{at and REDACTED + at}{rest}"
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of ``url``, and that there is more without telling it.
+
+    With an "@" in it nobody knows where a password ends (see ``redacted``): then no host either.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        return REDACTED
+    if "@" in rest:
+        return f"{scheme}://{REDACTED}"
+    host, *more = re.split("[/?#]+", rest, maxsplit=1)
+    return f"{scheme}://{host}" + (f"/{REDACTED}" if any(more) else "")
 
 
 class Url(str):

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,10 @@ class Listener:
         most_connections: int = MOST_CONNECTIONS,
         request_timeout: float = REQUEST_TIMEOUT,
         linger: float = LINGER,
+        monotonic: Callable[[], float] = time.monotonic,
+        on_acknowledged: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """``on_acknowledged`` gets the seconds from a callback's last byte to its 200."""
         self.door = door
         self._intake = intake
         self._now = now
@@ -76,6 +80,8 @@ class Listener:
         self._most = most_connections
         self._request_timeout = request_timeout
         self._linger = linger
+        self._monotonic = monotonic
+        self._on_acknowledged = on_acknowledged
         self._connections: set[TimedConnection] = set()
         self._server: web.Server | None = None
         self._acceptor: Acceptor | None = None
@@ -165,6 +171,7 @@ class Listener:
             raise Rejection(403, "forbidden", "this address is not allowed")
         check_authorization(request.headers.get("Authorization"), door.authorization)
         body = await read_body(request, door.max_body)
+        arrived = self._monotonic()
         if connection is not None:
             connection.request_received()
         claim = check_body(body)
@@ -174,6 +181,7 @@ class Listener:
             detail = "the callback could not be kept; send it again"
             return refusal(503, "not_durable", detail, connection)
         self.received += 1
+        self._on_acknowledged(self._monotonic() - arrived)
         return received(connection)
 
     def _receipt(self, claim: Claim) -> Receipt:

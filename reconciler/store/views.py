@@ -36,6 +36,8 @@ class Counts:
     last_callback_at: int | None
     deliveries_pending: int
     deliveries_dead: int
+    deliveries_pending_since: int | None = None
+    """Since when the delivery that has been pending longest is so."""
 
 
 class Views:
@@ -126,12 +128,16 @@ class Views:
             .where(deliveries.c.state.in_(("pending", "dead")))  # the delivered are most of them
             .group_by(deliveries.c.state)
         )
+        backlog = select(func.min(deliveries.c.pending_since)).where(
+            deliveries.c.state == "pending"
+        )
         async with self._database.read() as connection:
             found = {row[0]: row[1] for row in await connection.execute(by_state)}
             overdue = await connection.scalar(oldest.where(processes.c.state == "overdue"))
             reported = await connection.scalar(oldest.where(processes.c.state == "reported"))
             last_callback = await connection.scalar(newest_callback)
             outbox = {row[0]: row[1] for row in await connection.execute(by_delivery)}
+            pending_since = await connection.scalar(backlog)
         return Counts(
             states={str(state): found.get(str(state), 0) for state in State},
             overdue_since=overdue,
@@ -139,6 +145,7 @@ class Views:
             last_callback_at=last_callback,
             deliveries_pending=outbox.get("pending", 0),
             deliveries_dead=outbox.get("dead", 0),
+            deliveries_pending_since=pending_since,
         )
 
 

@@ -77,6 +77,12 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("setting_without_effect", "warning", ("key",),
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
+    Event("heartbeat_failed", "warning", ("error",),
+          "The dead-man ping did not get through. Said once, until one does.",
+          "Check `heartbeat.url` and the way there. The service behind it will raise its alarm."),
+    Event("heartbeat_recovered", "info", (),
+          "The dead-man ping gets through again.",
+          "Nothing."),
     Event("operator_action", "info",
           (*_PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
            "skipped"),
@@ -86,7 +92,7 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
            "calls_per_second", "rejected_total", "breaker", "deliveries_pending",
-           "deliveries_dead", "spooled", "log_lines_dropped"),
+           "deliveries_dead", "oldest_pending_s", "spooled", "log_lines_dropped"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "

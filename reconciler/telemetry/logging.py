@@ -1,7 +1,7 @@
 """The log of one daemon: a logger to give to its parts, and what stands behind it."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, Literal, TextIO
 
 import structlog
@@ -17,11 +17,16 @@ from reconciler.telemetry.writer import LineWriter
 LogFormat = Literal["json", "console", "auto"]
 
 
+Tap = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Gets level, event and fields of each line, before its level decides whether it is written."""
+
+
 class _Sink:
-    """What structlog wraps: the writer's door under each method's name, and the level."""
+    """What structlog wraps: the writer's door under each method's name, the level, the tap."""
 
     def __init__(self, write: Callable[[bytes], None], threshold: int) -> None:
         self.threshold = threshold
+        self.tap: Tap | None = None
         self.debug = self.info = self.warning = self.error = self.critical = write
 
 
@@ -32,6 +37,8 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
     _logger: _Sink
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+        if self._logger.tap is not None:
+            self._logger.tap(method_name, event, fields)
         # Here and not in a processor: a line that is not wanted costs no copy of the context.
         if RANK[method_name] >= self._logger.threshold:
             super()._proxy_to_logger(method_name, event, **fields)
@@ -91,6 +98,10 @@ class LogSystem:
         """Log ``level`` and above from now on, in loggers that are bound already too."""
         self._sink.threshold = RANK[level]
         self._libraries.show_all(level == "debug")
+
+    def tap(self, tap: Tap) -> None:
+        """Tell ``tap`` of every line from now on; it must be quick and must not raise."""
+        self._sink.tap = tap
 
     @property
     def dropped(self) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,12 +18,16 @@ from structlog.testing import LogCapture
 from yarl import URL
 
 from reconciler.admin.api import Api
+from reconciler.admin.gauges import Own
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.openapi import openapi
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
 from reconciler.config import Settings, rules
+from reconciler.monitoring import monitoring_routes
 from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.roster import Instance
+from reconciler.telemetry.counting import Metrics
 
 DOCUMENT = openapi()
 START = 1_772_323_200_000
@@ -41,6 +46,24 @@ class Played:
     checks: int = 0
     changes: int = 0
     log: LogCapture = field(default_factory=LogCapture)
+    breaker: str = "closed"
+    spooled: int = 0
+    last_sweep_at: int | None = None
+    rejected: Counter[str] = field(default_factory=Counter)
+    dropped: int = 0
+
+    def instance(self) -> Instance:
+        return Instance(
+            instance_id="this-one",
+            host="here",
+            pid=1,
+            version="1.2.3",
+            started_at=START - 90_000,
+            heartbeat_at=self.now,
+            last_sweep_at=self.last_sweep_at,
+            breaker=self.breaker,
+            spooled=self.spooled,
+        )
 
     async def check(self) -> Readiness:
         self.checks += 1
@@ -144,13 +167,17 @@ async def store(store_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-def api(store: Store, played: Played) -> Api:
-    policy = rules(Settings())
-    health = Health(
+def health(played: Played) -> Health:
+    return Health(
         stale_loops=lambda: played.stale,
         check=played.check,
         monotonic=lambda: played.monotonic,
     )
+
+
+@pytest.fixture
+def api(store: Store, health: Health, played: Played) -> Api:
+    policy = rules(Settings())
     return Api(
         registry=store.registry,
         views=store.views,
@@ -165,10 +192,26 @@ def api(store: Store, played: Played) -> Api:
 
 
 @pytest.fixture
-def routes(api: Api, store: Store, played: Played) -> list[web.RouteDef]:
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def routes(
+    api: Api, store: Store, health: Health, metrics: Metrics, played: Played, tmp_path: Path
+) -> list[web.RouteDef]:
     log = structlog.wrap_logger(None, processors=[played.log])
     outbox = OutboxApi(store.outbox, now=lambda: played.now, on_change=played.changed, log=log)
-    return [*api.routes(), *outbox.routes()]
+    monitoring = monitoring_routes(
+        metrics,
+        store,
+        health,
+        Own(played.instance, played.rejected, lambda: played.dropped),
+        disks={"store": tmp_path, "spool": tmp_path / "spool"},
+        now=lambda: played.now,
+        monotonic=lambda: played.monotonic,
+    )
+    return [*api.routes(), *outbox.routes(), *monitoring]
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Client]]

@@ -16,6 +16,7 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
+from reconciler.config.urls import origin
 
 Loader = Callable[..., Settings]
 Problems = Callable[..., list[str]]
@@ -40,7 +41,7 @@ secret = ["whsec_{CANARY}Y=", "whsec_{CANARY}Z="]
 headers = {{ X-Key = "{CANARY}" }}
 proxy = "http://{CANARY}@proxy.example:3128"
 [heartbeat]
-url = "https://h.example/x?{CANARY}"
+url = "https://h.example/{CANARY}?{CANARY}"
 """
 
 MISPLACED = [
@@ -128,3 +129,18 @@ def test_a_redacted_url_never_holds_its_password(user: str, password: str, schem
 )
 def test_the_rest_of_a_redacted_url_stays_readable(url: str, shown: str) -> None:
     assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://hc.example:8443/uuid", "https://hc.example:8443/[redacted]"),
+        ("https://hc.example?key=k", "https://hc.example/[redacted]"),
+        ("https://hc.example/", "https://hc.example"),
+        ("https://u:p/w@hc.example/uuid", "https://[redacted]"),
+        ("https://hc.example/uuid@x", "https://[redacted]"),
+        ("no url at all", "[redacted]"),
+    ],
+)
+def test_of_a_ping_only_scheme_and_host_are_shown(url: str, shown: str) -> None:
+    assert origin(url) == shown

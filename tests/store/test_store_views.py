@@ -199,4 +199,5 @@ async def test_the_counts_tell_how_many_are_in_each_state_and_since_when_the_old
         last_callback_at=NOW + 8 * MINUTE,
         deliveries_pending=2,
         deliveries_dead=1,
+        deliveries_pending_since=1,
     )

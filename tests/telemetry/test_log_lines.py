@@ -246,3 +246,21 @@ def test_a_deep_recursion_tells_its_innermost_frames(record: Record) -> None:
 def test_exc_info_without_an_exception_adds_nothing(record: Record) -> None:
     line = one(record(lambda system: system.logger.info("ready", exc_info=True)))
     assert list(line) == ["timestamp", "level", "event"]
+
+
+def test_a_tap_hears_every_line_also_of_bound_loggers_and_below_the_level(record: Record) -> None:
+    heard: list[tuple[str, str | None, dict[str, Any]]] = []
+
+    def play(system: LogSystem) -> None:
+        bound = system.logger.bind(target="delivery")
+        system.tap(lambda level, event, fields: heard.append((level, event, dict(fields))))
+        bound.debug("outbound_call", verb="fetch")
+        system.logger.log(40, "store_unavailable", reason="slow")
+
+    written = record(play, level="warning")
+
+    assert heard == [
+        ("debug", "outbound_call", {"verb": "fetch"}),
+        ("error", "store_unavailable", {"reason": "slow"}),
+    ]
+    assert [one(f"{line}\n")["event"] for line in written.splitlines()] == ["store_unavailable"]

@@ -1,0 +1,78 @@
+"""The dead-man ping: one GET that says "all is well". A service elsewhere notices its absence.
+
+It never stands in anybody's way: it runs beside the work, is not repeated, and its failure is
+logged once until it succeeds again. The URL is a secret and never told.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aiohttp import ClientSession
+from structlog.typing import FilteringBoundLogger
+from yarl import URL
+
+from reconciler.outbound.errors import CallError
+from reconciler.outbound.transport import Transport
+
+TIMEOUT = 10.0
+"""Seconds that a ping may take."""
+
+LENIENCE = 0.1
+"""The part of the interval that a ping may come early: no summary is made to the millisecond, and
+one that came a moment late must not cost the next ping."""
+
+
+class Ping:
+    """Pings one URL, not more often than every ``interval`` seconds."""
+
+    def __init__(
+        self,
+        url: str,
+        session: ClientSession,
+        *,
+        interval: float,
+        monotonic: Callable[[], float],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """``session`` is closed by ``stop``; ``interval`` in seconds."""
+        self._url = URL(url)
+        self._session = session
+        self._transport = Transport(session, log, timeout=TIMEOUT, monotonic=monotonic)
+        self._interval = interval
+        self._monotonic = monotonic
+        self._log = log
+        self._sent_at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_failing = False
+
+    def send(self) -> None:
+        """Ping now, in the background, if it is time and none is on its way."""
+        now = self._monotonic()
+        shortest = self._interval * (1 - LENIENCE)
+        if self._sent_at is not None and now - self._sent_at < shortest:
+            return
+        if self._task is not None and not self._task.done():
+            return
+        self._sent_at = now
+        self._task = asyncio.create_task(self._ping(), name="ping")
+
+    async def stop(self) -> None:
+        """Give up a ping that is on its way, and close the connection."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._session.close()
+
+    async def _ping(self) -> None:
+        try:
+            answer = await self._transport.send(
+                "ping", "GET", self._url, headers={"Accept": "*/*"}, with_body=False
+            )
+            error = None if answer.succeeded else f"http_{answer.http_status}"
+        except CallError as failure:
+            error = failure.code
+        if error is not None and not self._is_failing:
+            self._log.warning("heartbeat_failed", error=error)
+        elif error is None and self._is_failing:
+            self._log.info("heartbeat_recovered")
+        self._is_failing = error is not None
