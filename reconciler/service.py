@@ -37,6 +37,8 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
 from reconciler.supervision import Parts
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.sd_notify import Notifier
+from reconciler.telemetry.watchdog import Watchdog
 from reconciler.vitals import Vitals
 from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
 
@@ -67,8 +69,13 @@ class Service:
         *,
         now: Callable[[], int] = system_clock,
         monotonic: Callable[[], float] = time.monotonic,
+        notifier: Notifier | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
-        """Build all parts; nothing runs yet. Must be called on a running loop."""
+        """Build all parts; nothing runs yet. Must be called on a running loop.
+
+        ``listening``, from the service manager, is used instead of ``listener.host`` and ``port``.
+        """
         log = logs.logger
         self._settings, self._store, self._logs, self._log = settings, store, logs, log
         self._now, self._monotonic = now, monotonic
@@ -85,6 +92,9 @@ class Service:
             log=log,
         )
         self._parts = Parts(monotonic=monotonic, log=log)
+        self._notifier = notifier or Notifier({})
+        self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
+        self._passed = listening
         self._last_alive_at: int | None = None
         self._has_recovered = False
         self.is_ready = asyncio.Event()
@@ -175,7 +185,7 @@ class Service:
         begun = self._monotonic()
         host, port = self._settings.listener.host, self._settings.listener.port
         try:
-            listening = bind(host, port)
+            listening = self._passed or bind(host, port)
         except OSError as error:
             await self._close_sessions()
             raise OSError(
@@ -233,6 +243,9 @@ class Service:
             self._log.warning("setting_without_effect", key="heartbeat")
         self.listener_url = addresses([listening], scheme)
         self.is_ready.set()
+        self._notifier.status(f"takes callbacks on {self.listener_url}")
+        self._notifier.ready()
+        self._watchdog.start()
         self._log.info(
             "ready",
             listener=self.listener_url,
@@ -245,6 +258,8 @@ class Service:
         """Stop in the order that loses nothing: first what comes in, last what is written down."""
         parts = self._parts
         parts.begin_stop()
+        self._notifier.stopping()
+        self._notifier.status("stopping: what is in flight is finished")
         if scheduler is not None:
             scheduler.shutdown(wait=False)
         self._sweeper.stop()
@@ -268,6 +283,7 @@ class Service:
             await self._beat()
             await self._store.roster.sign_off(self._vitals.instance_id)
         self._spool.close()
+        self._watchdog.stop()
         self._log.info(
             "stopped",
             duration_ms=round(parts.stopping_for * 1000),
@@ -304,6 +320,10 @@ class Service:
         now = self._monotonic()
         limits = {chore: max(STALE, 3 * every) for chore, every in self._chores.items()}
         return [chore.name for chore, limit in limits.items() if now - chore.ran_at > limit]
+
+    def _stuck(self) -> list[str]:
+        """Return what the watchdog must not overlook; a stop has a limit of its own."""
+        return [] if self._parts.is_stopping else self._stale_loops()
 
     def _build_admin(self, secrets: Secrets) -> AdminServer | None:
         listen = self._settings.admin.listen

@@ -1,6 +1,7 @@
 """``run``, ``check-config`` and ``init-db``."""
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -22,8 +23,10 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
+from reconciler.inbound.passed import passed_socket
 from reconciler.store.errors import StoreError
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.sd_notify import Notifier, forget
 
 
 @app.command()
@@ -37,6 +40,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
     try:
         survived = _serve(settings, secrets, logs)
     except StoreError as error:
@@ -68,12 +72,15 @@ async def _main(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
     from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.opening import open_store  # noqa: PLC0415
 
+    notifier, listening = Notifier(os.environ), passed_socket(os.environ)
+    forget(os.environ)
     stop = asyncio.Event()
     _obey_signals(stop, logs.logger)
     store = await open_store(secrets.store_url, is_daemon=True)
     try:
         logs.logger.info("store_opened", **await store.database.durability())
-        return await Service(settings, secrets, store, logs).run(stop)
+        service = Service(settings, secrets, store, logs, notifier=notifier, listening=listening)
+        return await service.run(stop)
     finally:
         await store.database.close()
 

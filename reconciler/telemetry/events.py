@@ -67,6 +67,10 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "A part without which the daemon cannot work has ended. The daemon stops; systemd "
           "starts it again. Nothing that was answered 200 is lost.",
           "Check that it came back (`ready`). If it repeats, keep this line: it names the bug."),
+    Event("watchdog_withheld", "error", ("loops",),
+          "These loops have not ticked for long, so systemd gets no more pings. It kills and "
+          "restarts the daemon when `WatchdogSec` is over. Nothing that was answered 200 is lost.",
+          "Check that it came back (`ready`). If it repeats: a disk that hangs, or a bug of ours."),
     Event("setting_without_effect", "warning", ("key",),
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
