@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 from structlog.typing import FilteringBoundLogger
@@ -13,6 +14,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
+from reconciler.cli.identity import as_owner, check_access
 from reconciler.cli.output import print_json
 from reconciler.cli.session import on_store, settings_of
 from reconciler.config import (
@@ -54,16 +56,25 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
-    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415 (after the log)
+    from reconciler.store.opening import (  # noqa: PLC0415 (after the log)
+        daemon_lock,
+        prepare,
+        store_file,
+    )
 
     url = secrets.store_url
     lock = daemon_lock(url)
+    file = store_file(url)
+    check_access(file, to_create=settings.store.migrate_on_start)
     try:
-        migrate = settings.store.migrate_on_start
-        for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
-            logs.logger.info("store_migrated", done=done)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_main(settings, secrets, logs))
+        # Root's files would shut the unit out of its own ledger: a root-owned spool file is never
+        # drained. So also the daemon works as the owner, who may lack what only root can write.
+        with as_owner(file or Path(settings.store.spool)):
+            migrate = settings.store.migrate_on_start
+            for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
+                logs.logger.info("store_migrated", done=done)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                return runner.run(_main(settings, secrets, logs))
     finally:
         lock.release()
 
@@ -153,12 +164,14 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _made(url: str) -> list[str]:
-    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415
+    from reconciler.store.opening import daemon_lock, prepare, store_file  # noqa: PLC0415
 
-    with suppress(StoreError):  # up to date: then a running daemon is not in the way
-        return prepare(url, may_create=False, may_migrate=False)
-    lock = daemon_lock(url)
-    try:
-        return prepare(url, may_create=True, may_migrate=True, lock=lock)
-    finally:
-        lock.release()
+    check_access(store_file(url), to_create=True)
+    with as_owner(store_file(url)):
+        with suppress(StoreError):  # up to date: then a running daemon is not in the way
+            return prepare(url, may_create=False, may_migrate=False)
+        lock = daemon_lock(url)
+        try:
+            return prepare(url, may_create=True, may_migrate=True, lock=lock)
+        finally:
+            lock.release()

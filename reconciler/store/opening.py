@@ -87,6 +87,11 @@ def daemon_lock(url: str) -> DaemonLock:
     return DaemonLock(sqlite_path(url))
 
 
+def store_file(url: str) -> Path | None:
+    """Return the file of a store that is one; None for a database server."""
+    return sqlite_path(url) if url.startswith(_SQLITE) else None
+
+
 def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names."""
     if not url.startswith(_SQLITE):

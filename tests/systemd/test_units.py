@@ -31,8 +31,8 @@ def units(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         (tmp_path / unit).write_text(text.replace(PROGRAM, "/bin/true"))
     if request.param == "a fixed user":
         # ``security`` of one file does not look for drop-ins, so it is joined here.
-        with (tmp_path / "reconciler.service").open("a") as unit:
-            unit.write((UNITS / "fixed-user.conf").read_text())
+        with (tmp_path / "reconciler.service").open("a") as file:
+            file.write((UNITS / "fixed-user.conf").read_text())
     return tmp_path
 
 

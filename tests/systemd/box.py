@@ -1,0 +1,224 @@
+"""A real systemd as PID 1 of namespaces of its own, on a view of this machine's file system.
+
+What is written in it goes to a tmpfs, its network is its own loopback, and everything is gone
+when it is powered off. It needs root and systemd itself, nothing more.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+INIT = Path("/lib/systemd/systemd")
+PROGRAM = Path("/opt/reconciler")
+"""Where docs/install.md puts the virtual environment."""
+
+PATIENCE = 60.0
+HOMES = (Path("/home"), Path("/root"), Path("/run"), Path("/tmp"), Path("/var/tmp"))
+"""Not to be seen by a hardened unit, so what lies there is shown elsewhere."""
+
+_BOOT = r"""
+set -e
+trap 'echo "cannot $doing" >&2' ERR
+base=$1; shift
+doing='make mounts private'; mount --make-rprivate /
+doing='mount a tmpfs'; mount -t tmpfs -o mode=755 tmpfs "$base"
+mkdir "$base/upper" "$base/work" "$base/root"
+doing='mount an overlay of /'
+mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work" "$base/root"
+cd "$base/root"
+doing='mount proc, sys and cgroup2'
+mount -t proc proc proc
+mount -t sysfs sysfs sys
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+doing='make run, tmp and dev'
+for place in run tmp dev etc/systemd; do mount -t tmpfs -o mode=755 tmpfs $place; done
+chmod 1777 tmp
+for device in null zero full random urandom tty; do
+  : > dev/$device; mount --bind /dev/$device dev/$device
+done
+mkdir dev/shm dev/pts etc/systemd/system
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
+: > etc/fstab
+doing='show it the program'
+while [ $# -gt 0 ]; do
+  mkdir -p ".$2"; mount --rbind "$1" ".$2"; shift 2
+done
+doing='change the root'
+mkdir -p .old; pivot_root . .old; cd /; umount -l /.old; rmdir /.old
+mount --make-rshared /
+trap - ERR
+exec env -i container=box PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+  /lib/systemd/systemd --system --unit=basic.target --show-status=0 --log-target=journal
+"""
+
+
+class ImpossibleError(Exception):
+    """This machine cannot run a systemd in namespaces; the text says why."""
+
+
+class Box:
+    """One booted systemd, with the program in ``/opt/reconciler``."""
+
+    def __init__(self, directory: Path, package: Path) -> None:
+        """Boot. ``package`` is the folder that holds ``reconciler/``. Raises ImpossibleError."""
+        _check()
+        self._log = directory / "box.log"
+        self._base = directory / "box"
+        self._base.mkdir()
+        self._cgroup = _cgroup2() / f"reconciler-box-{os.getpid()}-{time.monotonic_ns()}"
+        self._cgroup.mkdir()
+        try:
+            self._process = self._boot(package)
+            self.pid = self._init()
+            self._put_program()
+        except BaseException:
+            self.close()
+            raise
+
+    def _boot(self, package: Path) -> "subprocess.Popen[bytes]":
+        enter = f'echo $$ > "{self._cgroup}/cgroup.procs"; exec "$@"'
+        namespaces = ("--mount", "--pid", "--fork", "--ipc", "--uts", "--net", "--cgroup")
+        binds = [(package / "reconciler", PROGRAM / "package/reconciler"), *_interpreter()]
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                # setpriv and --kill-child: the box dies with us, whatever kills us.
+                ["/bin/sh", "-c", enter, "sh", "setpriv", "--pdeathsig", "KILL"]
+                + ["unshare", *namespaces, "--kill-child", "--propagation", "private"]
+                + ["/bin/bash", "-c", _BOOT, "bash", str(self._base)]
+                + [str(path) for bind in binds for path in bind],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _init(self) -> int:
+        """Return the process id of the systemd, once it is up."""
+        pid = 0
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise ImpossibleError(_last_line(self._log))
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+            pid = int((children.read_text().split() or ["0"])[-1])
+            if pid and Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
+                self.pid = pid
+                state = self.run("systemctl", "is-system-running", check=False).strip()
+                if state == "running":
+                    return pid
+                assert state != "degraded", self.run("systemctl", "--failed", "--no-pager")
+            time.sleep(0.05)
+        raise AssertionError(f"systemd did not come up: {_last_line(self._log)}")
+
+    def _put_program(self) -> None:
+        """Make what ``python3 -m venv`` and pip would make, around what is shown."""
+        home = _home()
+        python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        self.write(f"{PROGRAM}/pyvenv.cfg", f"home = {home}/bin\n")
+        if home != Path(sys.base_prefix) and sysconfig.get_config_var("Py_ENABLE_SHARED"):
+            self.write("/etc/ld.so.conf.d/python.conf", f"{home}/lib\n")
+            self.run("ldconfig")
+        self.run("mkdir", "-p", f"{PROGRAM}/bin")
+        self.run("ln", "-sf", f"{home}/bin/{python}", f"{PROGRAM}/bin/python3")
+        script = (
+            f"#!{PROGRAM}/bin/python3\nimport sys\nsys.path.insert(0, '{PROGRAM}/package')\n"
+            "from reconciler.cli import main\nmain()\n"
+        )
+        self.write(f"{PROGRAM}/bin/reconciler", script, mode="0755")
+        told = self.run(f"{PROGRAM}/bin/reconciler", "--version")
+        assert told.startswith("reconciler "), told
+
+    def command(self, *words: str) -> list[str]:
+        """Return the command line that runs ``words`` as root in the box."""
+        return ["nsenter", "--target", str(self.pid), "--all", "--", *words]
+
+    def run(self, *words: str, check: bool = True, stdin: str = "", user: str = "") -> str:
+        """Run a command in the box; return its stdout and stderr."""
+        who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
+        done = subprocess.run(
+            self.command("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *who, *words),
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, f"{words}: {done.returncode}: {done.stdout}"
+        return done.stdout
+
+    def write(self, path: str, text: str, mode: str = "0644") -> None:
+        """Write a file in the box, as root, with the folders above it."""
+        self.run("mkdir", "-p", str(Path(path).parent))
+        self.run("sh", "-c", 'umask 077; cat > "$0" && chmod "$1" "$0"', path, mode, stdin=text)
+
+    def close(self) -> None:
+        """Power off; what does not obey is killed. Nothing is left, mounts and cgroups included."""
+        process = getattr(self, "_process", None)
+        if process is not None:
+            if getattr(self, "pid", 0):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGRTMIN + 4)  # systemd's "power off"
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(20)
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        end = time.monotonic() + PATIENCE
+        while self._cgroup.exists():
+            for folder in sorted(self._cgroup.rglob("*/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+            try:
+                self._cgroup.rmdir()
+            except OSError:  # the last of them are still dying
+                assert time.monotonic() < end, "the box has left processes behind"
+                time.sleep(0.02)
+
+
+def _check() -> None:
+    if os.geteuid() != 0:
+        raise ImpossibleError("only root may run a systemd in namespaces")
+    for tool in (str(INIT), "unshare", "nsenter", "setpriv", "pivot_root", "systemctl"):
+        if shutil.which(tool) is None:
+            raise ImpossibleError(f"there is no {tool} (Debian: systemd and util-linux)")
+    _cgroup2()
+
+
+def _cgroup2() -> Path:
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split(" ")
+        if kind == "cgroup2" and os.access(place, os.W_OK):
+            return Path(place)
+    raise ImpossibleError("there is no writable cgroup2 file system")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(home) for home in HOMES)
+
+
+def _home() -> Path:
+    """Return where our Python is seen in the box."""
+    prefix = Path(sys.base_prefix)
+    return Path("/opt/python-of-tests") if _is_hidden(prefix) else prefix
+
+
+def _interpreter() -> list[tuple[Path, Path]]:
+    """Return what must be bound where, so that the hardened unit sees our Python and libraries."""
+    prefix, home = Path(sys.base_prefix), _home()
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    packages = Path(sysconfig.get_path("purelib"))
+    binds = [(packages, PROGRAM / f"lib/{python}/site-packages")]
+    return binds if prefix == Path("/usr") else [(prefix, home), *binds]
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
