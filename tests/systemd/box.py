@@ -5,6 +5,7 @@ when it is powered off. It needs root and systemd itself, nothing more.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,11 +13,22 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 INIT = Path("/lib/systemd/systemd")
+ENVIRON = (
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG=C.UTF-8",
+    "RECONCILER_CONFIG=/etc/reconciler/reconciler.toml",  # as docs/install.md has it
+)
 PROGRAM = Path("/opt/reconciler")
 """Where docs/install.md puts the virtual environment."""
+
+CHECKOUT = Path("/srv/reconciler")
+WRITTEN = Path("/run/written")
+"""Shows what was written in the box, but for /run, /tmp and /dev, and nothing else."""
 
 PATIENCE = 60.0
 HOMES = (Path("/home"), Path("/root"), Path("/run"), Path("/tmp"), Path("/var/tmp"))
@@ -34,7 +46,8 @@ mount -t overlay overlay -o "lowerdir=/,upperdir=$base/upper,workdir=$base/work"
 cd "$base/root"
 doing='mount proc, sys and cgroup2'
 mount -t proc proc proc
-mount -t sysfs sysfs sys
+mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys  # the kernel is not the box's
+mount -t sysfs -o ro sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 doing='make run, tmp and dev'
 for place in run tmp dev etc/systemd; do mount -t tmpfs -o mode=755 tmpfs $place; done
@@ -46,15 +59,16 @@ mkdir dev/shm dev/pts etc/systemd/system
 mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
 ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd
 : > etc/fstab
+mkdir run/written; mount --bind "$base/upper" run/written
 doing='show it the program'
 while [ $# -gt 0 ]; do
-  mkdir -p ".$2"; mount --rbind "$1" ".$2"; shift 2
+  mkdir -p ".$2"; mount --bind "$1" ".$2"; mount -o remount,bind,ro ".$2"; shift 2
 done
 doing='change the root'
 mkdir -p .old; pivot_root . .old; cd /; umount -l /.old; rmdir /.old
 mount --make-rshared /
 trap - ERR
-exec env -i container=box PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+exec env -i container=box PATH="$PATH" \
   /lib/systemd/systemd --system --unit=basic.target --show-status=0 --log-target=journal
 """
 
@@ -66,26 +80,27 @@ class ImpossibleError(Exception):
 class Box:
     """One booted systemd, with the program in ``/opt/reconciler``."""
 
-    def __init__(self, directory: Path, package: Path) -> None:
-        """Boot. ``package`` is the folder that holds ``reconciler/``. Raises ImpossibleError."""
+    def __init__(self, directory: Path, checkout: Path) -> None:
+        """Boot; ``checkout`` is shown as ``CHECKOUT``. Raises ImpossibleError."""
         _check()
+        self._cursor = ""
         self._log = directory / "box.log"
         self._base = directory / "box"
         self._base.mkdir()
         self._cgroup = _cgroup2() / f"reconciler-box-{os.getpid()}-{time.monotonic_ns()}"
         self._cgroup.mkdir()
         try:
-            self._process = self._boot(package)
+            self._process = self._boot(checkout)
             self.pid = self._init()
             self._put_program()
         except BaseException:
             self.close()
             raise
 
-    def _boot(self, package: Path) -> "subprocess.Popen[bytes]":
+    def _boot(self, checkout: Path) -> "subprocess.Popen[bytes]":
         enter = f'echo $$ > "{self._cgroup}/cgroup.procs"; exec "$@"'
         namespaces = ("--mount", "--pid", "--fork", "--ipc", "--uts", "--net", "--cgroup")
-        binds = [(package / "reconciler", PROGRAM / "package/reconciler"), *_interpreter()]
+        binds = [(checkout, CHECKOUT), *_interpreter()]
         with self._log.open("wb") as log:
             return subprocess.Popen(
                 # setpriv and --kill-child: the box dies with us, whatever kills us.
@@ -127,8 +142,9 @@ class Box:
             self.run("ldconfig")
         self.run("mkdir", "-p", f"{PROGRAM}/bin")
         self.run("ln", "-sf", f"{home}/bin/{python}", f"{PROGRAM}/bin/python3")
+        self.run("ln", "-sf", f"{PROGRAM}/bin/reconciler", "/usr/local/bin/reconciler")
         script = (
-            f"#!{PROGRAM}/bin/python3\nimport sys\nsys.path.insert(0, '{PROGRAM}/package')\n"
+            f"#!{PROGRAM}/bin/python3\nimport sys\nsys.path.insert(0, '{CHECKOUT}')\n"
             "from reconciler.cli import main\nmain()\n"
         )
         self.write(f"{PROGRAM}/bin/reconciler", script, mode="0755")
@@ -136,14 +152,14 @@ class Box:
         assert told.startswith("reconciler "), told
 
     def command(self, *words: str) -> list[str]:
-        """Return the command line that runs ``words`` as root in the box."""
-        return ["nsenter", "--target", str(self.pid), "--all", "--", *words]
+        """Return the command line that runs ``words`` as root in the box, in the checkout."""
+        enter = ["nsenter", "--target", str(self.pid), "--all", "--wd", "--"]
+        return [*enter, "env", "-i", "-C", str(CHECKOUT), *ENVIRON, *words]
 
-    def run(self, *words: str, check: bool = True, stdin: str = "", user: str = "") -> str:
+    def run(self, *words: str, check: bool = True, stdin: str = "") -> str:
         """Run a command in the box; return its stdout and stderr."""
-        who = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups"] if user else []
         done = subprocess.run(
-            self.command("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *who, *words),
+            self.command(*words),
             input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -153,6 +169,35 @@ class Box:
         )
         assert done.returncode == 0 or not check, f"{words}: {done.returncode}: {done.stdout}"
         return done.stdout
+
+    def show(self, prop: str, unit: str = "reconciler.service") -> str:
+        """Return a property of a unit."""
+        return self.run("systemctl", "show", "--property", prop, "--value", unit).strip()
+
+    def forget(self) -> None:
+        """Let the journal begin here."""
+        self.run("journalctl", "--sync")
+        told = self.run("journalctl", "--lines", "0", "--show-cursor", "--no-pager")
+        self._cursor = told.rpartition("-- cursor: ")[2].strip()
+
+    def journal(self, *options: str) -> str:
+        """Return what the journal has of the daemon."""
+        self.run("journalctl", "--sync")
+        begin = ["--after-cursor", self._cursor] if self._cursor else []
+        words = ["--unit", "reconciler.service", "--no-pager", *begin, *options]
+        return self.run("journalctl", *words)
+
+    def log(self) -> list[dict[str, Any]]:
+        """Return what the daemon has logged, without what others say of it."""
+        lines = self.journal("--output", "cat").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that only a look from outside can tell."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, f"{what} did not come: {self.log()[-5:]}"
+            time.sleep(0.1)
 
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file in the box, as root, with the folders above it."""

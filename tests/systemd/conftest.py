@@ -11,7 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PATIENCE, Daemon, Yard, client, faults, here
+from tests.e2e.conftest import (
+    AUTHORIZATION,
+    CLIENT_SECRET,
+    PATIENCE,
+    Daemon,
+    Yard,
+    client,
+    faults,
+    here,
+)
+from tests.systemd.box import Box, ImpossibleError
 
 __all__ = ["client", "faults", "here"]  # fixtures of the daemon as its users run it
 
@@ -129,3 +139,76 @@ async def activated(here: Yard, manager: Manager) -> AsyncIterator[Activated]:
     made = Activated(here, manager)
     yield made
     await made.close()
+
+
+@pytest.fixture(scope="session")
+def booted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A real systemd, for all tests of this worker."""
+    try:
+        made = Box(tmp_path_factory.mktemp("systemd"), ROOT)
+    except ImpossibleError as error:
+        pytest.skip(f"no real systemd here: {error}")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture
+def bare_box(booted: Box) -> Iterator[Box]:
+    """A real systemd with the program, and nothing else of ours."""
+    booted.forget()
+    yield booted
+    booted.run("sh", "-c", REMOVE)
+
+
+REMOVE = """
+cd /
+systemctl kill --signal=KILL reconciler.service
+systemctl stop reconciler.socket reconciler.service
+systemctl disable reconciler.socket reconciler.service
+rm -rf /etc/systemd/system/* /etc/reconciler /var/lib/reconciler* /var/lib/private/reconciler*
+systemctl daemon-reload
+systemctl reset-failed
+exit 0
+"""
+
+INSTALL = """
+install -d -m 0755 /etc/reconciler
+install -d -m 0700 /etc/reconciler/credentials
+cd /etc/reconciler/credentials
+umask 077
+printf '%s' "$1" > callback-authorization
+printf '%s' "$2" > client-secret
+cd /srv/reconciler/systemd
+install -m 0644 reconciler.service reconciler.socket /etc/systemd/system/
+systemctl daemon-reload
+"""
+
+BOX_CONFIG = """
+[listener]
+authorization = [{ credential = "callback-authorization" }]
+[assure]
+base_url = "http://127.0.0.1:9"
+token_url = "http://127.0.0.1:9/token"
+client_id = "nobody"
+client_secret = { credential = "client-secret" }
+[store]
+url = "sqlite:////var/lib/reconciler/reconciler.db"
+spool = "/var/lib/reconciler/spool"
+"""
+
+
+@pytest.fixture
+def box(bare_box: Box) -> Box:
+    """The same, with our units and a configuration; nothing of ours runs yet."""
+    bare_box.run("sh", "-euc", INSTALL, "sh", AUTHORIZATION, CLIENT_SECRET)
+    bare_box.write("/etc/reconciler/reconciler.toml", BOX_CONFIG)
+    return bare_box
+
+
+@pytest.fixture
+def running(box: Box) -> Box:
+    """The same, started and ready."""
+    box.run("systemctl", "start", "reconciler.socket", "reconciler.service")
+    return box
