@@ -179,7 +179,7 @@ install -d -m 0700 /etc/reconciler/credentials
 cd /etc/reconciler/credentials
 umask 077
 printf '%s' "$1" > callback-authorization
-printf '%s' "$2" > client-secret
+printf '%s' "$2" > assure-client-secret
 cd /srv/reconciler/systemd
 install -m 0644 reconciler.service reconciler.socket /etc/systemd/system/
 systemctl daemon-reload
@@ -192,7 +192,7 @@ authorization = [{ credential = "callback-authorization" }]
 base_url = "http://127.0.0.1:9"
 token_url = "http://127.0.0.1:9/token"
 client_id = "nobody"
-client_secret = { credential = "client-secret" }
+client_secret = { credential = "assure-client-secret" }
 [store]
 url = "sqlite:////var/lib/reconciler/reconciler.db"
 spool = "/var/lib/reconciler/spool"

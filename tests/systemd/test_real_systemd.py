@@ -85,7 +85,7 @@ def test_a_reload_leaves_the_same_process_running(running: Any) -> None:
 
 
 def test_a_missing_credential_is_told_and_mended_without_a_limit(box: Any) -> None:
-    box.run("rm", "/etc/reconciler/credentials/client-secret")
+    box.run("rm", "/etc/reconciler/credentials/assure-client-secret")
     assert "status=243/CREDENTIALS" in box.run(
         "sh",
         "-c",
@@ -93,7 +93,7 @@ def test_a_missing_credential_is_told_and_mended_without_a_limit(box: Any) -> No
         check=False,
     )
     box.until(lambda: int(box.show("NRestarts")) > 1, "another attempt")
-    box.write("/etc/reconciler/credentials/client-secret", "secret", mode="0600")
+    box.write("/etc/reconciler/credentials/assure-client-secret", "secret", mode="0600")
     box.until(lambda: bool(box.show("ActiveState") == "active"), "the service")
 
 
