@@ -6,10 +6,12 @@ would have put it.
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.config import load
 from tests.systemd.conftest import ROOT, UNITS
 
 STATE = "/var/lib/private/reconciler"
@@ -128,6 +130,15 @@ def test_the_document_speaks_of_the_files_that_are_there(blocks: dict[str, list[
     assert named == {str(path.relative_to(UNITS)) for path in UNITS.rglob("*.*") if path.is_file()}
     # The box takes this for granted.
     assert "export RECONCILER_CONFIG=/etc/reconciler/reconciler.toml\n" in commands
+
+
+def test_the_configuration_of_the_document_is_valid(
+    blocks: dict[str, list[str]], tmp_path: Path
+) -> None:
+    [text] = re.findall(r"<<'END'\n(.*?)^END$", blocks["4. Configuration"][0], re.M | re.S)
+    path = tmp_path / "reconciler.toml"
+    path.write_text(text)
+    assert load(path, {}).store.spool == "/var/lib/reconciler/spool"
 
 
 def test_every_credential_of_the_configuration_has_a_line_in_the_unit() -> None:

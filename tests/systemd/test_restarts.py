@@ -10,6 +10,7 @@ from tests.e2e.conftest import AUTHORIZATION
 from tests.systemd.box import CHECKOUT
 
 RESTARTS = 20
+LOGGED = ("callback_received", "callback_spooled")
 
 STORED = """
 import sqlite3
@@ -33,13 +34,18 @@ def test_20_restarts_under_200_callbacks_a_second_fail_no_request(running: Any) 
             pids.add(running.show("MainPID"))
         *_, last = sending.communicate(timeout=120)[0].splitlines()
     told = json.loads(last)
-    stored = running.run(python, "-c", STORED).splitlines()
+
+    def all_are_stored() -> bool:  # what was spooled on a slow disk is drained first
+        stored = running.run(python, "-c", STORED).splitlines()
+        return sorted(stored) == sorted(told["acknowledged"])
 
     assert len(pids) == RESTARTS + 1
     assert told["failed"] == {}
     assert len(told["acknowledged"]) > RESTARTS * 50
-    assert sorted(stored) == sorted(told["acknowledged"])
-    assert len([line for line in running.log() if line["event"] == "stopped"]) == RESTARTS
-    print(
-        f"{len(stored)} callbacks in {told['seconds']:.0f} s, the slowest {told['slowest']:.1f} s"
-    )
+    running.until(all_are_stored, "every acknowledged callback in the store")
+    log = running.log()
+    stops = [line for line in log if line["event"] == "stopped"]
+    assert [line["log_lines_dropped"] for line in stops] == [0] * RESTARTS
+    # Nor does journald drop lines, as it would by itself in such a burst.
+    logged = {line["process_id"] for line in log if line["event"] in LOGGED}
+    assert logged == set(told["acknowledged"])
