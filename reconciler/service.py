@@ -132,7 +132,12 @@ class Service:
             log=log,
         )
         self._watch = Watch(
-            store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
+            store.work,
+            rules=self._get_rules,
+            now=now,
+            on_due=self._sweeper.wake,
+            log=log,
+            on_progress=self._progressed,
         )
         self._delivery_session, self._deliverer = None, None
         if settings.delivery is not None:
@@ -159,6 +164,7 @@ class Service:
             on_applied=self._applied,
             log=log,
             is_busy=lambda: self._intake.is_busy,
+            on_progress=self._progressed,
         )
         self._listener = Listener(
             door_of(settings, secrets), self._intake, now=now, log=log, tls=tls
@@ -167,8 +173,9 @@ class Service:
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
             return Chore(name, work, monotonic=monotonic, log=log)
 
+        self._sweep = chore("sweep", self._tick)
         self._chores = {
-            chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
+            self._sweep: settings.reconcile.sweep_interval / 1000,
             chore("heartbeat", self._beat): HEARTBEAT,
             chore("summary", self._summarize): SUMMARY,
         }
@@ -358,9 +365,10 @@ class Service:
 
     def _wake(self) -> None:
         """Something may have become due: look now instead of with the next tick."""
-        for chore in self._chores:
-            if chore.name == "sweep":
-                chore.wake()
+        self._sweep.wake()
+
+    def _progressed(self) -> None:
+        self._sweep.progressed()
 
     def _get_rules(self) -> Any:
         return self._rules
