@@ -88,7 +88,10 @@ class Box:
         self._base = directory / "box"
         self._base.mkdir()
         self._cgroup = _cgroup2() / f"reconciler-box-{os.getpid()}-{time.monotonic_ns()}"
-        self._cgroup.mkdir()
+        try:
+            self._cgroup.mkdir()
+        except OSError as error:
+            raise ImpossibleError(f"no cgroup can be made: {error.strerror}") from None
         try:
             self._process = self._boot(checkout)
             self.pid = self._init()
@@ -116,14 +119,12 @@ class Box:
 
     def _init(self) -> int:
         """Return the process id of the systemd, once it is up."""
-        pid = 0
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 raise ImpossibleError(_last_line(self._log))
-            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-            pid = int((children.read_text().split() or ["0"])[-1])
-            if pid and Path(f"/proc/{pid}/comm").read_text() == "systemd\n":
+            pid = self._child()
+            if pid:
                 self.pid = pid
                 state = self.run("systemctl", "is-system-running", check=False).strip()
                 if state == "running":
@@ -131,6 +132,15 @@ class Box:
                 assert state != "degraded", self.run("systemctl", "--failed", "--no-pager")
             time.sleep(0.05)
         raise AssertionError(f"systemd did not come up: {_last_line(self._log)}")
+
+    def _child(self) -> int:
+        """Return the process id of the systemd; 0 while it is not there."""
+        try:
+            children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+            pid = int((children.read_text().split() or ["0"])[-1])
+            return pid if Path(f"/proc/{pid}/comm").read_text() == "systemd\n" else 0
+        except (FileNotFoundError, ProcessLookupError):  # one of them is just ending
+            return 0
 
     def _put_program(self) -> None:
         """Make what ``python3 -m venv`` and pip would make, around what is shown."""

@@ -30,6 +30,20 @@ print(connection.getresponse().status)
 """
 
 
+IN_TWO_HALVES = """
+import socket, sys
+authorization, body = sys.argv[1:]
+with socket.create_connection(("127.0.0.1", 8080), timeout=60) as connection:
+    head = f"POST /callbacks/assure HTTP/1.1\\r\\nHost: a\\r\\nAuthorization: {authorization}\\r\\n"
+    head += f"Content-Length: {len(body)}\\r\\n\\r\\n"
+    connection.sendall((head + body[:20]).encode())
+    print("half", flush=True)
+    sys.stdin.readline()
+    connection.sendall(body[20:].encode())
+    print(connection.recv(4096).decode())
+"""
+
+
 def test_it_starts_reports_ready_reads_its_credentials_and_takes_callbacks(running: Any) -> None:
     assert running.run("systemctl", "is-active", "reconciler.service") == "active\n"
     assert running.show("StatusText") == "takes callbacks on http://127.0.0.1:8080"
@@ -73,12 +87,23 @@ def test_an_idle_one_is_not_killed(box: Any) -> None:
     assert box.show("NRestarts") == "0"
 
 
-def test_it_drains_on_stop(running: Any) -> None:
-    assert post(running, "p-1") == "200"
-    running.run("systemctl", "stop", "reconciler.socket", "reconciler.service")
+def test_a_stop_drains_what_has_begun(running: Any) -> None:
+    words = ["/opt/reconciler/bin/python3", "-c", IN_TWO_HALVES, AUTHORIZATION, CALLBACK % "p-1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(running.command(*words), stdin=pipe, stdout=pipe, text=True) as sending:
+        assert sending.stdout is not None
+        assert sending.stdout.readline() == "half\n"
+        running.run("systemctl", "stop", "--no-block", "reconciler.socket", "reconciler.service")
+        running.until(
+            lambda: any(line["event"] == "stopping" for line in running.log()), "the stop"
+        )
+        assert sending.communicate("\n", timeout=PATIENCE)[0].startswith("HTTP/1.1 200 ")
+
+    running.until(lambda: bool(running.show("ActiveState") == "inactive"), "the end")
     assert running.show("Result") == "success"
     assert running.show("ExecMainStatus") == "0"
-    assert [line["event"] for line in running.log()][-2:] == ["stopping", "stopped"]
+    assert [line["event"] for line in running.log()][-1] == "stopped"
+    assert "p-1" in running.run("reconciler", "list")
 
 
 def test_a_reload_leaves_the_same_process_running(running: Any) -> None:
