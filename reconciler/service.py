@@ -173,9 +173,8 @@ class Service:
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
             return Chore(name, work, monotonic=monotonic, log=log)
 
-        self._sweep = chore("sweep", self._tick)
         self._chores = {
-            self._sweep: settings.reconcile.sweep_interval / 1000,
+            chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
             chore("heartbeat", self._beat): HEARTBEAT,
             chore("summary", self._summarize): SUMMARY,
         }
@@ -365,10 +364,15 @@ class Service:
 
     def _wake(self) -> None:
         """Something may have become due: look now instead of with the next tick."""
-        self._sweep.wake()
+        for chore in self._chores:
+            if chore.name == "sweep":
+                chore.wake()
 
     def _progressed(self) -> None:
-        self._sweep.progressed()
+        """A sweep that takes long, such as the first one, has got further."""
+        for chore in self._chores:
+            if chore.name == "sweep":
+                chore.progressed()
 
     def _get_rules(self) -> Any:
         return self._rules
