@@ -45,6 +45,8 @@ from reconciler.store.opening import Store
 from reconciler.supervision import Parts
 from reconciler.telemetry.counting import Metrics
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.sd_notify import Notifier
+from reconciler.telemetry.watchdog import Watchdog
 from reconciler.vitals import Vitals
 from reconciler.wiring import deliverer_of, door_of, endpoint_of, keep_of, tls_of
 
@@ -77,10 +79,13 @@ class Service:
         arrival: Arrival | None = None,
         now: Callable[[], int] = system_clock,
         monotonic: Callable[[], float] = time.monotonic,
+        notifier: Notifier | None = None,
+        listening: socket.socket | None = None,
     ) -> None:
         """Build all parts; nothing runs yet. Must be called on a running loop.
 
         ``arrival``: where the store could not be reached yet.
+        ``listening``, from the service manager, is used instead of ``listener.host`` and ``port``.
         """
         log = logs.logger
         self._arrival = arrival
@@ -103,6 +108,9 @@ class Service:
         self._metrics = Metrics()
         logs.tap(self._metrics.note)
         self._parts = Parts(monotonic=monotonic, log=log)
+        self._notifier = notifier or Notifier({})
+        self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
+        self._passed = listening
         self._last_alive_at: int | None = None
         self._begun_at = monotonic()
         self._is_introduced = False
@@ -144,7 +152,12 @@ class Service:
             monotonic=monotonic,
         )
         self._watch = Watch(
-            store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
+            store.work,
+            rules=self._get_rules,
+            now=now,
+            on_due=self._sweeper.wake,
+            log=log,
+            on_progress=self._progressed,
         )
         self._delivery_session, self._deliverer = None, None
         if settings.delivery is not None:
@@ -173,6 +186,7 @@ class Service:
             on_applied=self._applied,
             log=log,
             is_busy=lambda: self._intake.is_busy,
+            on_progress=self._progressed,
         )
         self._listener = Listener(
             door_of(settings, secrets),
@@ -210,7 +224,7 @@ class Service:
         self._begun_at = self._monotonic()
         host, port = self._settings.listener.host, self._settings.listener.port
         try:
-            listening = bind(host, port)
+            listening = self._passed or bind(host, port)
         except OSError as error:
             await self._close_sessions()
             raise OSError(
@@ -270,6 +284,9 @@ class Service:
             self._log.warning("callbacks_unauthenticated")
         self.listener_url = addresses([listening], scheme)
         self.is_ready.set()
+        self._notifier.status(f"takes callbacks on {self.listener_url}")
+        self._notifier.ready()
+        self._watchdog.start()
         self._log.info(
             "ready",
             listener=self.listener_url,
@@ -284,6 +301,8 @@ class Service:
         parts.begin_stop()
         if self._arrival is not None:
             self._arrival.stop()
+        self._notifier.stopping()
+        self._notifier.status("stopping: what is in flight is finished")
         if scheduler is not None:
             scheduler.shutdown(wait=False)
         self._sweeper.stop()
@@ -307,6 +326,7 @@ class Service:
             await self._beat()
             await self._store.roster.sign_off(self._vitals.instance_id)
         self._spool.close()
+        self._watchdog.stop()
         self._log.info(
             "stopped",
             duration_ms=round(parts.stopping_for * 1000),
@@ -358,6 +378,10 @@ class Service:
         limits = {chore: max(STALE, 3 * every) for chore, every in self._chores.items()}
         return [chore.name for chore, limit in limits.items() if now - chore.ran_at > limit]
 
+    def _stuck(self) -> list[str]:
+        """Return what the watchdog must not overlook; a stop has a limit of its own."""
+        return [] if self._parts.is_stopping else self._stale_loops()
+
     def _build_admin(self, secrets: Secrets) -> AdminServer | None:
         listen = self._settings.admin.listen
         if not listen:
@@ -403,6 +427,12 @@ class Service:
         for chore in self._chores:
             if chore.name == name:
                 chore.wake()
+
+    def _progressed(self) -> None:
+        """A sweep that takes long, such as the first one, has got further."""
+        for chore in self._chores:
+            if chore.name == "sweep":
+                chore.progressed()
 
     def _get_rules(self) -> Any:
         return self._rules

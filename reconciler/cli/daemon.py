@@ -1,11 +1,13 @@
 """``run``, ``check-config`` and ``init-db``."""
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import typer
 from structlog.typing import FilteringBoundLogger
@@ -13,6 +15,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
+from reconciler.cli.identity import as_owner, check_access
 from reconciler.cli.output import print_json
 from reconciler.cli.session import on_store, settings_of
 from reconciler.config import (
@@ -23,8 +26,10 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
+from reconciler.inbound.passed import passed_socket
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.sd_notify import Notifier, forget
 
 
 @app.command()
@@ -38,6 +43,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
+    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
     try:
         survived = _serve(settings, secrets, logs)
     except StoreError as error:
@@ -51,10 +57,16 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
-    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415 (after the log)
+    from reconciler.store.opening import (  # noqa: PLC0415 (after the log)
+        daemon_lock,
+        prepare,
+        store_file,
+    )
 
     url = secrets.store_url
     lock = daemon_lock(url)
+    file = store_file(url)
+    check_access(file, to_create=settings.store.migrate_on_start)
 
     def see_to_the_schema() -> None:
         migrate = settings.store.migrate_on_start
@@ -63,14 +75,17 @@ def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
 
     later = None
     try:
-        try:
-            see_to_the_schema()
-        except StoreUnavailableError as error:
-            reason, later = str(error), see_to_the_schema
-        if later is not None:  # callbacks must be taken all the same
-            logs.logger.error("store_unavailable", reason=reason)
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_main(settings, secrets, logs, later))
+        # Root's files would shut the unit out of its own ledger: a root-owned spool file is never
+        # drained. So also the daemon works as the owner, who may lack what only root can write.
+        with as_owner(file or Path(settings.store.spool)):
+            try:
+                see_to_the_schema()
+            except StoreUnavailableError as error:
+                reason, later = str(error), see_to_the_schema
+            if later is not None:  # callbacks must be taken all the same
+                logs.logger.error("store_unavailable", reason=reason)
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                return runner.run(_main(settings, secrets, logs, later))
     finally:
         lock.release()
 
@@ -83,6 +98,8 @@ async def _main(
     from reconciler.store.arrival import Arrival, tell_opened  # noqa: PLC0415
     from reconciler.store.opening import open_store  # noqa: PLC0415
 
+    notifier, listening = Notifier(os.environ), passed_socket(os.environ)
+    forget(os.environ)
     stop = asyncio.Event()
     _obey_signals(stop, logs.logger)
     store = await open_store(secrets.store_url, is_daemon=True, is_prepared=later is None)
@@ -92,7 +109,16 @@ async def _main(
             await tell_opened(store.database, logs.logger)
         else:
             arrival = Arrival(store.database, later, logs.logger)
-        return await Service(settings, secrets, store, logs, arrival=arrival).run(stop)
+        service = Service(
+            settings,
+            secrets,
+            store,
+            logs,
+            arrival=arrival,
+            notifier=notifier,
+            listening=listening,
+        )
+        return await service.run(stop)
     finally:
         await store.database.close()
 
@@ -165,12 +191,14 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _made(url: str) -> list[str]:
-    from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415
+    from reconciler.store.opening import daemon_lock, prepare, store_file  # noqa: PLC0415
 
-    with suppress(StoreError):  # up to date: then a running daemon is not in the way
-        return prepare(url, may_create=False, may_migrate=False)
-    lock = daemon_lock(url)
-    try:
-        return prepare(url, may_create=True, may_migrate=True, lock=lock)
-    finally:
-        lock.release()
+    check_access(store_file(url), to_create=True)
+    with as_owner(store_file(url)):
+        with suppress(StoreError):  # up to date: then a running daemon is not in the way
+            return prepare(url, may_create=False, may_migrate=False)
+        lock = daemon_lock(url)
+        try:
+            return prepare(url, may_create=True, may_migrate=True, lock=lock)
+        finally:
+            lock.release()

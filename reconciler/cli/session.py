@@ -14,11 +14,12 @@ from typing import TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.cli.errors import CONFIG, FAILED, CommandError
+from reconciler.cli.identity import as_owner, check_access
 from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
 from reconciler.ledger import Rules
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.opening import Store, open_store, prepare, store_file
 from reconciler.telemetry.logging import LogSystem
 
 T = TypeVar("T")
@@ -53,15 +54,17 @@ def settings_of(config: Path | None) -> tuple[Settings, Path]:
 
 
 def on_store(config: Path | None, work: Callable[[Session], Awaitable[T]]) -> T:
-    """Run ``work`` on the store of ``config``, which must be there."""
+    """Run ``work`` on the store of ``config``, which must be there. Root works as its owner."""
     settings, _ = settings_of(config)
     try:
         url = resolve_secrets(settings, os.environ, only_store=True).store_url
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
     try:
-        prepare(url, may_create=False, may_migrate=False)
-        return asyncio.run(_run(url, rules(settings), work))
+        check_access(store_file(url))
+        with as_owner(store_file(url)):
+            prepare(url, may_create=False, may_migrate=False)
+            return asyncio.run(_run(url, rules(settings), work))
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
 

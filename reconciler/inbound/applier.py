@@ -37,14 +37,19 @@ class Applier:
         on_applied: Callable[[], None],
         log: FilteringBoundLogger,
         is_busy: Callable[[], bool] = lambda: False,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """``is_busy``: whether callbacks are waiting to be made durable."""
+        """``is_busy``: whether callbacks are waiting to be made durable.
+
+        ``on_progress`` is called with each page of a recovery, which may take minutes in all.
+        """
         self._inbox = inbox
         self._rules = rules
         self._now = now
         self._on_applied = on_applied
         self._log = log
         self._is_busy = is_busy
+        self._on_progress = on_progress
         self._queue: list[Receipt] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
@@ -100,6 +105,7 @@ class Applier:
             while found := await self._inbox.unapplied(before, MOST_AT_ONCE, after=last):
                 applied += await self._apply(found)
                 last = found[-1]
+                self._on_progress()
         if applied:
             self._on_applied()
         return applied

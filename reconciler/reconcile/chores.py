@@ -39,11 +39,15 @@ class Chore:
         self._is_stopping = False
         self._has_store = True
         self.ran_at = monotonic()
-        """When it last came to an end, by the monotonic clock in seconds."""
+        """When it last came to an end, or forward, by the monotonic clock in seconds."""
 
     def wake(self) -> None:
         """Do the work as soon as may be."""
         self._wake.set()
+
+    def progressed(self) -> None:
+        """A piece of a long turn is done: it does not stand still."""
+        self.ran_at = self._monotonic()
 
     def stop(self) -> None:
         """Let ``run`` end after the present turn."""
@@ -60,7 +64,7 @@ class Chore:
             if await self._turn():
                 self._wake.set()
                 await asyncio.sleep(0)  # an event that is set is waited for without a pause
-            self.ran_at = self._monotonic()
+            self.progressed()
 
     async def _turn(self) -> bool:
         try:

@@ -37,13 +37,16 @@ class Watch:
         on_due: Callable[[], None],
         log: FilteringBoundLogger,
         monotonic: Callable[[], float] = time.monotonic,
+        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_progress`` is called with each batch of what may take minutes in all."""
         self._work = work
         self._rules = rules
         self._now = now
         self._on_due = on_due
         self._log = log
         self._monotonic = monotonic
+        self._on_progress = on_progress
         self._seen = (now(), monotonic())
 
     async def tick(self) -> bool:
@@ -82,6 +85,7 @@ class Watch:
         marked = 0
         while found := await self._work.owe_catch_up(now, MARKED_AT_ONCE):
             marked += found
+            self._on_progress()
         gap = (now - up_for - last_alive_at) // 1000
         self._log.warning("downtime_detected", gap_s=gap, processes=marked)
         self._on_due()

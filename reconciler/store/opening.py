@@ -129,6 +129,11 @@ def postgres_url(url: str) -> tuple[URL, str]:
     return address, f"{hosts}:{ports}/{address.database or ''}"
 
 
+def store_file(url: str) -> Path | None:
+    """Return the file of a store that is one; None for a database server."""
+    return sqlite_path(url) if url.startswith(_SQLITE) else None
+
+
 def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names."""
     if not url.startswith(_SQLITE):

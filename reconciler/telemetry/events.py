@@ -74,6 +74,10 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "the most.",
           "Nothing. If `longest_ms` is often over 50: the disk is slow, and callbacks wait for "
           "it."),
+    Event("watchdog_withheld", "error", ("loops",),
+          "These loops have not ticked for long, so systemd gets no more pings. It kills and "
+          "restarts the daemon when `WatchdogSec` is over. Nothing that was answered 200 is lost.",
+          "Check that it came back (`ready`). If it repeats: a disk that hangs, or a bug of ours."),
     Event("setting_without_effect", "warning", ("key",),
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),

@@ -52,6 +52,25 @@ async def test_what_an_earlier_run_has_not_applied_is_found_at_start(
     assert await unapplied(silent) == []
 
 
+async def test_a_long_recovery_tells_that_it_moves(silent: House, receipt: Make) -> None:
+    """Else whoever watches would take a daemon that has much to catch up on for a dead one."""
+    left = [receipt(f"p-{n}", received_at=NOW - n) for n in range(2 * MOST_AT_ONCE + 1)]
+    await silent.store.inbox.put_many(left)
+    moves: list[int] = []
+    applier = Applier(
+        silent.store.inbox,
+        rules=Rules,
+        now=lambda: NOW,
+        on_applied=lambda: None,
+        log=silent.log,
+        on_progress=lambda: moves.append(1),
+    )
+
+    await applier.recover(everything=True)
+
+    assert len(moves) == 3
+
+
 async def test_a_sweep_finds_only_what_has_been_left_behind(silent: House, receipt: Make) -> None:
     await silent.store.inbox.put_many(
         [

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.ledger import Lane, Recheck, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE
-from reconciler.reconcile.watch import MOST_AT_ONCE, MOST_BATCHES, Watch
+from reconciler.reconcile.watch import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,19 @@ def nothing() -> None:
     """Nobody needs to know."""
 
 
-def make_watch(play: Play, on_due: Callable[[], None] = nothing) -> Watch:
+async def test_marking_all_after_a_downtime_tells_that_it_moves(play: Play) -> None:
+    await play.register_many([f"p{n:05}" for n in range(MARKED_AT_ONCE + 1)])
+    moves: list[int] = []
+    watch = make_watch(play, on_progress=lambda: moves.append(1))
+
+    await watch.after_downtime(play.wall() - HOUR)
+
+    assert len(moves) == 2
+
+
+def make_watch(
+    play: Play, on_due: Callable[[], None] = nothing, on_progress: Callable[[], None] = nothing
+) -> Watch:
     return Watch(
         play.store.work,
         rules=play.get_rules,
@@ -136,4 +148,5 @@ def make_watch(play: Play, on_due: Callable[[], None] = nothing) -> Watch:
         on_due=on_due,
         log=play.log,
         monotonic=play.clock,
+        on_progress=on_progress,
     )

@@ -1,0 +1,129 @@
+"""As whom a command works: root steps back to the user who owns the store.
+
+A database, WAL, lock or spool file of root's would shut the daemon out of its own ledger.
+"""
+
+import ctypes
+import os
+import pwd
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.cli.errors import FAILED, CommandError
+
+_CAPABILITY_VERSION = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3 of linux/capability.h: two words for each set."""
+
+_DAC_READ_SEARCH = 1 << 2
+_NET_BIND_SERVICE = 1 << 10
+_KEPT = _DAC_READ_SEARCH | _NET_BIND_SERVICE
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Data(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+@contextmanager
+def as_owner(path: Path | None) -> Iterator[None]:
+    """Work as the user to whom ``path`` belongs; afterwards as the caller again.
+
+    ``path`` is the store's file or a directory; where it is not there yet, the nearest directory
+    above it counts. Only root changes: for anyone else, for what belongs to root, and for None (a
+    store without a file), nothing happens. Inside, what is made belongs to the owner, and only
+    what the owner may write can be written; but everything can still be read (the state of a
+    dynamic user lies below a directory of root's), and any port be bound. That holds for the
+    calling thread and those it starts, so none should outlive the block. What the caller is to
+    own, such as a copy, is written outside. Raises CommandError where root may not change.
+    """
+    owner = None if path is None or os.geteuid() != 0 else _nearest(path).stat()
+    if path is None or owner is None or owner.st_uid == 0:
+        yield
+        return
+    before = os.getegid(), os.getgroups()
+    try:
+        os.setgroups(_groups(owner.st_uid, owner.st_gid))
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+    except OSError as error:  # a container without these capabilities, or without this user
+        reason = f"{path} belongs to {_name(owner.st_uid)}, and this root may not work as that user"
+        raise CommandError(FAILED, f"{reason}: {error.strerror}") from None
+    try:
+        _keep_capabilities()
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(before[0])
+        os.setgroups(before[1])
+
+
+def check_access(path: Path | None, *, to_create: bool = False) -> None:
+    """Raise CommandError that says who may use the store at ``path``, if this user may not.
+
+    A store that is not there is nobody's, unless it is ``to_create``.
+    """
+    if path is None or os.geteuid() == 0:
+        return
+    nearest = _nearest(path)
+    if nearest == path:
+        is_open = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+    else:
+        is_open = os.access(nearest, os.X_OK | (os.W_OK if to_create else 0))
+    if is_open:
+        return
+    owner = nearest.stat().st_uid
+    name = _name(owner)
+    also = (
+        f" or as its owner (sudo -u {name})"
+        if owner != 0 and not name.startswith("the user ")
+        else ""
+    )
+    raise CommandError(
+        FAILED,
+        f"no permission: {path} belongs to {name}; run this command as root (sudo){also}",
+    )
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # such as a dynamic user while its unit does not run
+        return f"the user {uid}"
+
+
+def _nearest(path: Path) -> Path:
+    """Return ``path``, or the nearest directory above it that can be seen."""
+    for place in (path, *path.parents):
+        try:
+            place.stat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            continue
+        return place
+    return Path("/")
+
+
+def _groups(uid: int, gid: int) -> list[int]:
+    try:
+        return os.getgrouplist(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        return [gid]
+
+
+def _keep_capabilities() -> None:
+    """Take back the rights to read everything and to bind any port, as far as root has them.
+
+    A change of the effective user drops all rights from use, but not from reach.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, data = _Header(_CAPABILITY_VERSION, 0), (_Data * 2)()
+    if libc.capget(ctypes.byref(header), ctypes.byref(data)) == 0:
+        data[0].effective = data[0].permitted & _KEPT
+        libc.capset(ctypes.byref(header), ctypes.byref(data))  # at worst, less can be read
