@@ -19,17 +19,17 @@ from reconciler.admin.api import Api
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
-from reconciler.assure import AssureClient, Breaker, Budget, build_session
-from reconciler.config import Secrets, Settings, rules
+from reconciler.assure import Breaker, Budget
+from reconciler.config import Change, Secrets, Settings, rules
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
-from reconciler.reconcile.caller import Caller
-from reconciler.reconcile.chores import Chore, schedule
+from reconciler.lines import Lines
+from reconciler.reconcile.chores import Chore, reschedule, schedule
 from reconciler.reconcile.recorder import Recorder
-from reconciler.reconcile.suspicion import AssurePath, CallbackPath
+from reconciler.reconcile.suspicion import CallbackPath
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.reconcile.watch import Watch
 from reconciler.store.errors import StoreError
@@ -38,7 +38,7 @@ from reconciler.store.opening import Store
 from reconciler.supervision import Parts
 from reconciler.telemetry.logging import LogSystem
 from reconciler.vitals import Vitals
-from reconciler.wiring import deliverer_of, door_of, endpoint_of, tls_of
+from reconciler.wiring import door_of, tls_of
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
@@ -93,26 +93,28 @@ class Service:
 
         tls = tls_of(settings)  # first: whatever fails here leaves nothing open
         assure = settings.assure
-        self._endpoint = endpoint_of(settings, secrets)
-        self._session = build_session(
-            ca_file=assure.ca_file, max_concurrency=assure.max_concurrency
-        )
-        budget = Budget(assure.requests_per_second, monotonic=monotonic)
+        self._budget = Budget(assure.requests_per_second, monotonic=monotonic)
         self._breaker = Breaker(monotonic=monotonic, log=log)
         self._callback_path = CallbackPath(log)
-        self._assure_path = AssurePath(is_proven=False, now=now, log=log)
-        client = AssureClient(self._endpoint, self._session, budget, log, monotonic=monotonic)
-        caller = Caller(
-            client, breaker=self._breaker, budget=budget, path=self._assure_path, log=log
+        self._lines = Lines(
+            settings,
+            secrets,
+            store.outbox,
+            budget=self._budget,
+            breaker=self._breaker,
+            owner=instance_id,
+            now=now,
+            monotonic=monotonic,
+            log=log,
         )
         self._recorder = Recorder(
             store.work, rules=self._get_rules, now=now, on_recorded=self._recorded, log=log
         )
         self._sweeper = Sweeper(
             store.work,
-            caller,
+            self._lines.assure.caller,
             self._recorder,
-            budget=budget,
+            budget=self._budget,
             breaker=self._breaker,
             owner=instance_id,
             max_concurrency=assure.max_concurrency,
@@ -124,23 +126,6 @@ class Service:
         self._watch = Watch(
             store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
         )
-        self._delivery_session, self._deliverer = None, None
-        if settings.delivery is not None:
-            self._delivery_session = build_session(
-                ca_file=settings.delivery.ca_file,
-                max_concurrency=settings.delivery.max_concurrency,
-            )
-            self._deliverer = deliverer_of(
-                settings,
-                secrets,
-                self._delivery_session,
-                store.outbox,
-                owner=instance_id,
-                now=now,
-                monotonic=monotonic,
-                log=log,
-            )
-
         self._intake = Intake(store.inbox, self._spool, on_stored=self._stored, log=log)
         self._applier = Applier(
             store.inbox,
@@ -177,7 +162,7 @@ class Service:
         try:
             listening = bind(host, port)
         except OSError as error:
-            await self._close_sessions()
+            await self._lines.close()
             raise OSError(
                 error.errno, f"cannot listen on {host}:{port}: {error.strerror}"
             ) from error
@@ -185,12 +170,12 @@ class Service:
         survived = True
         try:
             roster = self._store.roster
-            if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
-                self._assure_path.proven()
+            if await roster.fact(_ASSURE_PATH) == self._lines.assure.endpoint.fingerprint():
+                self._lines.assure.path.proven()
             self._last_alive_at = await roster.last_alive_at()
             await self._beat()
             self._start_parts()
-            scheduler = schedule(self._chores, self._log)
+            scheduler = self._scheduler = schedule(self._chores, self._log)
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
@@ -200,6 +185,43 @@ class Service:
         finally:
             await self._stop(listening, scheduler)
         return survived
+
+    async def reload(self, change: Change) -> None:
+        """Take on what has changed, and drop no connection by it.
+
+        Raises OSError or ValueError, and then nothing has changed.
+        """
+        settings, secrets = change.configuration.settings, change.configuration.secrets
+        has_tls = change.touches("listener.tls")
+        tls = tls_of(settings) if has_tls else None
+        lines = await self._lines.prepare(change)
+        # From here on nothing can fail, and nothing is awaited: all of it, or nothing.
+        self._settings, self._rules = settings, rules(settings)
+        self._listener.door = door_of(settings, secrets)
+        if has_tls:
+            self._listener.use_tls(tls)
+        self._lines.use(lines)
+        self._sweeper.use(
+            self._lines.assure.caller,
+            max_concurrency=settings.assure.max_concurrency,
+            lease_length=4 * settings.assure.timeout,
+        )
+        if change.touches("assure.requests_per_second"):
+            self._budget.set_rate(settings.assure.requests_per_second)
+            self._vitals.requests_per_second = settings.assure.requests_per_second
+        if change.touches("reconcile.sweep_interval"):
+            self._sweep_every(settings.reconcile.sweep_interval / 1000)
+        if self._admin is not None:
+            self._admin.token = secrets.admin_token
+        self._logs.set_level(settings.log.level)
+        self._warn_if_open_to_all()
+        self._wake()
+
+    def _sweep_every(self, seconds: float) -> None:
+        for chore in self._chores:
+            if chore.name == "sweep":
+                self._chores[chore] = seconds
+                reschedule(self._scheduler, chore, seconds)
 
     async def _recover(self) -> None:
         """See to what an earlier run has left: clock, inbox, downtime.
@@ -220,15 +242,18 @@ class Service:
         self._parts.start("sweeper", self._sweeper.run())
         for chore in self._chores:
             self._parts.start(chore.name, chore.run())
-        if self._deliverer is not None:
-            self._parts.start_kept_alive("deliverer", self._deliverer.run)
+        self._parts.start_kept_alive("deliverer", self._lines.outlet.run)
         self._wake()
+
+    def _warn_if_open_to_all(self) -> None:
+        listener = self._settings.listener
+        if not listener.authorization and not listener.allow_from:
+            self._log.warning("callbacks_unauthenticated")
 
     def _tell_ready(self, listening: socket.socket, begun: float) -> None:
         settings = self._settings
         scheme = "https" if settings.listener.tls else "http"
-        if not settings.listener.authorization and not settings.listener.allow_from:
-            self._log.warning("callbacks_unauthenticated")
+        self._warn_if_open_to_all()
         if settings.heartbeat is not None:
             self._log.warning("setting_without_effect", key="heartbeat")
         self.listener_url = addresses([listening], scheme)
@@ -258,12 +283,11 @@ class Service:
         await parts.finish("sweeper", "applier")
         self._recorder.stop()
         await parts.finish("recorder")
-        if self._deliverer is not None:
-            self._deliverer.stop()
+        self._lines.outlet.stop()
         await parts.finish()
         if self._admin is not None:
             await self._admin.stop()
-        await self._close_sessions()
+        await self._lines.close()
         with suppress(StoreError):
             await self._beat()
             await self._store.roster.sign_off(self._vitals.instance_id)
@@ -273,11 +297,6 @@ class Service:
             duration_ms=round(parts.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )
-
-    async def _close_sessions(self) -> None:
-        await self._session.close()
-        if self._delivery_session is not None:
-            await self._delivery_session.close()
 
     async def _tick(self) -> bool:
         if not self._has_recovered:
@@ -289,8 +308,10 @@ class Service:
 
     async def _beat(self) -> None:
         await self._vitals.beat()
-        if self._assure_path.is_proven:
-            await self._store.roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
+        if self._lines.assure.path.is_proven:
+            await self._store.roster.remember(
+                {_ASSURE_PATH: self._lines.assure.endpoint.fingerprint()}
+            )
 
     async def _summarize(self) -> None:
         await self._vitals.summarize(self._logs.dropped)
@@ -347,8 +368,7 @@ class Service:
 
     def _applied(self) -> None:
         self._sweeper.wake()
-        if self._deliverer is not None:
-            self._deliverer.wake()
+        self._lines.outlet.wake()
 
     def _stored(self, receipts: Sequence[Receipt]) -> None:
         self._vitals.stored(len(receipts))

@@ -42,7 +42,8 @@ class Vitals:
         self.instance_id = instance_id
         self._store = store
         self._spool = spool
-        self._requests_per_second = requests_per_second
+        self.requests_per_second = requests_per_second
+        """The configured rate of calls; told to the other instances with each heartbeat."""
         self._now = now
         self._log = log
         self._started_at = now()
@@ -81,7 +82,7 @@ class Vitals:
             last_sweep_at=self._sweeper.last_sweep_at,
             breaker=self._breaker.state,
             spooled=self._intake.spooled,
-            requests_per_second=self._requests_per_second,
+            requests_per_second=self.requests_per_second,
         )
 
     async def beat(self) -> None:

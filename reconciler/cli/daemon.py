@@ -5,9 +5,9 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import typer
-from structlog.typing import FilteringBoundLogger
 
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
@@ -38,7 +38,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
     try:
-        survived = _serve(settings, secrets, logs)
+        survived = _serve(settings, path, secrets, logs)
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     except (OSError, ValueError) as error:
@@ -49,7 +49,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
         raise CommandError(FAILED, "a part of the daemon has died; the log says which")
 
 
-def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+def _serve(settings: Settings, path: Path, secrets: Secrets, logs: LogSystem) -> bool:
     from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415 (after the log)
 
     url = secrets.store_url
@@ -59,26 +59,35 @@ def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
         for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
             logs.logger.info("store_migrated", done=done)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_main(settings, secrets, logs))
+            return runner.run(_main(settings, path, secrets, logs))
     finally:
         lock.release()
 
 
-async def _main(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+async def _main(settings: Settings, path: Path, secrets: Secrets, logs: LogSystem) -> bool:
+    from reconciler.reload import Reloader, reading  # noqa: PLC0415 (after the log)
     from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.opening import open_store  # noqa: PLC0415
 
     stop = asyncio.Event()
-    _obey_signals(stop, logs.logger)
+    _obey_signals(stop)
+    present = reading(settings, secrets)
     store = await open_store(secrets.store_url, is_daemon=True)
     try:
         logs.logger.info("store_opened", **await store.database.durability())
-        return await Service(settings, secrets, store, logs).run(stop)
+        service = Service(settings, secrets, store, logs)
+        reloader = Reloader(path, os.environ, present, apply=service.reload, logs=logs)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        reloading = asyncio.create_task(reloader.run(service.is_ready, stop), name="reloader")
+        try:
+            return await service.run(stop)
+        finally:
+            reloading.cancel()
     finally:
         await store.database.close()
 
 
-def _obey_signals(stop: asyncio.Event, log: FilteringBoundLogger) -> None:
+def _obey_signals(stop: asyncio.Event) -> None:
     """The first SIGTERM or SIGINT asks for a stop, the second one does not ask."""
 
     def on_signal() -> None:
@@ -89,7 +98,6 @@ def _obey_signals(stop: asyncio.Event, log: FilteringBoundLogger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("reload_not_supported"))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":

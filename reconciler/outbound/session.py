@@ -1,6 +1,8 @@
 """The connections that we open: pool, TLS, and what every request carries."""
 
+import asyncio
 import ssl
+from contextlib import suppress
 
 import aiohttp
 
@@ -33,3 +35,27 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
         headers={"User-Agent": f"assure-reconciler/{__version__}"},
         trust_env=False,
     )
+
+
+class Retired:
+    """Sessions that nothing new uses, closed when what has begun with them must be over."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def add(self, session: aiohttp.ClientSession, *, after: float) -> None:
+        """Close ``session`` in ``after`` seconds: no exchange of it may last longer."""
+        task = asyncio.create_task(self._close(session, after), name="retired session")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all of them now."""
+        self._over.set()
+        await asyncio.gather(*self._closing)
+
+    async def _close(self, session: aiohttp.ClientSession, after: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), after)
+        await session.close()

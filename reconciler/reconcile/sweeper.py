@@ -64,6 +64,12 @@ class Sweeper:
         """Look for work as soon as may be."""
         self._wake.set()
 
+    def use(self, caller: Caller, *, max_concurrency: int, lease_length: int) -> None:
+        """Make the next calls with ``caller``; those under way end as they began."""
+        self._caller = caller
+        self._most = max_concurrency
+        self._lease_length = lease_length
+
     async def run(self) -> None:
         """Sweep whenever woken, until ``stop``; then wait for the calls in flight."""
         try:
@@ -107,6 +113,7 @@ class Sweeper:
         if catching_up:
             await self._take(1)  # paid for and not used: so it gets half of the budget at most
         claimed: list[TrackedProcess] = []
+        caller = self._caller  # the lease and the call are of the same settings
         try:
             # Waiting for the budget may have taken long: nothing is claimed on an old permission.
             if self._stop.is_set() or self._breaker.allowance() != allowance:
@@ -117,7 +124,9 @@ class Sweeper:
         for process in claimed:
             if allowance is not None:
                 self._breaker.probe_started(process.process_id)
-            call = asyncio.create_task(self._call(process), name=f"call {process.process_id}")
+            call = asyncio.create_task(
+                self._call(caller, process), name=f"call {process.process_id}"
+            )
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         return bool(claimed)
@@ -147,9 +156,9 @@ class Sweeper:
         # Another process than the last probe's, unless that is the only one there is.
         return (last_probe and await claim(last_probe)) or await claim("")
 
-    async def _call(self, process: TrackedProcess) -> None:
+    async def _call(self, caller: Caller, process: TrackedProcess) -> None:
         try:
-            observation = await self._caller.call(process)
+            observation = await caller.call(process)
         except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
             self._log.error("call_crashed", process_id=process.process_id, exc_info=error)
             self._breaker.probe_abandoned()

@@ -49,9 +49,15 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Both listeners accept, and a callback would be answered 200. The URLs hold the ports "
           "really bound.",
           "Nothing."),
-    Event("reload_not_supported", "warning", (),
-          "SIGHUP came. This version reads its configuration only at start.",
-          "Restart the daemon: it stops without losing a callback."),
+    Event("config_reloaded", "info", ("changed", "needs_restart"),
+          "SIGHUP came, and the configuration was read again. `changed` is in effect now; "
+          "`needs_restart` stays as it was. Names only, no values.",
+          "Nothing. For `needs_restart` restart the daemon: it stops without losing a callback."),
+    Event("config_reload_failed", "error", ("problems", *_BUG),
+          "SIGHUP came, and what was read cannot be used. Nothing of it was taken: the old "
+          "configuration is in effect, whole.",
+          "Mend what `problems` names (`reconciler check-config` tells the same) and send SIGHUP "
+          "again. A restart before that would fail."),
     Event("stopping", "info", ("reason",),
           "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
           "finishes what is in flight, for 30 s at most.",
