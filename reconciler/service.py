@@ -21,6 +21,7 @@ from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
 from reconciler.assure import Breaker, Budget
 from reconciler.config import Change, Secrets, Settings, rules
+from reconciler.foresight import Foresight, places_of
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
@@ -44,6 +45,7 @@ HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
 
 SUMMARY = 60.0
+FORESIGHT = 60.0
 STALE = 30.0
 """Seconds after which a loop that has not ticked makes the daemon not alive."""
 
@@ -135,6 +137,8 @@ class Service:
             log=log,
             is_busy=lambda: self._intake.is_busy,
         )
+        self._foresight = Foresight(places_of(settings, secrets), now=now, log=log)
+        self._foresight.watch(settings.listener.tls, tls)
         self._listener = Listener(
             door_of(settings, secrets), self._intake, now=now, log=log, tls=tls
         )
@@ -142,10 +146,12 @@ class Service:
         def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
             return Chore(name, work, monotonic=monotonic, log=log)
 
+        self._sweep = chore("sweep", self._tick)
         self._chores = {
-            chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
+            self._sweep: settings.reconcile.sweep_interval / 1000,
             chore("heartbeat", self._beat): HEARTBEAT,
             chore("summary", self._summarize): SUMMARY,
+            chore("foresight", self._foresight.look): FORESIGHT,
         }
         self._vitals.attend(
             intake=self._intake,
@@ -200,6 +206,7 @@ class Service:
         self._listener.door = door_of(settings, secrets)
         if has_tls:
             self._listener.use_tls(tls)
+            self._foresight.watch(settings.listener.tls, tls)
         self._lines.use(lines)
         self._sweeper.use(
             self._lines.assure.caller,
@@ -210,18 +217,13 @@ class Service:
             self._budget.set_rate(settings.assure.requests_per_second)
             self._vitals.requests_per_second = settings.assure.requests_per_second
         if change.touches("reconcile.sweep_interval"):
-            self._sweep_every(settings.reconcile.sweep_interval / 1000)
+            self._chores[self._sweep] = settings.reconcile.sweep_interval / 1000
+            reschedule(self._scheduler, self._sweep, self._chores[self._sweep])
         if self._admin is not None:
             self._admin.token = secrets.admin_token
         self._logs.set_level(settings.log.level)
         self._warn_if_open_to_all()
         self._wake()
-
-    def _sweep_every(self, seconds: float) -> None:
-        for chore in self._chores:
-            if chore.name == "sweep":
-                self._chores[chore] = seconds
-                reschedule(self._scheduler, chore, seconds)
 
     async def _recover(self) -> None:
         """See to what an earlier run has left: clock, inbox, downtime.
@@ -242,8 +244,9 @@ class Service:
         self._parts.start("sweeper", self._sweeper.run())
         for chore in self._chores:
             self._parts.start(chore.name, chore.run())
+            if chore.name in ("sweep", "foresight"):  # the others have nothing to say yet
+                chore.wake()
         self._parts.start_kept_alive("deliverer", self._lines.outlet.run)
-        self._wake()
 
     def _warn_if_open_to_all(self) -> None:
         listener = self._settings.listener
@@ -314,7 +317,7 @@ class Service:
             )
 
     async def _summarize(self) -> None:
-        await self._vitals.summarize(self._logs.dropped)
+        await self._vitals.summarize(self._logs.dropped, self._foresight.free_mb)
 
     async def _readiness(self) -> Readiness:
         if self._parts.is_stopping:
@@ -359,9 +362,7 @@ class Service:
 
     def _wake(self) -> None:
         """Something may have become due: look now instead of with the next tick."""
-        for chore in self._chores:
-            if chore.name == "sweep":
-                chore.wake()
+        self._sweep.wake()
 
     def _get_rules(self) -> Any:
         return self._rules

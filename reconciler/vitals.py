@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -89,7 +89,7 @@ class Vitals:
         """Write the heartbeat."""
         await self._store.roster.beat(self.instance())
 
-    async def summarize(self, log_lines_dropped: int) -> None:
+    async def summarize(self, log_lines_dropped: int, free_mb: Mapping[str, int]) -> None:
         """Log the whole in numbers, with what was done since the last time."""
         counts = await self._store.views.counts()
         now = self._now()
@@ -109,6 +109,8 @@ class Vitals:
             deliveries_dead=counts.deliveries_dead,
             spooled=self._intake.spooled,
             log_lines_dropped=log_lines_dropped,
+            store_free_mb=free_mb.get("store"),
+            spool_free_mb=free_mb.get("spool"),
         )
 
     async def readiness(self) -> Readiness:

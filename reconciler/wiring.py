@@ -12,6 +12,7 @@ from reconciler.delivery.deliverer import Deliverer
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.inbound.listener import Door
+from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
@@ -53,13 +54,7 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     tls = settings.listener.tls
     if tls is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # an ssl.SSLError too: not PEM, or a key that does not fit
-        files = f"listener.tls: cannot use {tls.certificate!r} with {tls.key!r}"
-        raise OSError(error.errno, f"{files}: {error.strerror or error}") from error
-    return context
+    return server_context(tls.certificate, tls.key)
 
 
 def deliverer_of(

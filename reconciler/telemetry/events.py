@@ -76,6 +76,16 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("setting_without_effect", "warning", ("key",),
           "This setting, or section, is in the configuration but does nothing now.",
           "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
+    Event("certificate_expires", "warning", ("certificate", "days_left"),
+          "The certificate of `listener.tls` ends in less than 21 days, or has ended (`days_left` "
+          "below 0). Told at start, with each reload and once a day. When it has ended, Assure "
+          "will not connect, and no callback arrives.",
+          "Find out why it was not renewed, renew it, and send SIGHUP."),
+    Event("disk_low", "warning", ("place", "path", "free_mb"),
+          "Less than a tenth of the disk and less than 1 GiB is free where the store or the spool "
+          "is (`place`). Told when it begins and every hour.",
+          "Make room before it is full. While it is full, callbacks are answered 503 unless the "
+          "spool is on another disk."),
     Event("operator_action", "info",
           (*_PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
            "skipped"),
@@ -85,7 +95,7 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
            "rejected_total", "breaker", "deliveries_pending", "deliveries_dead", "spooled",
-           "log_lines_dropped"),
+           "log_lines_dropped", "store_free_mb", "spool_free_mb"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "

@@ -3,12 +3,17 @@
 import asyncio
 import itertools
 import json
+import shutil
 import signal
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp import web
 
 OLD = "Bearer canary-authorization-7f3a"
@@ -426,3 +431,62 @@ async def test_many_signals_in_a_row_are_one_reload_after_the_other(
     assert daemon.named("config_reload_failed") == []
     daemon.process.send_signal(signal.SIGHUP)
     assert await daemon.stop() == 0
+
+
+class Shelf:
+    """Certificates for 127.0.0.1, made when asked for."""
+
+    def __init__(self, directory: Path) -> None:
+        if shutil.which("openssl") is None:
+            pytest.skip("needs the openssl command")
+        self.directory = directory
+        self.certificate = directory / "certificate.pem"
+        self.key = directory / "key.pem"
+
+    def renew(self, days: int) -> ssl.SSLContext:
+        """Put a new pair in the place of the old; return what a client needs to trust it."""
+        command = (
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x "
+            f"-days {days} -addext subjectAltName=IP:127.0.0.1 -keyout key.pem "
+            "-out certificate.pem"
+        )
+        subprocess.run(command.split(), cwd=self.directory, check=True, capture_output=True)
+        return ssl.create_default_context(cafile=self.certificate)
+
+
+async def test_a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_keeps_the_old(
+    here: Any,
+) -> None:
+    shelf = Shelf(here.directory)
+    first = shelf.renew(days=2)
+    tls = f'tls = {{ certificate = "{shelf.certificate}", key = "{shelf.key}" }}'
+    edit(here, ("port = 0", f"port = 0\n{tls}"))
+    daemon = await here.running()
+    assert daemon.callback_url.startswith("https://")
+    (warning,) = daemon.named("certificate_expires")
+    assert (warning["certificate"], warning["days_left"]) == (str(shelf.certificate), 1)
+
+    def session(trusting: ssl.SSLContext) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusting, limit=1))
+
+    async with session(first) as early:
+        assert await post(early, daemon, OLD, "p-1") == 200
+        second = shelf.renew(days=60)
+        said = await hang_up(daemon)
+        assert said["changed"] == ["listener.tls.certificate", "listener.tls.key"]
+        async with session(second) as late:
+            assert await post(late, daemon, OLD, "p-2") == 200
+            key = shelf.key.read_bytes()
+            shelf.key.write_bytes(b"-----BEGIN PRIVATE KEY-----\ncanary\n")
+            edit(here, (OLD, NEW))
+            said = await hang_up(daemon, "config_reload_failed")
+            (problem,) = said["problems"]
+            assert problem.startswith("listener.tls cannot use ")
+            assert await post(late, daemon, OLD, "p-3") == 200
+        async with session(second) as later:
+            assert await post(later, daemon, OLD, "p-4") == 200
+        shelf.key.write_bytes(key)
+        assert (await hang_up(daemon))["changed"] == ["listener.authorization"]
+        assert await post(early, daemon, NEW, "p-5") == 200  # the connection of before all this
+    assert len(daemon.named("certificate_expires")) == 1
+    assert "canary" not in "".join(daemon.lines)
