@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,6 +30,9 @@ from reconciler.telemetry.logging import LogSystem
 @app.command()
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon in the foreground, with its log on stdout."""
+    # Before the file is read: a SIGHUP that comes while we start must neither end us nor be lost.
+    early = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: early.set())
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ)
@@ -38,7 +42,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
     try:
-        survived = _serve(settings, path, secrets, logs)
+        survived = _serve(settings, path, secrets, logs, early)
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     except (OSError, ValueError) as error:
@@ -49,7 +53,9 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
         raise CommandError(FAILED, "a part of the daemon has died; the log says which")
 
 
-def _serve(settings: Settings, path: Path, secrets: Secrets, logs: LogSystem) -> bool:
+def _serve(
+    settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
+) -> bool:
     from reconciler.store.opening import daemon_lock, prepare  # noqa: PLC0415 (after the log)
 
     url = secrets.store_url
@@ -59,12 +65,14 @@ def _serve(settings: Settings, path: Path, secrets: Secrets, logs: LogSystem) ->
         for done in prepare(url, may_create=migrate, may_migrate=migrate, lock=lock):
             logs.logger.info("store_migrated", done=done)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_main(settings, path, secrets, logs))
+            return runner.run(_main(settings, path, secrets, logs, early))
     finally:
         lock.release()
 
 
-async def _main(settings: Settings, path: Path, secrets: Secrets, logs: LogSystem) -> bool:
+async def _main(
+    settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
+) -> bool:
     from reconciler.reload import Reloader, reading  # noqa: PLC0415 (after the log)
     from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.opening import open_store  # noqa: PLC0415
@@ -78,6 +86,8 @@ async def _main(settings: Settings, path: Path, secrets: Secrets, logs: LogSyste
         service = Service(settings, secrets, store, logs)
         reloader = Reloader(path, os.environ, present, apply=service.reload, logs=logs)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        if early.is_set():
+            reloader.ask()
         reloading = asyncio.create_task(reloader.run(service.is_ready, stop), name="reloader")
         try:
             return await service.run(stop)

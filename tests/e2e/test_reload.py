@@ -433,6 +433,18 @@ async def test_many_signals_in_a_row_are_one_reload_after_the_other(
     assert await daemon.stop() == 0
 
 
+async def test_a_signal_that_comes_while_the_daemon_starts_is_not_lost(
+    here: Any, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.start()
+    await daemon.said("starting")
+    edit(here, (OLD, NEW))
+    daemon.process.send_signal(signal.SIGHUP)
+    await daemon.ready()
+    assert (await daemon.said("config_reloaded"))["changed"] == ["listener.authorization"]
+    assert await post(client, daemon, NEW, "p-1") == 200
+
+
 class Shelf:
     """Certificates for 127.0.0.1, made when asked for."""
 
