@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from hashlib import sha256
 from pathlib import Path
 
 from reconciler.config import (
@@ -16,21 +15,13 @@ from reconciler.config import (
     resolve_secrets,
     weigh,
 )
+from reconciler.pem import check_files, fingerprints
 from reconciler.telemetry.logging import LogSystem
 
 
 def reading(settings: Settings, secrets: Secrets) -> Configuration:
     """Return the whole of one reading: the settings, the secrets and what the PEM files hold."""
-    tls, delivery = settings.listener.tls, settings.delivery
-    paths = {
-        "listener.tls.certificate": tls.certificate if tls else "",
-        "listener.tls.key": tls.key if tls else "",
-        "assure.ca_file": settings.assure.ca_file,
-        "delivery.ca_file": delivery.ca_file if delivery else "",
-    }
-    return Configuration(
-        settings, secrets, {key: _fingerprint(path) for key, path in paths.items() if path}
-    )
+    return Configuration(settings, secrets, fingerprints(settings))
 
 
 class Reloader:
@@ -94,7 +85,14 @@ class Reloader:
     def _read(self) -> Configuration:
         settings = load(self._path, self._environ)
         held = self._present.secrets.credentials
-        return reading(settings, resolve_secrets(settings, self._environ, held=held))
+        problems, unreadable = check_files(settings)
+        try:
+            secrets = resolve_secrets(settings, self._environ, held=held)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *problems, *unreadable]) from None
+        if problems or unreadable:
+            raise ConfigError([*problems, *unreadable])
+        return reading(settings, secrets)
 
     def _failed(self, *problems: str) -> None:
         # Without the colon behind the key: "…token: x" looks like a secret to the log's redaction.
@@ -109,11 +107,3 @@ class Reloader:
             changed=list(change.changed),
             needs_restart=list(change.needs_restart),
         )
-
-
-def _fingerprint(path: str) -> str:
-    """Return what stands for a file's content; whoever loads a missing one says so."""
-    try:
-        return sha256(Path(path).read_bytes()).hexdigest()
-    except OSError:
-        return ""

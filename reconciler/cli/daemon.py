@@ -130,13 +130,20 @@ def check_config(
 
     Secrets are resolved, to see that they are there, and not shown.
     """
+    from reconciler.pem import check_files  # noqa: PLC0415 (only this command needs it)
+
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ, unchecked_credentials=True)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
+    problems, hidden = check_files(settings)
+    if problems:
+        raise CommandError(CONFIG, *problems)
     for key in secrets.unchecked:
         complain(f"{key}: not checked; this credential can only be read inside the systemd unit")
+    for line in hidden:
+        complain(f"{line}; not checked")
     shown = effective(settings)
     if json:
         print_json(shown)

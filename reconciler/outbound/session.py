@@ -20,13 +20,7 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
     none. There is one connection more than ``max_concurrency``, for a token. Must be called on
     a running loop. Raises ValueError where ``ca_file`` cannot be used.
     """
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ValueError) as exc:
-            reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else "unreadable"
-            raise ValueError(f"ca_file: {ca_file!r}: {reason}") from exc
+    context = trusting(ca_file)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=max_concurrency + 1, ssl=context, keepalive_timeout=_KEEPALIVE
@@ -35,6 +29,21 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
         headers={"User-Agent": f"assure-reconciler/{__version__}"},
         trust_env=False,
     )
+
+
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """Return a client's TLS that trusts the system's authorities and those of ``ca_file``.
+
+    Raises ValueError.
+    """
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ValueError) as exc:
+            reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else "unreadable"
+            raise ValueError(f"ca_file: {ca_file!r}: {reason}") from exc
+    return context
 
 
 class Retired:

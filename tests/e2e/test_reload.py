@@ -150,6 +150,23 @@ async def test_an_invalid_file_is_told_whole_and_changes_nothing(
         f"listener.authorization[1] file '{missing}' cannot be read: No such file or directory"
     ]
     assert await post(client, daemon, OLD, "p-3") == 200
+    wrong = here.directory / "wrong.pem"
+    wrong.write_text("canary")
+    here.config.write_text(f'{good}[delivery]\nurl = "https://app.example/"\nca_file = "{wrong}"\n')
+    edit(
+        here,
+        ("[assure]", f'[assure]\nca_file = "{missing}"'),
+        ("port = 0", f'port = 0\ntls = {{ certificate = "{wrong}", key = "{wrong}" }}'),
+        (f'["{OLD}"]', f'["{NEW}", {{ env = "NOBODY_HAS_SET_THIS" }}]'),
+    )
+    said = await hang_up(daemon, "config_reload_failed")
+    assert [problem.split(" ")[0] for problem in said["problems"]] == [
+        "listener.authorization[1]",
+        "assure.ca_file",
+        "listener.tls",
+        "delivery.ca_file",
+    ]
+    assert await post(client, daemon, OLD, "p-3") == 200
     here.config.unlink()
     said = await hang_up(daemon, "config_reload_failed")
     assert "cannot be read" in said["problems"][0]
