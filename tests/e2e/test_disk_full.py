@@ -206,6 +206,29 @@ async def test_a_full_disk_costs_503_and_nothing_that_was_acknowledged(
     assert "Traceback" not in daemon.stderr + "".join(daemon.lines)
 
 
+async def test_a_disk_that_callbacks_alone_have_filled_holds_data_and_not_the_journal(
+    here: Any, client: aiohttp.ClientSession, disks: Disks
+) -> None:
+    disk = await disks.mount(here.directory / "disk", "4m")
+    text = here.config.read_text().replace(f"{here.directory}/", f"{here.directory}/disk/")
+    here.config.write_text(text)
+    here.prefix = disks.prefix
+    store = here.directory / "disk" / "store.db"
+    daemon = await here.running()
+    sender = Sender(client, daemon.callback_url)
+    while 503 not in await asyncio.gather(*(sender.post() for _ in range(32))):
+        pass
+    # A journal that has taken the last room could never be moved into the database.
+    assert (disk / "store.db").stat().st_size > (disk / "store.db-wal").stat().st_size
+
+    await disks.run("mount", "-o", "remount,size=12m", str(here.directory / "disk"))
+    await sender.until(200)
+    await here.until(lambda: not list((disk / "spool").glob("*.spool")))
+    kept = {row[0] for row in await disks.rows(store, "SELECT process_id FROM callbacks")}
+    assert set(sender.acknowledged) - kept == set()
+    assert await daemon.stop() == 0
+
+
 async def test_a_spool_on_another_disk_takes_callbacks_while_the_stores_is_full(
     here: Any, client: aiohttp.ClientSession, disks: Disks
 ) -> None:
