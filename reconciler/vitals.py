@@ -116,36 +116,21 @@ class Vitals:
     async def readiness(self) -> Readiness:
         """Tell whether a callback would be kept: by a real commit, else a real spool file."""
         degraded = [] if self._breaker.state == "closed" else [f"assure: {self._breaker.state}"]
-        is_kept = (
-            not self._intake.degraded
-            and await _trouble(self._store.inbox.prove(), STORE_PATIENCE) is None
-        )
-        if is_kept:
+        if not self._intake.degraded and await _in_time(self._store.inbox.prove(), STORE_PATIENCE):
             return Readiness(True, tuple(degraded))
         degraded.append("store: callbacks go to the spool")
-        trouble = await _trouble(asyncio.to_thread(self._spool.probe), SPOOL_PATIENCE)
-        if trouble is None:
+        if await _in_time(asyncio.to_thread(self._spool.probe), SPOOL_PATIENCE):
             return Readiness(True, tuple(degraded))
         degraded.append("spool: does not take callbacks")
-        reason = f"neither the store nor the spool takes callbacks ({trouble})"
-        return Readiness(False, tuple(degraded), reason)
+        return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
 
 
-async def _trouble(proof: Coroutine[Any, Any, None], seconds: float) -> str | None:
-    """Return why ``proof`` fails or is late; None if it succeeds.
-
-    It is not cancelled: that could cut a commit. Anybody may read what is said, so it is the
-    system's word for an error, or the error's class.
-    """
+async def _in_time(proof: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """Tell whether ``proof`` succeeds in time. It is not cancelled: that could cut a commit."""
     task = asyncio.create_task(proof)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
-    if not done:
-        return "too slow"
-    error = task.exception()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return None if error is None else type(error).__name__
+    return bool(done) and task.exception() is None
 
 
 def _age(since: int | None, now: int) -> float | None:
