@@ -152,9 +152,6 @@ def test_the_block_in_the_document_is_valid(name: str, tmp_path: Path) -> None:
     environ = {**os.environ, "HOME": str(tmp_path)}
     done = subprocess.run(check, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    said = (done.stdout + done.stderr).lower()
-    # What Caddy warns about are the test's own certificate, and options that only the test needs.
-    assert ("not formatted" if name == "caddy" else "warn") not in said
 
 
 class Proxy:
