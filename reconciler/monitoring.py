@@ -1,4 +1,4 @@
-"""What others look at beside the log: the metrics, the status page, the dead-man ping."""
+"""What others look at beside the log: the admin listener with all its routes, and the ping."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -6,15 +6,66 @@ from pathlib import Path
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.admin.api import Api
 from reconciler.admin.exposition import Exposition
 from reconciler.admin.gauges import Gauges, Own
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.page import StatusPage
+from reconciler.admin.server import AdminServer
 from reconciler.config import Secrets, Settings
+from reconciler.ledger import Rules
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
-from reconciler.store.opening import Store, sqlite_path
+from reconciler.store.opening import Store
 from reconciler.telemetry.counting import Metrics
+from reconciler.wiring import disks_of
+
+
+def admin_of(
+    settings: Settings,
+    secrets: Secrets,
+    store: Store,
+    *,
+    metrics: Metrics,
+    health: Health,
+    own: Own,
+    rules: Callable[[], Rules],
+    on_change: Callable[[], None],
+    on_redeliver: Callable[[], None],
+    now: Callable[[], int],
+    monotonic: Callable[[], float],
+    log: FilteringBoundLogger,
+) -> AdminServer | None:
+    """Return the admin listener, if there is one. It is not open yet."""
+    listen = settings.admin.listen
+    if not listen:
+        return None
+    api = Api(
+        registry=store.registry,
+        views=store.views,
+        work=store.work,
+        roster=store.roster,
+        health=health,
+        rules=rules,
+        now=now,
+        on_change=on_change,
+        log=log,
+        own=own.instance,
+    )
+    outbox = OutboxApi(store.outbox, now=now, on_change=on_redeliver, log=log)
+    disks = disks_of(settings, secrets)
+    looks = monitoring_routes(
+        metrics, store, health, own, disks=disks, now=now, monotonic=monotonic
+    )
+    return AdminServer(
+        [*api.routes(), *outbox.routes(), *looks],
+        host=listen.host,
+        port=listen.port,
+        unix_path=listen.unix or None,
+        token=secrets.admin_token,
+        log=log,
+    )
 
 
 def monitoring_routes(
@@ -47,14 +98,6 @@ def monitoring_routes(
         monotonic=monotonic,
     )
     return [*Exposition(metrics.registry, gauges).routes(), *page.routes()]
-
-
-def disks_of(store_url: str, spool: str) -> dict[str, Path]:
-    """Return a path on each disk that may run full. A PostgreSQL has its disk elsewhere."""
-    found = {"spool": Path(spool).absolute()}
-    if store_url.startswith("sqlite:"):
-        found["store"] = sqlite_path(store_url).parent
-    return found
 
 
 def ping_of(

@@ -7,38 +7,34 @@ end stops the others in order.
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-
-from reconciler.admin.api import Api
 from reconciler.admin.gauges import Own
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.outbox import OutboxApi
-from reconciler.admin.server import AdminServer
-from reconciler.assure import AssureClient, Breaker, Budget, Share, build_session
-from reconciler.config import Secrets, Settings, rules
+from reconciler.assure import Breaker, Budget, Share
+from reconciler.config import Change, Secrets, Settings, rules
+from reconciler.foresight import Foresight
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.measured import MeasuredInbox
 from reconciler.inbound.spool import Spool
-from reconciler.ledger import Outcome
-from reconciler.monitoring import disks_of, monitoring_routes, ping_if_well, ping_of
-from reconciler.reconcile.caller import Caller
-from reconciler.reconcile.chores import Chore, schedule
+from reconciler.ledger import Outcome, Rules
+from reconciler.lines import Lines
+from reconciler.monitoring import admin_of, ping_if_well, ping_of
 from reconciler.reconcile.housekeeping import Housekeeping
 from reconciler.reconcile.membership import Membership
 from reconciler.reconcile.recorder import Recorder
-from reconciler.reconcile.suspicion import AssurePath, CallbackPath
+from reconciler.reconcile.rota import Rota
+from reconciler.reconcile.suspicion import CallbackPath
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.reconcile.watch import Watch
+from reconciler.recovery import Recovery
 from reconciler.store.arrival import Arrival
-from reconciler.store.clock import StoreClock
+from reconciler.store.clock import StoreClock, system_clock
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
@@ -48,22 +44,14 @@ from reconciler.telemetry.logging import LogSystem
 from reconciler.telemetry.sd_notify import Notifier
 from reconciler.telemetry.watchdog import Watchdog
 from reconciler.vitals import Vitals
-from reconciler.wiring import deliverer_of, door_of, endpoint_of, keep_of, tls_of
+from reconciler.wiring import disks_of, door_of, keep_of, tls_of
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""
 
 SUMMARY = 60.0
+FORESIGHT = 60.0
 HOUSEKEEPING = 600.0
-STALE = 30.0
-"""Seconds after which a loop that has not ticked makes the daemon not alive."""
-
-_ASSURE_PATH = "assure_path"
-
-
-def system_clock() -> int:
-    """Return the time in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Service:
@@ -88,61 +76,52 @@ class Service:
         ``listening``, from the service manager, is used instead of ``listener.host`` and ``port``.
         """
         log = logs.logger
-        self._arrival = arrival
+        tls = tls_of(settings)  # first: whatever fails here leaves nothing open
+        self._arrival, self._passed = arrival, listening
         self._clock = StoreClock(store.database, own=now, log=log)
         now = self._clock.now
         self._settings, self._store, self._logs, self._log = settings, store, logs, log
-        self._now, self._monotonic = now, monotonic
+        self._monotonic = monotonic
         self._rules = rules(settings)
-        spool = Path(settings.store.spool)
-        instance_id = uuid4().hex
-        self._spool = Spool(spool, instance_id)
-        self._vitals = Vitals(
-            instance_id,
-            store,
-            self._spool,
-            requests_per_second=settings.assure.requests_per_second,
-            now=now,
-            log=log,
-        )
-        self._metrics = Metrics()
-        logs.tap(self._metrics.note)
-        self._parts = Parts(monotonic=monotonic, log=log)
-        self._notifier = notifier or Notifier({})
-        self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
-        self._passed = listening
-        self._last_alive_at: int | None = None
         self._begun_at = monotonic()
-        self._is_introduced = False
-        self._has_recovered = False
         self.is_ready = asyncio.Event()
         self.listener_url = ""
         """Where callbacks are taken, with the port really bound; set when ready."""
 
-        tls = tls_of(settings)  # first: whatever fails here leaves nothing open
+        instance_id = uuid4().hex
         assure = settings.assure
-        self._endpoint = endpoint_of(settings, secrets)
-        self._session = build_session(
-            ca_file=assure.ca_file, max_concurrency=assure.max_concurrency
-        )
         share = None if store.database.dialect == "sqlite" else Share()
-        budget = Budget(assure.requests_per_second, share=share, monotonic=monotonic)
-        self._breaker = Breaker(monotonic=monotonic, log=log)
+        self._budget = Budget(assure.requests_per_second, share=share, monotonic=monotonic)
+        breaker = Breaker(monotonic=monotonic, log=log)
         self._callback_path = CallbackPath(log)
-        self._assure_path = AssurePath(is_proven=False, now=now, log=log)
-        client = AssureClient(self._endpoint, self._session, budget, log, monotonic=monotonic)
-        caller = Caller(
-            client, breaker=self._breaker, budget=budget, path=self._assure_path, log=log
+        self._lines = Lines(
+            settings,
+            secrets,
+            store.outbox,
+            budget=self._budget,
+            breaker=breaker,
+            owner=instance_id,
+            now=now,
+            monotonic=monotonic,
+            log=log,
         )
+        self._ping = ping_of(settings, secrets, monotonic=monotonic, log=log)
+        self._metrics = Metrics()
+        logs.tap(self._metrics.note)
+        self._parts = Parts(monotonic=monotonic, log=log)
+        self._rota = Rota(monotonic=monotonic, log=log)
+        self._notifier = notifier or Notifier({})
+        self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
+
         self._recorder = Recorder(
             store.work, rules=self._get_rules, now=now, on_recorded=self._recorded, log=log
         )
         self._sweeper = Sweeper(
             store.work,
-            caller,
+            self._lines.assure.caller,
             self._recorder,
-            budget=budget,
-            breaker=self._breaker,
+            budget=self._budget,
+            breaker=breaker,
             owner=instance_id,
             max_concurrency=assure.max_concurrency,
             lease_length=4 * assure.timeout,
@@ -159,24 +138,7 @@ class Service:
             log=log,
             on_progress=self._progressed,
         )
-        self._delivery_session, self._deliverer = None, None
-        if settings.delivery is not None:
-            self._delivery_session = build_session(
-                ca_file=settings.delivery.ca_file,
-                max_concurrency=settings.delivery.max_concurrency,
-            )
-            self._deliverer = deliverer_of(
-                settings,
-                secrets,
-                self._delivery_session,
-                store.outbox,
-                owner=instance_id,
-                now=now,
-                monotonic=monotonic,
-                log=log,
-            )
-
-        self._ping = ping_of(settings, secrets, monotonic=monotonic, log=log)
+        self._spool = Spool(Path(settings.store.spool), instance_id)
         inbox = MeasuredInbox(store.inbox, self._metrics.committed, monotonic=monotonic)
         self._intake = Intake(inbox, self._spool, on_stored=self._stored, log=log)
         self._applier = Applier(
@@ -196,28 +158,49 @@ class Service:
             tls=tls,
             on_acknowledged=self._metrics.acknowledged,
         )
-
-        def chore(name: str, work: Callable[[], Awaitable[bool | None]]) -> Chore:
-            return Chore(name, work, monotonic=monotonic, log=log)
-
-        housekeeping = Housekeeping(
-            store.database, keep=lambda: keep_of(self._settings), now=now, log=log
+        self._recovery = Recovery(
+            store.roster, watch=self._watch, applier=self._applier, monotonic=monotonic
         )
-        self._chores = {
-            chore("sweep", self._tick): settings.reconcile.sweep_interval / 1000,
-            chore("heartbeat", self._beat): HEARTBEAT,
-            chore("summary", self._summarize): SUMMARY,
-            chore("housekeeping", housekeeping.tick): HOUSEKEEPING,
-        }
+        self._foresight = Foresight(disks_of(settings, secrets), now=now, log=log)
+        self._foresight.watch(settings.listener.tls, tls)
+        self._vitals = Vitals(
+            instance_id,
+            store,
+            self._spool,
+            requests_per_second=assure.requests_per_second,
+            now=now,
+            log=log,
+        )
         self._vitals.attend(
             intake=self._intake,
             listener=self._listener,
             sweeper=self._sweeper,
-            breaker=self._breaker,
-            budget=budget,
+            breaker=breaker,
+            budget=self._budget,
             membership=Membership(store.roster, share, monotonic=monotonic, log=log),
         )
-        self._admin = self._build_admin(secrets)
+        housekeeping = Housekeeping(
+            store.database, keep=lambda: keep_of(self._settings), now=now, log=log
+        )
+        self._rota.add("sweep", self._tick, settings.reconcile.sweep_interval / 1000)
+        self._rota.add("heartbeat", self._beat, HEARTBEAT)
+        self._rota.add("summary", self._summarize, SUMMARY)
+        self._rota.add("foresight", self._foresight.look, FORESIGHT)
+        self._rota.add("housekeeping", housekeeping.tick, HOUSEKEEPING)
+        self._admin = admin_of(
+            settings,
+            secrets,
+            store,
+            metrics=self._metrics,
+            health=Health(stale_loops=self._rota.stale, check=self._readiness, monotonic=monotonic),
+            own=Own(self._vitals.instance, self._listener.rejected, lambda: logs.dropped),
+            rules=self._get_rules,
+            on_change=self._wake,
+            on_redeliver=self._applied,
+            now=now,
+            monotonic=monotonic,
+            log=log,
+        )
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
@@ -226,63 +209,87 @@ class Service:
         try:
             listening = self._passed or bind(host, port)
         except OSError as error:
-            await self._close_sessions()
+            await self._close_lines()
             raise OSError(
                 error.errno, f"cannot listen on {host}:{port}: {error.strerror}"
             ) from error
-        scheduler = None
         survived = True
         try:
             with suppress(StoreUnavailableError):  # then a later heartbeat is the first
                 await self._beat()
             self._start_parts()
-            scheduler = schedule(self._chores, self._log)
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
             self._tell_ready(listening)
-            self._wake("summary")  # and a ping, for those who wait for one since the last stop
+            self._rota.wake("summary")  # a ping, for those who wait for one since the last stop
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
-            await self._stop(listening, scheduler)
+            await self._stop(listening)
         return survived
 
-    async def _recover(self) -> None:
-        """See to what an earlier run has left: clock, inbox, downtime.
+    async def reload(self, change: Change) -> None:
+        """Take on what has changed, and drop no connection by it.
 
-        The first tick does it, not the start: on a large ledger it takes seconds, in which
-        callbacks must be taken already.
+        Raises OSError or ValueError, and then nothing has changed.
         """
-        if not self._is_introduced:
-            await self._beat()
-        await self._watch.mend_clock()
-        await self._applier.recover(everything=True)
-        up_for = round((self._monotonic() - self._begun_at) * 1000)
-        await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
-        self._has_recovered = True
+        settings, secrets = change.configuration.settings, change.configuration.secrets
+        has_tls = change.touches("listener.tls")
+        tls = tls_of(settings) if has_tls else None
+        lines = await self._lines.prepare(change)
+        # From here on nothing can fail, and nothing is awaited: all of it, or nothing.
+        self._settings, self._rules = settings, rules(settings)
+        self._listener.door = door_of(settings, secrets)
+        if has_tls:
+            self._listener.use_tls(tls)
+            self._foresight.watch(settings.listener.tls, tls)
+        self._lines.use(lines)
+        self._sweeper.use(
+            self._lines.assure.caller,
+            max_concurrency=settings.assure.max_concurrency,
+            lease_length=4 * settings.assure.timeout,
+        )
+        self._budget.set_rate(settings.assure.requests_per_second)
+        self._vitals.requests_per_second = settings.assure.requests_per_second
+        self._rota.change("sweep", settings.reconcile.sweep_interval / 1000)
+        if self._admin is not None:
+            self._admin.token = secrets.admin_token
+        self._logs.set_level(settings.log.level)
+        self._warn_if_open_to_all()
+        self._wake()
+        if change.touches("heartbeat"):
+            old = self._ping
+            self._ping = ping_of(settings, secrets, monotonic=self._monotonic, log=self._log)
+            if old is not None:
+                await old.stop()
 
     def _start_parts(self) -> None:
+        parts = self._parts
         if self._arrival is not None:
-            self._parts.start("store", self._arrival.run())
-        self._parts.start("intake", self._intake.run())
-        self._parts.start("drain", self._intake.drain())
-        self._parts.start("applier", self._applier.run())
-        self._parts.start("recorder", self._recorder.run())
-        self._parts.start("sweeper", self._sweeper.run())
-        for chore in self._chores:
-            self._parts.start(chore.name, chore.run())
-        if self._deliverer is not None:
-            self._parts.start_kept_alive("deliverer", self._deliverer.run)
-        self._wake()
-        self._wake("housekeeping")
+            parts.start("store", self._arrival.run())
+        parts.start("intake", self._intake.run())
+        parts.start("drain", self._intake.drain())
+        parts.start("applier", self._applier.run())
+        parts.start("recorder", self._recorder.run())
+        parts.start("sweeper", self._sweeper.run())
+        for name, run in self._rota.runs():
+            parts.start(name, run)
+        parts.start_kept_alive("deliverer", self._lines.outlet.run)
+        for name in ("sweep", "foresight", "housekeeping"):  # the others have nothing to say yet
+            self._rota.wake(name)
+        self._rota.begin()
+
+    def _warn_if_open_to_all(self) -> None:
+        listener = self._settings.listener
+        if not listener.authorization and not listener.allow_from:
+            self._log.warning("callbacks_unauthenticated")
 
     def _tell_ready(self, listening: socket.socket) -> None:
-        settings = self._settings
-        scheme = "https" if settings.listener.tls else "http"
-        if not settings.listener.authorization and not settings.listener.allow_from:
-            self._log.warning("callbacks_unauthenticated")
-        self.listener_url = addresses([listening], scheme)
+        self._warn_if_open_to_all()
+        self.listener_url = addresses(
+            [listening], "https" if self._settings.listener.tls else "http"
+        )
         self.is_ready.set()
         self._notifier.status(f"takes callbacks on {self.listener_url}")
         self._notifier.ready()
@@ -295,7 +302,7 @@ class Service:
             duration_ms=round((self._monotonic() - self._begun_at) * 1000),
         )
 
-    async def _stop(self, listening: socket.socket, scheduler: AsyncIOScheduler | None) -> None:
+    async def _stop(self, listening: socket.socket) -> None:
         """Stop in the order that loses nothing: first what comes in, last what is written down."""
         parts = self._parts
         parts.begin_stop()
@@ -303,11 +310,8 @@ class Service:
             self._arrival.stop()
         self._notifier.stopping()
         self._notifier.status("stopping: what is in flight is finished")
-        if scheduler is not None:
-            scheduler.shutdown(wait=False)
+        self._rota.stop()
         self._sweeper.stop()
-        for chore in self._chores:
-            chore.stop()
         await self._listener.stop()
         listening.close()
         self._intake.stop()
@@ -316,12 +320,11 @@ class Service:
         await parts.finish("sweeper", "applier")
         self._recorder.stop()
         await parts.finish("recorder")
-        if self._deliverer is not None:
-            self._deliverer.stop()
+        self._lines.outlet.stop()
         await parts.finish()
         if self._admin is not None:
             await self._admin.stop()
-        await self._close_sessions()
+        await self._close_lines()
         with suppress(StoreError):
             await self._beat()
             await self._store.roster.sign_off(self._vitals.instance_id)
@@ -333,16 +336,16 @@ class Service:
             log_lines_dropped=self._logs.dropped,
         )
 
-    async def _close_sessions(self) -> None:
-        await self._session.close()
-        if self._delivery_session is not None:
-            await self._delivery_session.close()
+    async def _close_lines(self) -> None:
+        await self._lines.close()
         if self._ping is not None:
             await self._ping.stop()
 
     async def _tick(self) -> bool:
-        if not self._has_recovered:
-            await self._recover()
+        if not self._recovery.is_introduced:
+            await self._beat()
+        if not self._recovery.is_done:
+            await self._recovery.recover()
         has_more = await self._watch.tick()
         await self._applier.recover()
         self._applied()
@@ -350,97 +353,39 @@ class Service:
 
     async def _beat(self) -> None:
         await self._clock.correct()
-        if not self._is_introduced:
-            await self._introduce()
+        if not self._recovery.is_introduced:
+            await self._recovery.introduce(self._lines.assure)
         await self._vitals.beat()
-        if self._assure_path.is_proven:
-            await self._store.roster.remember({_ASSURE_PATH: self._endpoint.fingerprint()})
-
-    async def _introduce(self) -> None:
-        """Learn what the store remembers, before our first heartbeat says that one is alive."""
-        roster = self._store.roster
-        if await roster.fact(_ASSURE_PATH) == self._endpoint.fingerprint():
-            self._assure_path.proven()
-        self._last_alive_at = await roster.last_alive_at()
-        self._is_introduced = True
+        await self._recovery.remember(self._lines.assure)
 
     async def _summarize(self) -> None:
-        await self._vitals.summarize(self._logs.dropped)  # StoreError: no ping
-        await ping_if_well(self._ping, self._stale_loops, self._readiness)
+        await self._vitals.summarize(self._logs.dropped, self._foresight.free_mb)
+        # Where the store did not answer we do not come here: no ping.
+        await ping_if_well(self._ping, self._rota.stale, self._readiness)
 
     async def _readiness(self) -> Readiness:
         if self._parts.is_stopping:
             return Readiness(False, reason="stopping")
         return await self._vitals.readiness()
 
-    def _stale_loops(self) -> list[str]:
-        now = self._monotonic()
-        limits = {chore: max(STALE, 3 * every) for chore, every in self._chores.items()}
-        return [chore.name for chore, limit in limits.items() if now - chore.ran_at > limit]
-
     def _stuck(self) -> list[str]:
         """Return what the watchdog must not overlook; a stop has a limit of its own."""
-        return [] if self._parts.is_stopping else self._stale_loops()
+        return [] if self._parts.is_stopping else self._rota.stale()
 
-    def _build_admin(self, secrets: Secrets) -> AdminServer | None:
-        listen = self._settings.admin.listen
-        if not listen:
-            return None
-        health = Health(
-            stale_loops=self._stale_loops, check=self._readiness, monotonic=self._monotonic
-        )
-        api = Api(
-            registry=self._store.registry,
-            views=self._store.views,
-            work=self._store.work,
-            roster=self._store.roster,
-            health=health,
-            rules=self._get_rules,
-            now=self._now,
-            on_change=self._wake,
-            log=self._log,
-            own=self._vitals.instance,
-        )
-        outbox = OutboxApi(
-            self._store.outbox, now=self._now, on_change=self._applied, log=self._log
-        )
-        monitoring = monitoring_routes(
-            self._metrics,
-            self._store,
-            health,
-            Own(self._vitals.instance, self._listener.rejected, lambda: self._logs.dropped),
-            disks=disks_of(secrets.store_url, self._settings.store.spool),
-            now=self._now,
-            monotonic=self._monotonic,
-        )
-        return AdminServer(
-            [*api.routes(), *outbox.routes(), *monitoring],
-            host=listen.host,
-            port=listen.port,
-            unix_path=listen.unix or None,
-            token=secrets.admin_token,
-            log=self._log,
-        )
-
-    def _wake(self, name: str = "sweep") -> None:
+    def _wake(self) -> None:
         """Something may have become due: look now instead of with the next tick."""
-        for chore in self._chores:
-            if chore.name == name:
-                chore.wake()
+        self._rota.wake("sweep")
 
     def _progressed(self) -> None:
         """A sweep that takes long, such as the first one, has got further."""
-        for chore in self._chores:
-            if chore.name == "sweep":
-                chore.progressed()
+        self._rota.progressed("sweep")
 
-    def _get_rules(self) -> Any:
+    def _get_rules(self) -> Rules:
         return self._rules
 
     def _applied(self) -> None:
         self._sweeper.wake()
-        if self._deliverer is not None:
-            self._deliverer.wake()
+        self._lines.outlet.wake()
 
     def _stored(self, receipts: Sequence[Receipt]) -> None:
         self._vitals.stored(len(receipts))

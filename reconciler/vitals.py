@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -45,7 +45,8 @@ class Vitals:
         self.instance_id = instance_id
         self._store = store
         self._spool = spool
-        self._requests_per_second = requests_per_second
+        self.requests_per_second = requests_per_second
+        """The configured rate of calls; told to the other instances with each heartbeat."""
         self._now = now
         self._log = log
         self._started_at = now()
@@ -93,14 +94,14 @@ class Vitals:
             last_sweep_at=self._sweeper.last_sweep_at,
             breaker=self._breaker.state,
             spooled=self._intake.spooled,
-            requests_per_second=self._requests_per_second,
+            requests_per_second=self.requests_per_second,
         )
 
     async def beat(self) -> None:
         """Write the heartbeat."""
         await self._membership.renew(self.instance)
 
-    async def summarize(self, log_lines_dropped: int) -> None:
+    async def summarize(self, log_lines_dropped: int, free_mb: Mapping[str, int]) -> None:
         """Log the whole in numbers, with what was done since the last time."""
         counts = await self._store.views.counts()
         now = self._now()
@@ -122,6 +123,8 @@ class Vitals:
             oldest_pending_s=_age(counts.deliveries_pending_since, now),
             spooled=self._intake.spooled,
             log_lines_dropped=log_lines_dropped,
+            store_free_mb=free_mb.get("store"),
+            spool_free_mb=free_mb.get("spool"),
         )
 
     async def readiness(self) -> Readiness:

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
@@ -12,9 +13,11 @@ from reconciler.delivery.deliverer import Deliverer
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.inbound.listener import Door
+from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
+from reconciler.store.opening import is_postgres, sqlite_path
 from reconciler.store.outbox import Outbox
 from reconciler.store.retention import Keep
 
@@ -37,6 +40,14 @@ def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
     )
 
 
+def disks_of(settings: Settings, secrets: Secrets) -> dict[str, Path]:
+    """Return a directory on each disk that must have room. PostgreSQL has its own elsewhere."""
+    found = {"spool": Path(settings.store.spool).absolute()}
+    if not is_postgres(secrets.store_url):
+        found["store"] = sqlite_path(secrets.store_url).parent
+    return found
+
+
 def door_of(settings: Settings, secrets: Secrets) -> Door:
     """Return what the public listener lets in."""
     listener = settings.listener
@@ -54,13 +65,7 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     tls = settings.listener.tls
     if tls is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except OSError as error:  # an ssl.SSLError too: not PEM, or a key that does not fit
-        files = f"listener.tls: cannot use {tls.certificate!r} with {tls.key!r}"
-        raise OSError(error.errno, f"{files}: {error.strerror or error}") from error
-    return context
+    return server_context(tls.certificate, tls.key)
 
 
 def keep_of(settings: Settings) -> Keep:

@@ -9,6 +9,7 @@ import hmac
 import ipaddress
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
@@ -46,17 +47,24 @@ def answer(status: int, body: object) -> web.Response:
 
 
 def guard(
-    *, token: str | None, hosts: frozenset[str], is_unix: bool, log: FilteringBoundLogger
+    *,
+    token: Callable[[], str | None],
+    hosts: frozenset[str],
+    is_unix: bool,
+    log: FilteringBoundLogger,
 ) -> Middleware:
-    """Return the middleware. ``hosts``: names beside IP addresses and localhost that are ours."""
+    """Return the middleware. ``hosts``: names beside IP addresses and localhost that are ours.
+
+    ``token`` gives the one that is good now; None asks for none.
+    """
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             if not is_unix:
                 _check_host(request, hosts)
-            if token and request.path not in OPEN_PATHS:
-                _check_token(request, token)
+            if (wanted := token()) and request.path not in OPEN_PATHS:
+                _check_token(request, wanted)
             return await handler(request)
         except ApiError as error:
             response = answer(error.status, {"error": error.code, "detail": error.detail})

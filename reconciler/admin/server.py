@@ -35,8 +35,10 @@ class AdminServer:
         self._host = host
         self._port = port
         self._unix_path = unix_path
+        self.token = token
+        """The bearer token that is asked for from now on; None: none."""
         hosts = frozenset({host.lower(), socket.gethostname().lower()})
-        check = guard(token=token, hosts=hosts, is_unix=unix_path is not None, log=log)
+        check = guard(token=lambda: self.token, hosts=hosts, is_unix=unix_path is not None, log=log)
         app = web.Application(middlewares=[check], client_max_size=LARGEST_BODY)
         app.add_routes(routes)
         self._runner = web.AppRunner(

@@ -5,12 +5,12 @@ import faulthandler
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import typer
-from structlog.typing import FilteringBoundLogger
 
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
@@ -35,6 +35,9 @@ from reconciler.telemetry.sd_notify import Notifier, forget
 @app.command()
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon in the foreground, with its log on stdout."""
+    # Before the file is read: a SIGHUP that comes while we start must neither end us nor be lost.
+    early = threading.Event()
+    signal.signal(signal.SIGHUP, lambda *_: early.set())
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ)
@@ -45,7 +48,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
     try:
-        survived = _serve(settings, secrets, logs)
+        survived = _serve(settings, path, secrets, logs, early)
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     except (OSError, ValueError) as error:
@@ -56,7 +59,9 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
         raise CommandError(FAILED, "a part of the daemon has died; the log says which")
 
 
-def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
+def _serve(
+    settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
+) -> bool:
     from reconciler.store.opening import (  # noqa: PLC0415 (after the log)
         daemon_lock,
         prepare,
@@ -85,15 +90,22 @@ def _serve(settings: Settings, secrets: Secrets, logs: LogSystem) -> bool:
             if later is not None:  # callbacks must be taken all the same
                 logs.logger.error("store_unavailable", reason=reason)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                return runner.run(_main(settings, secrets, logs, later))
+                return runner.run(_main(settings, path, secrets, logs, early, later))
     finally:
         lock.release()
 
 
 async def _main(
-    settings: Settings, secrets: Secrets, logs: LogSystem, later: Callable[[], None] | None
+    settings: Settings,
+    path: Path,
+    secrets: Secrets,
+    logs: LogSystem,
+    early: threading.Event,
+    later: Callable[[], None] | None,
 ) -> bool:
-    """``later``: sees to the schema of a store that could not be reached yet."""
+    """``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
+    store that could not be reached yet."""
+    from reconciler.reload import Reloader, reading  # noqa: PLC0415 (after the log)
     from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.arrival import Arrival, tell_opened  # noqa: PLC0415
     from reconciler.store.opening import open_store  # noqa: PLC0415
@@ -101,7 +113,8 @@ async def _main(
     notifier, listening = Notifier(os.environ), passed_socket(os.environ)
     forget(os.environ)
     stop = asyncio.Event()
-    _obey_signals(stop, logs.logger)
+    _obey_signals(stop)
+    present = reading(settings, secrets)
     store = await open_store(secrets.store_url, is_daemon=True, is_prepared=later is None)
     arrival = None
     try:
@@ -118,12 +131,27 @@ async def _main(
             notifier=notifier,
             listening=listening,
         )
-        return await service.run(stop)
+        reloader = Reloader(
+            path,
+            os.environ,
+            present,
+            apply=service.reload,
+            logs=logs,
+            around=notifier.around_reload,
+        )
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        if early.is_set():
+            reloader.ask()
+        reloading = asyncio.create_task(reloader.run(service.is_ready, stop), name="reloader")
+        try:
+            return await service.run(stop)
+        finally:
+            reloading.cancel()
     finally:
         await store.database.close()
 
 
-def _obey_signals(stop: asyncio.Event, log: FilteringBoundLogger) -> None:
+def _obey_signals(stop: asyncio.Event) -> None:
     """The first SIGTERM or SIGINT asks for a stop, the second one does not ask."""
 
     def on_signal() -> None:
@@ -134,7 +162,6 @@ def _obey_signals(stop: asyncio.Event, log: FilteringBoundLogger) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, lambda: log.warning("reload_not_supported"))
 
 
 def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
@@ -157,13 +184,20 @@ def check_config(
 
     Secrets are resolved, to see that they are there, and not shown.
     """
+    from reconciler.pem import check_files  # noqa: PLC0415 (only this command needs it)
+
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ, unchecked_credentials=True)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
+    problems, hidden = check_files(settings)
+    if problems:
+        raise CommandError(CONFIG, *problems)
     for key in secrets.unchecked:
         complain(f"{key}: not checked; this credential can only be read inside the systemd unit")
+    for line in hidden:
+        complain(f"{line}; not checked")
     shown = effective(settings)
     if json:
         print_json(shown)

@@ -4,7 +4,6 @@ import asyncio
 import getpass
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from reconciler.cli.errors import CONFIG, FAILED, CommandError
 from reconciler.cli.identity import as_owner, check_access
 from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
 from reconciler.ledger import Rules
-from reconciler.store.clock import StoreClock
+from reconciler.store.clock import StoreClock, system_clock
 from reconciler.store.errors import StoreError
 from reconciler.store.opening import Store, open_store, prepare, store_file
 from reconciler.telemetry.logging import LogSystem
@@ -80,17 +79,13 @@ async def _opened(url: str, policy: Rules) -> AsyncIterator[Session]:
     try:
         store = await open_store(url, is_daemon=False)
         try:
-            clock = StoreClock(store.database, own=_system_clock, log=logs.logger)
+            clock = StoreClock(store.database, own=system_clock, log=logs.logger)
             await clock.correct()
             yield Session(store, policy, logs.logger, caller_name(), clock.now)
         finally:
             await store.database.close()
     finally:
         logs.close(timeout=1.0)
-
-
-def _system_clock() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def caller_name() -> str:

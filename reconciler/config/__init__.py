@@ -5,6 +5,7 @@
 """
 
 from reconciler.config.addresses import ListenAddress, Network
+from reconciler.config.changes import Change, Configuration, weigh
 from reconciler.config.dump import effective, to_toml
 from reconciler.config.errors import ConfigError
 from reconciler.config.load import find_config, load
@@ -16,7 +17,9 @@ from reconciler.config.urls import redacted
 from reconciler.config.values import format_duration, parse_duration
 
 __all__ = [
+    "Change",
     "ConfigError",
+    "Configuration",
     "ListenAddress",
     "Network",
     "Secret",
@@ -31,4 +34,5 @@ __all__ = [
     "resolve_secrets",
     "rules",
     "to_toml",
+    "weigh",
 ]

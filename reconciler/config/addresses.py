@@ -12,6 +12,10 @@ Network = IPv4Network | IPv6Network
 LONGEST_SOCKET_PATH = 107
 """Bytes: ``sun_path`` of unix(7), less the NUL."""
 
+_MAPPED = 96
+"""Bits before the IPv4 address in an IPv4-mapped one (RFC 4291, 2.5.5.2). Such a caller counts as
+IPv4, so a network of them must too."""
+
 _LISTEN = 'write "127.0.0.1:9180", "[::1]:9180", "unix:/run/reconciler/admin.sock", or "" for none'
 
 
@@ -51,7 +55,11 @@ class Cidr:
             else:
                 if interface.ip != interface.network.network_address:
                     raise ValueError(f'has bits beyond its prefix; write "{interface.network}"')
-                return ip_network(value)
+                network = ip_network(value)
+                mapped = getattr(network.network_address, "ipv4_mapped", None)
+                if mapped is None or network.prefixlen < _MAPPED:
+                    return network
+                return ip_network(f"{mapped}/{network.prefixlen - _MAPPED}")
         raise ValueError('is not a network; write one such as "10.0.0.0/8" or "2001:db8::/32"')
 
     def __get_pydantic_core_schema__(

@@ -34,6 +34,8 @@ class Secrets:
     in_urls: tuple[str, ...] = ()
     """Passwords and queries of all URLs of the configuration, for ``all_values``."""
     unchecked: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """What was read as a systemd credential, by its name: it holds until the next start."""
 
     def __repr__(self) -> str:
         return "Secrets([redacted])"
@@ -61,13 +63,16 @@ def resolve_secrets(
     *,
     only_store: bool = False,
     unchecked_credentials: bool = False,
+    held: Mapping[str, str] | None = None,
 ) -> Secrets:
     """Return the values of all secrets, or of the store's alone.
 
     With ``unchecked_credentials`` a systemd credential is passed over when this process has no
-    credentials directory. Raises ``ConfigError`` with all problems.
+    credentials directory. ``held`` are the credentials that a running daemon has: they are not
+    read again, and one that is neither held nor there is passed over too. Raises ``ConfigError``
+    with all problems.
     """
-    read = _Reader(environ, unchecked_credentials)
+    read = _Reader(environ, unchecked_credentials, held)
     store_url = read.one(("store", "url"), settings.store.url) or ""
     if only_store:
         read.finish()
@@ -95,6 +100,7 @@ def resolve_secrets(
         delivery_proxy=delivery_proxy,
         in_urls=tuple(part for url in urls if url for part in secret_parts(url)),
         unchecked=tuple(read.unchecked),
+        credentials=read.credentials,
     )
     read.finish()
     return secrets
@@ -103,9 +109,16 @@ def resolve_secrets(
 class _Reader:
     """Reads secrets one by one and keeps the problems for the end."""
 
-    def __init__(self, environ: Mapping[str, str], unchecked_credentials: bool) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        unchecked_credentials: bool,
+        held: Mapping[str, str] | None,
+    ) -> None:
         self.problems: list[str] = []
         self.unchecked: list[str] = []
+        self.credentials: dict[str, str] = {}
+        self._held = held
         self._environ = environ
         self._skip_credentials = unchecked_credentials and CREDENTIALS_DIRECTORY not in environ
 
@@ -113,7 +126,7 @@ class _Reader:
         """Return the value; None when there is none, or when it is a problem or unchecked."""
         if secret is None:
             return None
-        if secret.kind == "credential" and self._skip_credentials:
+        if secret.kind == "credential" and self._is_out_of_reach(secret.text):
             self.unchecked.append(dotted(path))
             return None
         try:
@@ -150,7 +163,10 @@ class _Reader:
                 text = self._file(source, Path(secret.text))
             case "credential":
                 source = f"credential {secret.text!r}"
-                text = self._file(source, self._credential(secret.text))
+                text = (self._held or {}).get(secret.text) or self._file(
+                    source, self._credential(secret.text)
+                )
+                self.credentials[secret.text] = text
             case "value":
                 return secret.text
         if not text:
@@ -159,6 +175,12 @@ class _Reader:
             return secret.check(text)
         except ValueError as error:
             raise ValueError(f"{source} {error}") from None
+
+    def _is_out_of_reach(self, name: str) -> bool:
+        if self._held is None:
+            return self._skip_credentials
+        directory = self._environ.get(CREDENTIALS_DIRECTORY)
+        return name not in self._held and not (directory and Path(directory, name).exists())
 
     def _variable(self, name: str) -> str:
         if name not in self._environ:

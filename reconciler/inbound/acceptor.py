@@ -41,12 +41,12 @@ class Acceptor:
         self._socket = listening
         self._protocol = protocol
         self._most = most
-        self._tls = tls
-        self._times = (
-            {"ssl_handshake_timeout": handshake_timeout, "ssl_shutdown_timeout": _GOODBYE}
-            if tls
-            else {}
-        )
+        self.tls = tls
+        """What the next connections speak; None: plain HTTP."""
+        self._times = {
+            "ssl_handshake_timeout": handshake_timeout,
+            "ssl_shutdown_timeout": _GOODBYE,
+        }
         self._quiet = quiet
         self._log = log
         self._open = 0
@@ -98,10 +98,9 @@ class Acceptor:
 
     async def _serve(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
+        times = self._times if self.tls else {}
         try:
-            await loop.connect_accepted_socket(
-                self._protocol, connection, ssl=self._tls, **self._times
-            )
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.tls, **times)
         except OSError as error:  # a sender that hung up, or a failed TLS handshake
             self._log.debug("connection_failed", error=type(error).__name__)
             connection.close()

@@ -105,6 +105,12 @@ class Listener:
         )
         self._acceptor.start()
 
+    def use_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Serve connections from now on with ``tls``, or plain; those that are open go on."""
+        self._tls = tls
+        if self._acceptor is not None:
+            self._acceptor.tls = tls
+
     async def stop(self) -> None:
         """Stop accepting, finish what has begun, close. Nothing accepted is dropped.
 

@@ -1,6 +1,8 @@
 """The connections that we open: pool, TLS, and what every request carries."""
 
+import asyncio
 import ssl
+from contextlib import suppress
 
 import aiohttp
 
@@ -18,13 +20,7 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
     none. There is one connection more than ``max_concurrency``, for a token. Must be called on
     a running loop. Raises ValueError where ``ca_file`` cannot be used.
     """
-    context = ssl.create_default_context()
-    if ca_file:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except (OSError, ValueError) as exc:
-            reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else "unreadable"
-            raise ValueError(f"ca_file: {ca_file!r}: {reason}") from exc
+    context = trusting(ca_file)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=max_concurrency + 1, ssl=context, keepalive_timeout=_KEEPALIVE
@@ -33,3 +29,42 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
         headers={"User-Agent": f"assure-reconciler/{__version__}"},
         trust_env=False,
     )
+
+
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """Return a client's TLS that trusts the system's authorities and those of ``ca_file``.
+
+    Raises ValueError.
+    """
+    context = ssl.create_default_context()
+    if ca_file:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except (OSError, ValueError) as exc:
+            reason = "no certificate in PEM form" if isinstance(exc, ssl.SSLError) else "unreadable"
+            raise ValueError(f"ca_file: {ca_file!r}: {reason}") from exc
+    return context
+
+
+class Retired:
+    """Sessions that nothing new uses, closed when what has begun with them must be over."""
+
+    def __init__(self) -> None:
+        self._over = asyncio.Event()
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def add(self, session: aiohttp.ClientSession, *, after: float) -> None:
+        """Close ``session`` in ``after`` seconds: no exchange of it may last longer."""
+        task = asyncio.create_task(self._close(session, after), name="retired session")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all of them now."""
+        self._over.set()
+        await asyncio.gather(*self._closing)
+
+    async def _close(self, session: aiohttp.ClientSession, after: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), after)
+        await session.close()

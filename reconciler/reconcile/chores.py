@@ -118,3 +118,8 @@ def schedule(chores: dict[Chore, float], log: FilteringBoundLogger) -> AsyncIOSc
         scheduler.add_job(chore.wake, "interval", seconds=seconds, id=chore.name)
     scheduler.start()
     return scheduler
+
+
+def reschedule(scheduler: AsyncIOScheduler, chore: Chore, seconds: float) -> None:
+    """Wake ``chore`` every so many seconds from now on."""
+    scheduler.reschedule_job(chore.name, trigger="interval", seconds=seconds)

@@ -71,6 +71,12 @@ class Sweeper:
         """Look for work as soon as may be."""
         self._wake.set()
 
+    def use(self, caller: Caller, *, max_concurrency: int, lease_length: int) -> None:
+        """Make the next calls with ``caller``; those under way end as they began."""
+        self._caller = caller
+        self._most = max_concurrency
+        self._lease_length = lease_length
+
     async def run(self) -> None:
         """Sweep whenever woken, until ``stop``; then wait for the calls in flight."""
         try:
@@ -116,6 +122,7 @@ class Sweeper:
             self._budget.forgo(await self._take(1))
         until = self._monotonic() + LAST_CALL * self._lease_length / 1000
         claimed: list[TrackedProcess] = []
+        caller = self._caller  # the lease and the call are of the same settings
         try:
             # Waiting for the budget may have taken long: nothing is claimed on an old permission.
             if self._stop.is_set() or self._breaker.allowance() != allowance:
@@ -127,7 +134,7 @@ class Sweeper:
             if allowance is not None:
                 self._breaker.probe_started(process.process_id)
             call = asyncio.create_task(
-                self._call(process, until), name=f"call {process.process_id}"
+                self._call(caller, process, until), name=f"call {process.process_id}"
             )
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
@@ -158,9 +165,9 @@ class Sweeper:
         # Another process than the last probe's, unless that is the only one there is.
         return (last_probe and await claim(last_probe)) or await claim("")
 
-    async def _call(self, process: TrackedProcess, until: float) -> None:
+    async def _call(self, caller: Caller, process: TrackedProcess, until: float) -> None:
         try:
-            observation = await self._caller.call(process, until)
+            observation = await caller.call(process, until)
         except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
             self._log.error("call_crashed", process_id=process.process_id, exc_info=error)
             self._breaker.probe_abandoned()

@@ -1,5 +1,6 @@
 """The one clock of all daemons on a store: the database's, followed by an offset."""
 
+import time
 from collections.abc import Callable
 
 from sqlalchemy import text
@@ -11,6 +12,11 @@ LARGE = 1_000
 """Milliseconds of difference from which on an operator should see to the clocks."""
 
 _CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+
+def system_clock() -> int:
+    """Return this machine's time in UTC milliseconds."""
+    return time.time_ns() // 1_000_000
 
 
 class StoreClock:

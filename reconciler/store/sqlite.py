@@ -5,6 +5,7 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -36,6 +37,9 @@ READER_CACHE = 4_096
 
 CHECKPOINT_PAGES = 16_000
 """Pages of WAL between checkpoints: rarer checkpoints keep grouped inserts fast on large tables."""
+FEWEST_PAGES = 100
+PAGE = 4096
+"""Bytes of a page, by SQLite's default."""
 
 SMALL_CHECKPOINT_PAGES = 1_000
 """While much is written that nobody waits for. The usual ones hold the writer for some 100 ms."""
@@ -49,7 +53,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, *, checkpoints: bool) -> None:
         """``checkpoints``: only the daemon's writer moves the WAL into the database."""
         self.path = path
-        self._pages = CHECKPOINT_PAGES if checkpoints else 0
+        self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
         self._turns = Turns()
         self._free_readers = asyncio.Semaphore(READERS)
         self._writing = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
@@ -210,6 +214,16 @@ class SqliteDatabase:
             f"wal_autocheckpoint={self._pages}",
             "journal_size_limit=67108864",
         )
+
+
+def _checkpoint_pages(directory: Path) -> int:
+    """Return how many pages the WAL may have on this disk: at most an eighth of what is free.
+
+    A WAL that has taken the last room cannot be moved into the database, which has to grow for
+    that: a small disk would be full for good, and hold hardly any data.
+    """
+    disk = os.statvfs(directory)
+    return min(CHECKPOINT_PAGES, max(disk.f_bavail * disk.f_frsize // 8 // PAGE, FEWEST_PAGES))
 
 
 async def _execute_many(

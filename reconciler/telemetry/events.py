@@ -49,9 +49,15 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Both listeners accept, and a callback would be answered 200. The URLs hold the ports "
           "really bound.",
           "Nothing."),
-    Event("reload_not_supported", "warning", (),
-          "SIGHUP came. This version reads its configuration only at start.",
-          "Restart the daemon: it stops without losing a callback."),
+    Event("config_reloaded", "info", ("changed", "needs_restart"),
+          "SIGHUP came, and the configuration was read again. `changed` is in effect now; "
+          "`needs_restart` stays as it was. Names only, no values.",
+          "Nothing. For `needs_restart` restart the daemon: it stops without losing a callback."),
+    Event("config_reload_failed", "error", ("problems", *_BUG),
+          "SIGHUP came, and what was read cannot be used. Nothing of it was taken: the old "
+          "configuration is in effect, whole.",
+          "Mend what `problems` names (`reconciler check-config` tells the same) and send SIGHUP "
+          "again. A restart before that would fail."),
     Event("stopping", "info", ("reason",),
           "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
           "finishes what is in flight, for 30 s at most.",
@@ -87,6 +93,16 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("heartbeat_recovered", "info", (),
           "The dead-man ping gets through again.",
           "Nothing."),
+    Event("certificate_expires", "warning", ("certificate", "days_left"),
+          "The certificate of `listener.tls` ends in less than 21 days, or has ended (`days_left` "
+          "below 0). Told at start, with each reload and once a day. When it has ended, Assure "
+          "will not connect, and no callback arrives.",
+          "Find out why it was not renewed, renew it, and send SIGHUP."),
+    Event("disk_low", "warning", ("place", "path", "free_mb"),
+          "Less than a tenth of the disk and less than 1 GiB is free where the store or the spool "
+          "is (`place`). Told when it begins and every hour.",
+          "Make room before it is full. While it is full, callbacks are answered 503 unless the "
+          "spool is on another disk."),
     Event("operator_action", "info",
           (*_PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
            "skipped"),
@@ -96,7 +112,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
            "calls_per_second", "rejected_total", "breaker", "deliveries_pending",
-           "deliveries_dead", "oldest_pending_s", "spooled", "log_lines_dropped"),
+           "deliveries_dead", "oldest_pending_s", "spooled", "log_lines_dropped", "store_free_mb",
+           "spool_free_mb"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "

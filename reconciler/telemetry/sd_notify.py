@@ -6,8 +6,8 @@ https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 import os
 import socket
 import time
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 
 VARIABLES = (
     "NOTIFY_SOCKET",
@@ -49,6 +49,15 @@ class Notifier:
         self._send(
             f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
         )
+
+    @contextmanager
+    def around_reload(self) -> Iterator[None]:
+        """Tell that the configuration is read again, for as long as the block takes."""
+        self.reloading()
+        try:
+            yield
+        finally:
+            self.ready()
 
     def stopping(self) -> None:
         """The stop has begun."""

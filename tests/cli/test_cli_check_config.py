@@ -160,6 +160,40 @@ def test_a_credential_inside_the_unit_is_checked(
     assert (there.code, there.err) == (0, "")
 
 
+def test_a_certificate_key_or_authority_that_cannot_be_used_is_a_mistake(
+    bare: Place, reconciler: Command
+) -> None:
+    (bare.path / "bad.pem").write_text("canary")
+    text = bare.config.read_text()
+    tls = f'tls = {{ certificate = "{bare.path}/none.pem", key = "{bare.path}/bad.pem" }}'
+    bare.config.write_text(f"[listener]\n{tls}\n{text}")
+    missing = reconciler("check-config")
+    bare.config.write_text(f"[listener]\n{tls.replace('none', 'bad')}\n{text}")
+    bad = reconciler("check-config")
+    bare.config.write_text(text.replace("[assure]", f'[assure]\nca_file = "{bare.path}/bad.pem"'))
+    authority = reconciler("check-config")
+
+    assert missing.code == bad.code == authority.code == 78
+    assert missing.said == [
+        f"reconciler: listener.tls.certificate: file '{bare.path}/none.pem' cannot be read: "
+        "No such file or directory"
+    ]
+    assert bad.said[0].startswith("reconciler: listener.tls: cannot use ")
+    assert authority.said == [
+        f"reconciler: assure.ca_file: '{bare.path}/bad.pem': no certificate in PEM form"
+    ]
+    assert "canary" not in missing.err + bad.err + authority.err
+
+
+def test_a_key_that_only_the_unit_can_read_is_unchecked(bare: Place, reconciler: Command) -> None:
+    key = "/run/credentials/reconciler.service/tls.pem"
+    tls = f'[listener]\ntls = {{ certificate = "{key}", key = "{key}" }}\n'
+    bare.config.write_text(tls + bare.config.read_text())
+    done = reconciler("check-config")
+    assert done.code == 0
+    assert [line.rpartition("; ")[2] for line in done.said] == ["not checked"] * 2
+
+
 def test_what_is_not_toml_is_named_with_its_place(bare: Place, reconciler: Command) -> None:
     bare.config.write_text("[listener]\nport = \n")
 

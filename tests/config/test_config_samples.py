@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.config import effective, load, models, resolve_secrets
+from reconciler.config.changes import RESTART
 from reconciler.config.schema import every_key
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -32,6 +33,24 @@ def test_every_key_is_in_the_sample() -> None:
     text = SAMPLE.read_text()
     with_examples = keys_of(tomllib.loads(EXAMPLE.sub(r"\1", text)))
     assert set(every_key()) - with_examples == set()
+
+
+def test_the_sample_says_which_keys_need_a_restart() -> None:
+    """The words stand in the comment directly above a key, or above the keys that share it."""
+    section, comment, above, said = "", "", "", set()
+    for line in SAMPLE.read_text().splitlines():
+        if found := re.fullmatch(r"\[(\w+)\]", line):
+            section = found[1]
+        elif found := re.match(r"([a-z_]+) = ", line):
+            above = comment or above
+            comment = ""
+            if "needs a restart" in above.lower():
+                said.add(f"{section}.{found[1]}")
+        elif line.startswith("#"):
+            comment = f"{comment} {line.lstrip('# ')}"
+        else:
+            comment = above = ""
+    assert said == RESTART
 
 
 def test_only_keys_without_a_default_are_commented_out() -> None:

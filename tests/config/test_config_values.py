@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.config import ListenAddress, format_duration, parse_duration
-from reconciler.config.addresses import is_loopback
+from reconciler.config.addresses import Cidr, is_loopback
 
 
 @given(st.integers(min_value=0, max_value=10**12))
@@ -80,3 +80,19 @@ def test_an_address_that_others_can_reach_is_not_private(text: str) -> None:
 )
 def test_loopback_is_only_what_cannot_leave_the_machine(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("10.0.0.0/8", "10.0.0.0/8"),
+        ("10.0.0.1", "10.0.0.1/32"),
+        ("2001:db8::/32", "2001:db8::/32"),
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:10.0.0.1", "10.0.0.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+    ],
+)
+def test_a_network_of_ipv4_addresses_is_one_however_it_is_written(text: str, network: str) -> None:
+    assert str(Cidr.parse(text)) == network

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 
 from reconciler.delivery.deliverer import Deliverer
+from reconciler.delivery.outlet import Line
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
@@ -118,8 +119,8 @@ class Bench:
         for key in process_ids:
             await self.claim(key, rules=rules)
 
-    @asynccontextmanager
-    async def delivering(self, owner: str = "me") -> AsyncIterator[Deliverer]:
+    def line(self, owner: str = "me") -> Line:
+        """Build a deliverer with its connections, as the settings are now."""
         log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
         session = build_session(ca_file="", max_concurrency=self.slots)
         breaker = Breaker(monotonic=self.monotonic, log=log)
@@ -146,6 +147,12 @@ class Bench:
             log=log,
         )
         self.breaker = breaker
+        return Line(deliverer, session)
+
+    @asynccontextmanager
+    async def delivering(self, owner: str = "me") -> AsyncIterator[Deliverer]:
+        line = self.line(owner)
+        deliverer = line.deliverer
         running = asyncio.create_task(deliverer.run())
         deliverer.wake()
         try:
@@ -154,7 +161,7 @@ class Bench:
             deliverer.stop()
             async with asyncio.timeout(30):
                 await running
-            await session.close()
+            await line.session.close()
 
     async def deliver_what_is_due(self) -> None:
         """Run a deliverer until nothing is due; then stop it."""

@@ -118,6 +118,8 @@ class Yard:
         self.world = world
         self.config = directory / "reconciler.toml"
         self.store = directory / "store.db"
+        self.prefix: tuple[str, ...] = ()
+        """What a daemon is started with: a command that runs another."""
         self._runs = 0
         self._daemons: list[Daemon] = []
         self.config.write_text(
@@ -137,6 +139,7 @@ class Yard:
         errors = self.directory / f"stderr-{self._runs}"
         with errors.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
+                *self.prefix,
                 sys.executable,
                 *("-m", "reconciler", "run", "--config", str(self.config)),
                 stdout=asyncio.subprocess.PIPE,

@@ -5,11 +5,13 @@ import shutil
 import socket
 import ssl
 import subprocess
+import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from reconciler.inbound.tls import expires_at, server_context
 from tests.inbound.conftest import PATIENCE, BuildHouse, Dial, House, Plan, Wire, body, post
 
 _NEW = (
@@ -32,9 +34,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return context
+    return server_context(str(certificate), str(certificate))
 
 
 DialTls = Callable[[House], Awaitable[Wire]]
@@ -128,3 +128,92 @@ async def test_a_stop_waits_for_a_handshake_but_not_longer_than_for_a_request(
 
     assert await hanging.rest() == b""
     await good.close()
+
+
+async def offer(house: House, **limits: ssl.TLSVersion) -> ssl.SSLObject:
+    """Shake hands as a client with these limits, and return what was agreed on."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+    client.set_ciphers("ALL:@SECLEVEL=0")
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    for limit, version in limits.items():
+        with warnings.catch_warnings(action="ignore"):  # of the versions that nobody should speak
+            setattr(client, limit, version)
+    host, port = house.listening.getsockname()
+    async with asyncio.timeout(PATIENCE):
+        _, writer = await asyncio.open_connection(host, port, ssl=client)
+    agreed: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    writer.close()
+    return agreed
+
+
+async def test_tls_1_3_is_spoken_and_1_2_with_forward_secrecy_and_nothing_older(
+    build: BuildHouse, wires: Dial, tls: ssl.SSLContext
+) -> None:
+    house = await build(Plan(tls=tls))
+    newest = await offer(house)
+    assert newest.version() == "TLSv1.3"
+    assert newest.selected_alpn_protocol() == "http/1.1"
+    assert newest.compression() is None
+    older = await offer(house, maximum_version=ssl.TLSVersion.TLSv1_2)
+    assert older.version() == "TLSv1.2"
+    assert (older.cipher() or ("",))[0].startswith("ECDHE-")
+    names = {cipher["name"] for cipher in tls.get_ciphers()}
+    assert all(name.startswith(("TLS_", "ECDHE-")) for name in names)
+    with pytest.raises(OSError):
+        await offer(
+            house,
+            minimum_version=ssl.TLSVersion.TLSv1,
+            maximum_version=ssl.TLSVersion.TLSv1_1,
+        )
+
+
+async def test_a_new_certificate_is_for_new_connections_and_the_old_ones_go_on(
+    build: BuildHouse, wires: Dial, tls: ssl.SSLContext, dial_tls: DialTls, tmp_path: Path
+) -> None:
+    house = await build(Plan(tls=tls))
+    early = await dial_tls(house)
+    assert (await early.ask(post(body()))).status == 200
+    await asyncio.to_thread(
+        subprocess.run, _NEW.split(), cwd=tmp_path, check=True, capture_output=True
+    )
+    certificate = tmp_path / "certificate.pem"
+    house.listener.use_tls(server_context(str(certificate), str(tmp_path / "key.pem")))
+
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await dial_tls(house)  # which trusts only the old one
+    host, port = house.listening.getsockname()
+    trusting = ssl.create_default_context(cafile=certificate)
+    late = Wire(*await asyncio.open_connection(host, port, ssl=trusting))
+    assert (await late.ask(post(body()))).status == 200
+    assert (await early.ask(post(body()))).status == 200
+    await early.close()
+    await late.close()
+
+
+@pytest.mark.parametrize("days", [2, 40, -1])
+def test_the_end_of_a_certificate_is_known_also_when_it_is_past(tmp_path: Path, days: int) -> None:
+    ca = "openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=ca -keyout ca.key -out ca.pem"
+    ask = "openssl req -newkey rsa:2048 -nodes -subj /CN=leaf -keyout leaf.key -out leaf.csr"
+    sign = "openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem"
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command")
+    for command in (ca, ask, f"{sign} -days {days}"):
+        subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes((tmp_path / "leaf.pem").read_bytes() + (tmp_path / "ca.pem").read_bytes())
+    shown = "openssl x509 -in leaf.pem -noout -enddate"
+    said = subprocess.run(shown.split(), cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    ends = expires_at(server_context(str(chain), str(tmp_path / "leaf.key")), str(chain))
+
+    assert ends == ssl.cert_time_to_seconds(said.stdout.strip().removeprefix("notAfter="))
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command")
+    made = "openssl req -x509 -newkey rsa:2048 -passout pass:abcd -subj /CN=x -keyout k -out c"
+    subprocess.run(made.split(), cwd=tmp_path, check=True, capture_output=True)
+    with pytest.raises(OSError, match=r"listener\.tls: cannot use .*/c' with .*/k'"):
+        server_context(str(tmp_path / "c"), str(tmp_path / "k"))

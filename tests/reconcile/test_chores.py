@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import time_machine
 
-from reconciler.reconcile.chores import Chore, schedule
+from reconciler.reconcile.chores import Chore, reschedule, schedule
 from reconciler.store.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -237,4 +237,23 @@ async def test_a_jump_of_the_wall_clock_neither_silences_the_ticks_nor_makes_up_
         scheduler.wakeup()
         await play.until(lambda: hourly.ended == 3)
         assert weekly.ended == 1
+        scheduler.shutdown(wait=False)
+
+
+async def test_another_interval_counts_from_then_on_and_outlives_a_jump_of_the_clock(
+    play: Play, start: Callable[[Work], Chore]
+) -> None:
+    turns = Turns()
+    chore = start(turns)
+    with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
+        scheduler = schedule({chore: HOUR}, play.log)
+        reschedule(scheduler, chore, 60.0)
+        clock.shift(timedelta(seconds=60))
+        scheduler.wakeup()
+        await play.until(lambda: turns.ended == 1)
+        clock.shift(timedelta(days=-1))
+        scheduler.wakeup()
+        await play.until(lambda: turns.ended == 2)
+        (job,) = scheduler.get_jobs()
+        assert job.next_run_time - datetime.now(UTC) == timedelta(seconds=60)
         scheduler.shutdown(wait=False)

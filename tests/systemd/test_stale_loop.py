@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from reconciler.config import load, resolve_secrets
-from reconciler.service import STALE, Service
+from reconciler.reconcile.rota import STALE
+from reconciler.service import Service
 from reconciler.store.opening import open_store, prepare
 from reconciler.telemetry.logging import LogSystem
 from reconciler.telemetry.sd_notify import Notifier
