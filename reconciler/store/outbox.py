@@ -250,7 +250,10 @@ class Outbox:
     @repeated
     async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
         """Have deliveries sent again, under the same ids; returns those that were found."""
-        wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(webhook_ids))
+        possible = [
+            key for key in webhook_ids if "\0" not in key
+        ]  # which PostgreSQL cannot be asked for
+        wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(possible))
         async with self._database.write() as connection:
             found = (await connection.execute(wanted)).all()
             await self._send_again(connection, [row.webhook_id for row in found], now)

@@ -19,6 +19,6 @@ def position_in(cursor: str) -> tuple[int, str]:
         place = int(number), key
     except ValueError as error:
         raise BadCursorError("cursor: not one that this API has given out") from error
-    if abs(place[0]) >= 2**63:
+    if abs(place[0]) >= 2**63 or "\0" in place[1]:
         raise BadCursorError("cursor: not one that this API has given out")
     return place

@@ -149,7 +149,7 @@ async def test_the_dead_are_sent_again_under_their_old_ids(
     rows = await claim(settled, now)
     await record(settled, now, *(Attempt(row, DeliveryState.DEAD, "http_410") for row in rows))
     assert await settled.outbox.dead(2) == [row.webhook_id for row in rows[:2]]
-    wanted = [rows[0].webhook_id, "unknown"]
+    wanted = [rows[0].webhook_id, "unknown", "no\0id"]
     assert await settled.outbox.redeliver(wanted, by="me", now=now + 9) == wanted[:1]
     assert look(ROWS)[0] == ("p0", "pending", 0, now + 9, "http_410")
     [again] = await claim(settled, now + 9)

@@ -10,10 +10,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
+from reconciler.store.opening import postgres_url
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import processes
+from tests.postgres import Databases
 
-_TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+# No id or word that comes in has a control character; PostgreSQL has no NUL.
+_LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+_TEXT = st.text(_LETTERS, min_size=1, max_size=255)
+_WORD = st.text(_LETTERS, min_size=1, max_size=32)
 _MAYBE_TEXT = st.none() | _TEXT
 _COUNT = st.integers(0, 2**31 - 1)
 _TIME = st.integers(0, 2**63 - 1)
@@ -39,7 +44,7 @@ FIELDS = {
     "callback_at": _MAYBE_TIME,
     "claimed_status": _MAYBE_TEXT,
     "claimed_by": _BROUGHT_BY,
-    "last_receipt": _MAYBE_TEXT,
+    "last_receipt": st.none() | _WORD,
     "duplicates": _COUNT,
     "next_check_at": _MAYBE_TIME,
     "scheduled_at": _TIME,
@@ -55,20 +60,30 @@ FIELDS = {
     "catch_up": st.booleans(),
     "notify_attempts": _COUNT,
     "fetch_attempts": _COUNT,
-    "last_error": _MAYBE_TEXT,
+    "last_error": st.none() | _WORD,
     "attempt": _COUNT,
     "lease": st.none()
-    | st.builds(Lease, owner=_TEXT, verb=st.sampled_from(Verb), begun_at=_TIME, until=_TIME),
+    | st.builds(Lease, owner=_WORD, verb=st.sampled_from(Verb), begun_at=_TIME, until=_TIME),
 }
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterator[Engine]:
-    path = tmp_path_factory.mktemp("rows") / "store.db"
-    path.write_bytes(template.read_bytes())
-    engine = create_engine(f"sqlite:///{path}")
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Engine]:
+    if request.param == "sqlite":
+        template: Path = request.getfixturevalue("template")
+        path = tmp_path_factory.mktemp("rows") / "store.db"
+        path.write_bytes(template.read_bytes())
+        engine = create_engine(f"sqlite:///{path}")
+    else:
+        databases: Databases = request.getfixturevalue("databases")
+        name = databases.create(request.getfixturevalue("postgres_template"))
+        engine = create_engine(postgres_url(databases.url(name))[0])
     yield engine
     engine.dispose()
+    if request.param == "postgresql":
+        databases.drop(name)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

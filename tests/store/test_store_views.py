@@ -55,6 +55,16 @@ async def test_the_pages_hold_everything_once_the_newest_first(
     assert found[-1]
 
 
+async def test_ids_of_one_millisecond_stand_in_the_order_of_their_bytes(
+    store: Store, rules: Rules
+) -> None:
+    """Whatever the locale of the server: else pages would leave some out, or repeat them."""
+    ids = ["a", "B", "c", "Z", "z", "ä", "_", "-", "10", "9", "é", "E", "空"]
+    await register(store, rules, *ids)
+    found = await pages(store, 2)
+    assert [key for page in found for key in ids_of(page)] == sorted(ids, reverse=True)
+
+
 async def test_an_empty_ledger_is_one_empty_page(store: Store) -> None:
     assert await store.views.page(state=None, limit=10, cursor=None) == ([], None)
 
@@ -105,6 +115,7 @@ async def test_a_list_of_one_state_holds_that_state_only(
         urlsafe_b64encode(b"1800000000000").decode(),
         urlsafe_b64encode(b"1800000000000 \xff").decode(),
         urlsafe_b64encode(b"9223372036854775808 p1").decode(),
+        urlsafe_b64encode(b"1800000000000 p\0").decode(),
         urlsafe_b64encode(b"9" * 5000 + b" p1").decode(),
     ],
 )
