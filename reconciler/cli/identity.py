@@ -42,7 +42,7 @@ def as_owner(path: Path | None) -> Iterator[None]:
     what the owner may write can be written; but everything can still be read (the state of a
     dynamic user lies below a directory of root's), and any port be bound. That holds for the
     calling thread and those it starts, so none should outlive the block. What the caller is to
-    own, such as a copy, is written outside. Raises CommandError where root may not change.
+    own, such as a copy, is written in ``as_caller``. Raises CommandError where root may not change.
     """
     owner = None if path is None or os.geteuid() != 0 else _nearest(path).stat()
     if path is None or owner is None or owner.st_uid == 0:
@@ -63,6 +63,29 @@ def as_owner(path: Path | None) -> Iterator[None]:
         os.seteuid(0)
         os.setegid(before[0])
         os.setgroups(before[1])
+
+
+@contextmanager
+def as_caller() -> Iterator[None]:
+    """Inside of ``as_owner``: work as the caller for a while, as root if root it is.
+
+    For the file that a caller wants written where only the caller may write. Of the store only
+    read meanwhile: SQLite gives what it makes beside a database to the database's owner, but
+    nothing else of ours does. Threads that run already can afterwards no longer read everything.
+    """
+    uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
+    if uid == os.getuid():
+        yield
+        return
+    os.seteuid(os.getuid())
+    os.setegid(os.getgid())
+    try:
+        yield
+    finally:
+        os.setgroups(groups)
+        os.setegid(gid)
+        os.seteuid(uid)
+        _keep_capabilities()
 
 
 def check_access(path: Path | None, *, to_create: bool = False) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from pwd import getpwuid
 from tempfile import TemporaryDirectory
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli.identity import as_owner
+from reconciler.cli.identity import as_caller, as_owner
+from reconciler.cli.session import Session, on_store
 from tests.cli.conftest import LIMIT
 
 if TYPE_CHECKING:
@@ -146,6 +149,30 @@ def test_outside_of_the_block_the_caller_is_root_again(state: Path) -> None:
     (state / "by-root").touch()
     assert (state / "by-root").stat().st_uid == 0
     assert (state / "by-owner").stat().st_uid == OWNER
+
+
+def test_in_the_middle_of_a_session_the_caller_may_write_what_is_the_callers(
+    reconciler: Command, state: Path
+) -> None:
+    assert reconciler("init-db").code == 0
+    copy = state.parent / "copy"  # where only root may write
+
+    async def work(session: Session) -> None:
+        with as_caller():
+            copy.touch()
+            with closing(sqlite3.connect(state / "ledger.db")) as store:
+                assert store.execute("SELECT count(*) FROM timeline").fetchone()
+        with pytest.raises(PermissionError):
+            (state.parent / "not-here").touch()
+        await session.note("backup")
+        assert (await session.store.views.counts()).states["waiting"] == 0
+
+    on_store(None, work)
+
+    assert copy.stat().st_uid == 0
+    assert set(owners(state).values()) == {OWNER}
+    with as_caller():
+        assert os.geteuid() == 0
 
 
 def test_what_belongs_to_root_stays_with_root(bare: Place) -> None:

@@ -6,6 +6,7 @@ would have put it.
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,20 @@ def test_the_configuration_of_the_document_is_valid(
     path = tmp_path / "reconciler.toml"
     path.write_text(text)
     assert load(path, {}).store.spool == "/var/lib/reconciler/spool"
+
+
+def test_the_sample_of_the_environment_is_valid(tmp_path: Path) -> None:
+    lines = (UNITS / "reconciler.env").read_text().splitlines()
+    environ = dict(
+        shlex.split(line.removeprefix("#"))[0].split("=", 1)
+        for line in lines
+        if line.startswith("#RECONCILER_")
+    )
+    (tmp_path / "reconciler.toml").write_text("")
+    settings = load(tmp_path / "reconciler.toml", environ)
+    assert len(environ) == 4
+    assert settings.log.level == "debug"
+    assert [str(network) for network in settings.listener.allow_from] == ["192.0.2.0/24"]
 
 
 def test_every_credential_of_the_configuration_has_a_line_in_the_unit() -> None:
