@@ -450,6 +450,41 @@ async def test_many_signals_in_a_row_are_one_reload_after_the_other(
     assert await daemon.stop() == 0
 
 
+async def test_many_reloads_leave_no_file_open_and_end_with_the_daemon(here: Any) -> None:
+    async with Application() as application:
+        with here.config.open("a") as file:
+            file.write(f'[delivery]\nurl = "{application.url}"\ntimeout = "77s"\n')
+        daemon = await here.running()
+
+        def opened() -> int:
+            return len([*Path(f"/proc/{daemon.process.pid}/fd").iterdir()])
+
+        async def settle() -> None:
+            count = len(daemon.named("delivery_succeeded"))
+            made = here.world.add(callback="lose", finish_in=0.0)
+            await here.command("track", made.dossier_id, made.process_id)
+            await daemon.said("delivery_succeeded", count + 1)
+
+        await settle()
+        before = opened()
+        for number in range(20):
+            edit(
+                here,
+                (f'timeout = "{number or 2}s"', f'timeout = "{number + 1}s"'),
+                ('timeout = "77s"', f'timeout = "77s"\nheaders = {{ X-Key = "canary-{number}" }}'),
+            )
+            said = await hang_up(daemon)
+            assert said["changed"] == ["assure.timeout", "delivery.headers"]
+            edit(here, (f'\nheaders = {{ X-Key = "canary-{number}" }}', ""))
+            assert (await hang_up(daemon))["changed"] == ["delivery.headers"]
+        await settle()
+        # What the store's readers may have opened meanwhile is less than one for each reload.
+        await here.until(lambda: opened() <= before + 12)
+        assert daemon.named("config_reload_failed") == []
+        assert await daemon.stop() == 0
+    assert "unclosed" not in daemon.stderr.lower()
+
+
 async def test_a_signal_that_comes_while_the_daemon_starts_is_not_lost(
     here: Any, client: aiohttp.ClientSession
 ) -> None:
