@@ -100,6 +100,19 @@ class Daemon:
         self.admin_url = told["admin"]
         return self
 
+    async def hang_up(self, told: str = "config_reloaded") -> dict[str, Any]:
+        """Send SIGHUP and return what the daemon says of it."""
+        count = len(self.named(told))
+        self.process.send_signal(signal.SIGHUP)
+        return await self.said(told, count + 1)
+
+    async def post(self, client: aiohttp.ClientSession, authorization: str, process: str) -> int:
+        """Post a callback and return the status of the answer."""
+        body = {"dossierId": "d", "processId": process, "status": "accepted"}
+        headers = {"Authorization": authorization}
+        async with client.post(self.callback_url, json=body, headers=headers) as answer:
+            return answer.status
+
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         if self.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -132,6 +145,17 @@ class Yard:
                 admin_token=ADMIN_TOKEN,
             )
         )
+
+    def edit(self, *changes: tuple[str, str]) -> None:
+        """Replace texts of the configuration that must be there."""
+        text = self.config.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new, 1)
+        # As editors do: a daemon that is asked to read meanwhile sees the old file or the new one.
+        new_file = self.config.with_suffix(".new")
+        new_file.write_text(text)
+        new_file.replace(self.config)
 
     async def start(self, **environ: str) -> Daemon:
         """Start a daemon; does not wait for it."""
