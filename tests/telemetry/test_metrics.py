@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reconciler
@@ -111,6 +111,7 @@ def test_all_series_are_there_before_anything_happens() -> None:
     assert total(metrics, "reconciler_events_total", event="assure_path_suspect") == 0
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(
         st.tuples(
@@ -139,6 +140,7 @@ def test_no_line_of_the_log_whatever_it_says_makes_a_series(
     assert series(metrics) == before
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.one_of(st.none(), st.integers(0, 999)), st.one_of(st.none(), st.text(max_size=20)))
 def test_every_outcome_of_a_call_is_a_value_of_its_label(
     http_status: int | None, error: str | None
