@@ -4,13 +4,20 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint fmt bench run clean
+# nginx, haproxy: documented examples; prometheus: promtool; chromium: the status page.
+TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq
+
+.PHONY: demo test test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
 
 test: $(VENV)/.dev lint         ## lint, types, import rules, all tests
 	$(BIN)/pytest
+
+test-tools:                     ## Debian, as root: what some tests drive and else skip for want of
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(TOOLS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -58,7 +58,7 @@ def readme() -> Document:
 @pytest.fixture(scope="session")
 def targets() -> set[str]:
     """The targets of the Makefile."""
-    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def _is_hidden(path: Path) -> bool:
