@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _register() -> None:
     """Import the modules of all commands; each registers its own."""
-    from reconciler.cli import daemon, demo, edit, importing, look, outbox  # noqa: F401, PLC0415
+    from reconciler.cli import copying, daemon, demo, edit, importing, look, outbox  # noqa: F401, PLC0415
     from reconciler.cli.app import Command, app  # noqa: PLC0415
     from reconciler.cli.simulate import simulate  # noqa: PLC0415
 

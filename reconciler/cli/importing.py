@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import print_json
+from reconciler.cli.progress import progress_bar
 from reconciler.cli.reading import Line, read
 from reconciler.cli.session import Session, on_store
 from reconciler.ledger import Registration
@@ -44,7 +43,7 @@ def import_(
 
     async def work(session: Session) -> None:
         try:
-            with _opened(file) as source, _progress() as progress:
+            with _opened(file) as source, progress_bar() as progress:
                 task = progress.add_task(escape(name), total=_size(source))
                 lines = read(source, name, session.caller)
                 while batch := list(islice(lines, AT_ONCE)):
@@ -116,16 +115,3 @@ def _size(source: BinaryIO) -> int | None:
 
 def _position(source: BinaryIO) -> int:
     return source.tell() if source.seekable() else 0
-
-
-def _progress() -> Progress:
-    """Return a progress bar on stderr, shown only to people."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
