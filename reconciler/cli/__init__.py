@@ -22,7 +22,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _register() -> None:
     """Import the modules of all commands; each registers its own."""
-    from reconciler.cli import backup, check, daemon, demo, edit, importing, look, outbox  # noqa: F401, PLC0415  # noqa: F401, PLC0415
+    from reconciler.cli import (  # noqa: PLC0415
+        backup,  # noqa: F401
+        check,  # noqa: F401
+        copying,  # noqa: F401
+        daemon,  # noqa: F401
+        demo,  # noqa: F401
+        edit,  # noqa: F401
+        importing,  # noqa: F401
+        look,  # noqa: F401
+        outbox,  # noqa: F401
+    )
     from reconciler.cli.app import Command, app  # noqa: PLC0415
     from reconciler.cli.simulate import simulate  # noqa: PLC0415
 

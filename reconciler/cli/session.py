@@ -68,6 +68,13 @@ def on_store(config: Path | None, work: Callable[[Session], Awaitable[T]]) -> T:
         raise CommandError(FAILED, str(error)) from None
 
 
+def log_action(action: str, **fields: object) -> None:
+    """Log an operator's action of a command that has no session."""
+    logs = LogSystem(level="info", format="auto", stream=sys.stderr)
+    logs.logger.info("operator_action", action=action, by=caller_name(), **fields)
+    logs.close(timeout=1.0)
+
+
 async def _run(url: str, policy: Rules, work: Callable[[Session], Awaitable[T]]) -> T:
     async with _opened(url, policy) as session:
         return await work(session)

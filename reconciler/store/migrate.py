@@ -37,7 +37,7 @@ def _upgrade(path: Path, scripts: Path, head: str) -> str | None:
 
     url = URL.create("sqlite", database=str(path.absolute()))
     engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
-    event.listen(engine, "connect", _on_connect)
+    event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
@@ -60,7 +60,8 @@ def _upgrade(path: Path, scripts: Path, head: str) -> str | None:
     return backup
 
 
-def _on_connect(connection: sqlite3.Connection, _record: object) -> None:
+def on_connect(connection: sqlite3.Connection, _record: object) -> None:
+    """Make a connection ready to write a store, a new one included."""
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT}",

@@ -41,7 +41,7 @@ def prepare_postgres(url: URL, place: str, *, may_create: bool, may_migrate: boo
     Blocks. Raises StoreUnavailableError where it cannot be reached now, and StoreError where
     it never can be used as it is.
     """
-    with _transaction(url, place, LOOK_LIMIT) as connection:
+    with transaction_on(url, place, LOOK_LIMIT) as connection:
         state, revision = inspect_postgres(connection, place, HEAD)
     if state is SchemaState.CURRENT:
         return []
@@ -71,7 +71,7 @@ def migrate_postgres(
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     try:
-        with _transaction(url, place, MIGRATION_LIMIT) as connection:
+        with transaction_on(url, place, MIGRATION_LIMIT) as connection:
             connection.execute(_LOCK)
             state, _ = inspect_postgres(connection, place, head)
             if state is not SchemaState.CURRENT:
@@ -115,7 +115,7 @@ def inspect_postgres(
 
 
 @contextmanager
-def _transaction(url: URL, place: str, limit: float) -> Iterator[Connection]:
+def transaction_on(url: URL, place: str, limit: float) -> Iterator[Connection]:
     """One transaction on a connection of its own, over in ``limit`` seconds in whatever way."""
     engine = create_engine(
         url,
