@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# nginx, haproxy: documented examples; prometheus: promtool; chromium: the status page.
-TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq
+# nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
+TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
 .PHONY: demo test test-tools lint fmt bench run clean
 
