@@ -221,6 +221,7 @@ class Service:
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
+            await self._vitals.until_ready(stop)
             self._tell_ready(listening)
             self._rota.wake("summary")  # a ping, for those who wait for one since the last stop
             survived = await self._parts.watch(stop)

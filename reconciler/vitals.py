@@ -5,6 +5,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -126,6 +127,12 @@ class Vitals:
             store_free_mb=free_mb.get("store"),
             spool_free_mb=free_mb.get("spool"),
         )
+
+    async def until_ready(self, stop: asyncio.Event) -> None:
+        """Wait until callbacks are kept, by the store or the spool, or until ``stop``."""
+        while not (stop.is_set() or (await self.readiness()).is_ready):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1.0)
 
     async def readiness(self) -> Readiness:
         """Tell whether a callback would be kept: by a real commit, else a real spool file."""

@@ -8,6 +8,7 @@ import typer
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.identity import as_caller
 from reconciler.cli.output import print_json
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
@@ -28,7 +29,7 @@ def backup(
     """Write a consistent copy of the store, while the daemon goes on.
 
     The copy is checked, is on disk when this ends, and appears under its name only when it is
-    whole. The store's owner must be able to write to the directory.
+    whole. It belongs to whoever runs the command.
     """
     target = path.absolute()
 
@@ -36,7 +37,7 @@ def backup(
         database = session.store.database
         if not isinstance(database, SqliteDatabase):
             raise CommandError(FAILED, "this store is PostgreSQL: use pg_dump, which does the same")
-        with interruptible(), progress_bar() as progress:
+        with interruptible(), as_caller(), progress_bar() as progress:
             task = progress.add_task(target.name, total=None)
 
             def on_step(done: int, total: int) -> None:

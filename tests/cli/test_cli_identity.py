@@ -175,6 +175,16 @@ def test_in_the_middle_of_a_session_the_caller_may_write_what_is_the_callers(
         assert os.geteuid() == 0
 
 
+def test_a_backup_of_roots_is_written_where_only_root_may(reconciler: Command, state: Path) -> None:
+    copy = state.parent / "backup.db"
+    assert reconciler("init-db").code == 0
+
+    assert reconciler("backup", str(copy)).code == 0
+
+    assert (copy.stat().st_uid, copy.stat().st_mode & 0o777) == (0, 0o600)
+    assert set(owners(state).values()) == {OWNER}
+
+
 def test_what_belongs_to_root_stays_with_root(bare: Place) -> None:
     with as_owner(bare.store):
         assert os.geteuid() == 0

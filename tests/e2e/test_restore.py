@@ -40,7 +40,7 @@ class Operator:
 
     async def types(self, lines: list[str]) -> None:
         script = "set -eu\n" + "\n".join(lines)
-        # The longer path first, for it begins with the shorter one.
+        # The longer path first, for it begins with the shorter one; the date is of no account.
         for theirs, mine in (
             (f"{OURS}-before", self.before),
             ("/var/backups/reconciler.db", self.backups / "reconciler.db"),
