@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -49,8 +49,7 @@ class OutboxRow:
     delivered_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(NamedTuple):
     """A delivery that this instance may attempt until ``until``."""
 
     id: int
@@ -64,14 +63,17 @@ class Leased:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What became of one attempt."""
 
     row: Leased
     state: DeliveryState
     error: str | None = None
     next_attempt_at: int | None = None
+    http_status: int | None = None
+    """Of the answer; None where none came."""
+    duration: int = 0
+    """Milliseconds that the attempt took."""
 
 
 _D = deliveries.c
