@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.one_step import in_few_steps
 from reconciler.store.steady import SteadyConnection, to_the_end, transaction
 from reconciler.store.turns import Turns
 
@@ -149,6 +150,7 @@ class SqliteDatabase:
 
         event.listen(engine.sync_engine, "connect", on_connect)
         event.listen(engine.sync_engine, "begin", on_begin)
+        event.listen(engine.sync_engine, "do_executemany", _insert_in_few_steps)
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:
@@ -172,7 +174,12 @@ async def _execute_many(
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
         await driver.execute("BEGIN IMMEDIATE")
-        await driver.executemany(statement, rows)
+        steps = in_few_steps(statement, rows)
+        if steps is None:
+            await driver.executemany(statement, rows)
+        else:
+            for step, values in steps:
+                await driver.execute(step, values)
         await driver.commit()
     except BaseException:
         try:
@@ -181,6 +188,16 @@ async def _execute_many(
             await connection.invalidate()
             raise StoreUnavailableError("the connection was lost") from broken
         raise
+
+
+def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
+    """What SQLAlchemy calls before it would have the driver take row by row."""
+    steps = in_few_steps(statement, rows) if context.isinsert else None
+    if steps is None:
+        return False
+    for step, values in steps:
+        cursor.execute(step, values)
+    return True
 
 
 @contextmanager

@@ -1,0 +1,44 @@
+"""Many rows in one step of SQLite.
+
+For each row that it takes or gives, sqlite3 lets go of the interpreter and asks for it again. While
+the event loop is busy that is 0.1 ms and more for a row, with the writer held. A statement that
+names many rows is one step, whatever their number.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+MOST_ROWS = 128
+"""Rows of one statement: its 41 columns are far below SQLite's 32,766 parameters."""
+
+_VALUES = re.compile(r"\bVALUES\s*(\(\?(?:,\s*\?)*\))")
+
+Rows = Sequence[Sequence[Any]]
+
+
+def in_few_steps(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]] | None:
+    """Return statements and parameters that do what ``statement`` does with each of ``rows``.
+
+    None where it is no plain ``INSERT … VALUES (?, …)``. The numbers of rows are powers of two,
+    so that few statements are prepared, and those are found prepared the next time.
+    """
+    if _VALUES.search(statement) is None:
+        return None
+    return _steps(statement, rows)
+
+
+def _steps(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]]:
+    start, size = 0, MOST_ROWS
+    while start < len(rows):
+        while size > len(rows) - start:
+            size //= 2
+        part = rows[start : start + size]
+        yield _widened(statement, size), [value for row in part for value in row]
+        start += size
+
+
+@lru_cache(maxsize=64)
+def _widened(statement: str, rows: int) -> str:
+    return _VALUES.sub(lambda one: f"VALUES {', '.join([one[1]] * rows)}", statement, count=1)
