@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.one_hop import connect_to
 from reconciler.store.one_step import in_few_steps
 from reconciler.store.steady import SteadyConnection, to_the_end, transaction
 from reconciler.store.turns import Turns
@@ -128,6 +129,7 @@ class SqliteDatabase:
     def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self.path.absolute())),
+            async_creator=connect_to(self.path.absolute()),
             pool_size=size,
             max_overflow=0,
             pool_use_lifo=True,  # the one whose cache is warm
@@ -173,13 +175,13 @@ async def _execute_many(
 ) -> None:
     driver: Any = (await connection.get_raw_connection()).driver_connection
     try:
-        await driver.execute("BEGIN IMMEDIATE")
+        await driver.cursor().execute("BEGIN IMMEDIATE")
         steps = in_few_steps(statement, rows)
         if steps is None:
-            await driver.executemany(statement, rows)
+            await driver.cursor().executemany(statement, rows)
         else:
             for step, values in steps:
-                await driver.execute(step, values)
+                await driver.cursor().execute(step, values)
         await driver.commit()
     except BaseException:
         try:
