@@ -139,12 +139,15 @@ class Deliverer:
                 self._results.append(await self._send(letter))
             else:
                 self._unspent.append(letter.row)
-            # Results are written down by the helping, and at once when nothing more is leased.
-            left = self._leased.qsize()
-            if not left or len(self._results) + len(self._unspent) >= self._helping:
-                self._has_results.set()
-            if left <= self._helping // 2:
+            self._have_written_down()
+            if self._leased.qsize() <= self._helping // 2:
                 self._wake.set()
+
+    def _have_written_down(self) -> None:
+        """Wake the recorder for a whole helping, or for less when nothing more is leased."""
+        count = len(self._results) + len(self._unspent)
+        if count and (count >= self._helping or not self._leased.qsize()):
+            self._has_results.set()
 
     def _may_send(self, row: Leased) -> bool:
         """Tell whether the attempt may begin: parked work costs none, nor does a late lease."""
@@ -182,8 +185,7 @@ class Deliverer:
             del self._unspent[: len(returned)]
             self._in_hand -= len(batch) + len(returned)
             self._wake.set()  # the next news of the same processes may go now
-            if len(self._results) >= MOST_AT_ONCE:
-                self._has_results.set()
+            self._have_written_down()
 
     def _tell(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:

@@ -7,7 +7,10 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from reconciler.delivery.deliverer import MOST_AT_ONCE
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
+from reconciler.store.database import Database
+from reconciler.store.outbox import Outbox
 
 HOUR = 3_600_000
 MEMBERS = {
@@ -138,6 +141,32 @@ async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: A
     assert receiver.types("p1")[-2:] == ["process.settled", "process.corrected"]
     corrected = receiver.got[-1][1]["data"]
     assert (corrected["status"], corrected["revision"]) == ("rejected", 1)
+
+
+async def test_more_results_than_one_transaction_takes_are_all_written_down(
+    bench: Any, receiver: Any
+) -> None:
+    count = MOST_AT_ONCE + 100
+    await bench.settle(*(f"p{number}" for number in range(count)))
+    outbox = SlowToWrite(bench.store.database)
+    bench.store = replace(bench.store, outbox=outbox)
+    async with bench.delivering():
+        await receiver.has(count)
+        outbox.may_write.set()
+        rows = await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    assert len(rows) == count == len(receiver.got)
+
+
+class SlowToWrite(Outbox):
+    """An outbox whose store takes no result until it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.may_write = asyncio.Event()
+
+    async def record(self, *results: Any, **about: Any) -> None:
+        await self.may_write.wait()
+        await super().record(*results, **about)
 
 
 async def test_a_dead_delivery_no_longer_blocks_the_next(bench: Any, receiver: Any) -> None:
