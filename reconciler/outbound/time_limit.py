@@ -69,9 +69,11 @@ class _Call:
         trace: TracebackType | None,
     ) -> None:
         self._limit.end(self)
-        if self._is_over and self._task.uncancel() <= self._cancelling:  # nobody else's
-            if kind is not None and issubclass(kind, asyncio.CancelledError):
-                raise TimeoutError from error
+        if not self._is_over:
+            return
+        is_ours = self._task.uncancel() <= self._cancelling
+        if is_ours and kind is not None and issubclass(kind, asyncio.CancelledError):
+            raise TimeoutError from error
 
     def expire(self) -> None:
         """End the block."""

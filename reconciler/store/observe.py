@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.one_step import WholeSelect
 from reconciler.store.outbox import delivery_row
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import deliveries, processes
@@ -15,7 +16,8 @@ Observed = tuple[str, Observation]
 """A process id, and what has been observed of it."""
 
 _BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
-_LOAD = _BY_IDS.order_by(processes.c.process_id).with_for_update()
+_COLUMNS = processes.c.keys()
+_LOAD = WholeSelect(_BY_IDS.order_by(processes.c.process_id).with_for_update())
 _SAVE = (
     update(processes)
     .where(processes.c.process_id == bindparam("pk"))
@@ -27,8 +29,9 @@ async def load(
     connection: AsyncConnection, process_ids: Sequence[str]
 ) -> dict[str, TrackedProcess]:
     """Return the known ones of ``process_ids``, locked for the rest of the transaction."""
-    rows = await connection.execute(_LOAD, {"ids": sorted(set(process_ids))})
-    return {row["process_id"]: from_row(row) for row in rows.mappings()}
+    rows = await _LOAD.rows(connection, {"ids": sorted(set(process_ids))})
+    loaded = (from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+    return {process.process_id: process for process in loaded}
 
 
 async def observe(

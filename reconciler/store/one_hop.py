@@ -77,7 +77,7 @@ class _Connection(aiosqlite.Connection):
         return _Cursor(self)
 
     async def run(self, work: Callable[[sqlite3.Connection], _Done]) -> _Done:
-        done: _Done = await self._execute(work, self._conn)
+        done: _Done = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return done
 
 

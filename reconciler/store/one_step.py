@@ -10,6 +10,10 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+import orjson
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 MOST_ROWS = 128
 """Rows of one statement: its 41 columns are far below SQLite's 32,766 parameters."""
 
@@ -42,3 +46,20 @@ def _steps(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]]:
 @lru_cache(maxsize=64)
 def _widened(statement: str, rows: int) -> str:
     return _VALUES.sub(lambda one: f"VALUES {', '.join([one[1]] * rows)}", statement, count=1)
+
+
+class WholeSelect:
+    """A SELECT whose rows SQLite hands over as one: as JSON, so without bytes in it."""
+
+    def __init__(self, query: Select[Any]) -> None:
+        self._query = query
+        rows = query.subquery("chosen")
+        self.packed = select(func.json_group_array(func.json_array(*rows.c)))
+
+    async def rows(self, connection: AsyncConnection, values: dict[str, Any]) -> Rows:
+        """Return all rows; a boolean may be 0 or 1."""
+        if connection.dialect.name != "sqlite":
+            plain: Rows = (await connection.execute(self._query, values)).all()
+            return plain
+        packed: Rows = orjson.loads(await connection.scalar(self.packed, values) or b"[]")
+        return packed

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
 from reconciler.store.database import Database
+from reconciler.store.one_step import WholeSelect
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.rows import from_row
 from reconciler.store.schema import ENDED, deliveries, processes
@@ -100,6 +101,7 @@ _CLAIMABLE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True, of=deliveries)
 )
+_CLAIMED = WholeSelect(_CLAIMABLE)
 _CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
 _LEASE = (
     update(deliveries)
@@ -176,8 +178,8 @@ class Outbox:
         """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
         until = now + length
         async with self._database.write() as connection:
-            found = await connection.execute(_CLAIMABLE, {"now": now, "most": most})
-            leased = [Leased(*row, until) for row in found]
+            found = await _CLAIMED.rows(connection, {"now": now, "most": most})
+            leased = [Leased._make((*row, until)) for row in found]
             if leased:
                 ids = [row.id for row in leased]
                 await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})

@@ -61,7 +61,9 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Queue one line, which ends with a newline. Never blocks and never raises."""
-        if (self._closing.is_set() or len(self._queue) >= self._capacity) and not self._on_own_thread():
+        if (
+            self._closing.is_set() or len(self._queue) >= self._capacity
+        ) and not self._on_own_thread():
             self._count_dropped(1)
             return
         self._queue.append(line)
