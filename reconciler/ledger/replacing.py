@@ -17,8 +17,9 @@ else:
         Raises TypeError for the name of no field.
         """
         fields = value.__dict__
-        if not fields.keys() >= changes.keys():
+        after = {**fields, **changes}
+        if len(after) != len(fields):
             raise TypeError(f"no field of {type(value).__name__}: {changes.keys() - fields.keys()}")
         copy = object.__new__(type(value))
-        copy.__dict__.update(fields, **changes)
+        object.__setattr__(copy, "__dict__", after)  # it is frozen, but for us who make it
         return copy

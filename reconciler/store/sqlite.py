@@ -192,9 +192,9 @@ async def _execute_many(
         raise
 
 
-def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, context: Any) -> bool:
+def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
     """What SQLAlchemy calls before it would have the driver take row by row."""
-    steps = in_few_steps(statement, rows) if context.isinsert else None
+    steps = in_few_steps(statement, rows)
     if steps is None:
         return False
     for step, values in steps:
