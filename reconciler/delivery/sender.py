@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from aiohttp import BytesPayload
+from multidict import CIMultiDict
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
@@ -22,11 +24,11 @@ FRESH = 1_000
 
 
 class Letter(NamedTuple):
-    """A delivery, signed and ready to be posted."""
+    """A delivery, signed and ready to be posted: what aiohttp would make of it is made."""
 
     row: Leased
     headers: Mapping[str, str]
-    body: bytes
+    body: BytesPayload
     signed_at: int
 
 
@@ -66,7 +68,7 @@ class Sender:
         """Return ``row`` ready to be posted. Signing many one after the other costs a third."""
         now = self._now()
         headers = self._signer.headers(row.webhook_id, row.payload, now)
-        return Letter(row, headers, row.payload.encode(), now)
+        return Letter(row, CIMultiDict(headers), BytesPayload(row.payload.encode()), now)
 
     async def send(self, letter: Letter) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import (
+    BytesPayload,
+    ClientHandlerType,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+)
 from aiohttp.http_exceptions import ContentEncodingError
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
@@ -70,7 +77,7 @@ class Transport:
         url: URL,
         *,
         headers: Mapping[str, str],
-        data: Mapping[str, str] | bytes | None = None,
+        data: Mapping[str, str] | BytesPayload | None = None,
         with_body: bool = True,
     ) -> Answer:
         """Make the request within the timeout and return the answer; ``verb`` is for the log.
