@@ -36,12 +36,14 @@ class LineWriter:
         *,
         announce: Callable[[int], None],
         capacity: int = CAPACITY,
+        pause: float = PAUSE,
         put: Callable[[int, memoryview], int] = os.write,
     ) -> None:
         """Start the thread. ``put`` writes to ``fd`` and returns how many bytes it took."""
         self._fd = fd
         self._announce = announce
         self._capacity = capacity
+        self._pause = pause
         self._put = put
         self._queue: deque[bytes] = deque()
         self._wake = threading.Event()
@@ -88,7 +90,7 @@ class LineWriter:
             self._wake.wait()
             self._wake.clear()  # before the queue is looked at: a later line wakes us again
             self._empty()
-            self._closing.wait(PAUSE)
+            self._closing.wait(self._pause)
         self._empty()
 
     def _empty(self) -> None:
