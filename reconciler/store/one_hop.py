@@ -8,9 +8,11 @@ once; everything else is aiosqlite's.
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import aiosqlite
+
+T = TypeVar("T")
 
 _CHUNK = 64  # aiosqlite's own default; nothing here reads in chunks
 
@@ -76,8 +78,9 @@ class _Connection(aiosqlite.Connection):
     def cursor(self) -> Any:
         return _Cursor(self)
 
-    async def run(self, work: Callable[[sqlite3.Connection], _Done]) -> _Done:
-        done: _Done = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` returns, on aiosqlite's thread."""
+        done: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return done
 
 

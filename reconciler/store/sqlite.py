@@ -174,15 +174,19 @@ async def _execute_many(
     connection: SteadyConnection, statement: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    try:
-        await driver.cursor().execute("BEGIN IMMEDIATE")
-        steps = in_few_steps(statement, rows)
+    steps = in_few_steps(statement, rows)
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
         if steps is None:
-            await driver.cursor().executemany(statement, rows)
+            connection.executemany(statement, rows)
         else:
             for step, values in steps:
-                await driver.cursor().execute(step, values)
-        await driver.commit()
+                connection.execute(step, values)
+        connection.commit()
+
+    try:
+        await driver.run(work)
     except BaseException:
         try:
             await driver.rollback()
