@@ -152,9 +152,28 @@ async def test_more_results_than_one_transaction_takes_are_all_written_down(
     bench.store = replace(bench.store, outbox=outbox)
     async with bench.delivering():
         await receiver.has(count)
+        assert bench.said("delivery_succeeded") == []  # a line tells what is written down
         outbox.may_write.set()
         rows = await bench.until(lambda rows: all(row.delivered_at for row in rows))
     assert len(rows) == count == len(receiver.got)
+    assert len(bench.said("delivery_succeeded")) == count
+
+
+async def test_one_that_waited_for_its_turn_bears_the_time_at_which_it_is_sent(
+    bench: Any, receiver: Any
+) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        bench.now += 5_000
+        return web.Response()
+
+    receiver.answer = answer
+    bench.slots = 1
+    await bench.settle("p0", "p1", "p2")
+    begun = bench.now
+    async with bench.delivering():
+        await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    times = [int(headers["webhook-timestamp"]) for headers, _ in receiver.got]
+    assert times == [(begun + wait) // 1000 for wait in (0, 5_000, 10_000)]
 
 
 class SlowToWrite(Outbox):
