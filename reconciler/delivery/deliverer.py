@@ -185,6 +185,7 @@ class Deliverer:
             del self._unspent[: len(returned)]
             self._in_hand -= len(batch) + len(returned)
             self._wake.set()  # the next news of the same processes may go now
+            self._has_results.clear()  # it was set again by what came beside this batch
             self._have_written_down()
 
     def _tell(self, attempts: Sequence[Attempt]) -> None:

@@ -90,7 +90,7 @@ class Transport:
         outcome: Answer | CallError
         try:
             with self._limit.call():
-                async with self._session.request(
+                response = await self._session.request(
                     method,
                     url,
                     headers=headers,
@@ -99,12 +99,15 @@ class Transport:
                     proxy=self._proxy,
                     timeout=_NO_TIMEOUT,
                     middlewares=() if method == "POST" else (_send_once,),
-                ) as response:
+                )
+                try:
                     status = response.status
                     wanted = with_body and 200 <= status < 300
                     body = await _read(response) if wanted else b""
                     wait = retry_after(response.headers.get("Retry-After"), self._wall())
                     outcome = Answer(status, body, wait)
+                finally:
+                    response.release()  # with an unread body, the connection goes too
         except CallError as exc:
             outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
