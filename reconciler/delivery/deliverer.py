@@ -15,7 +15,7 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, DeliveryState, Leased, Outbox
 
-MOST_AT_ONCE = 400
+MOST_AT_ONCE = 800
 """Deliveries leased or written down in one transaction: some 20 ms of the writer."""
 
 QUICK = 0.25
