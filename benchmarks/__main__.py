@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import orjson
+import uvloop
 from rich.console import Console
 from rich.table import Table
 
@@ -52,7 +53,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run what ``words`` name and return the exit code: a target that is missed is no failure."""
     options = _options(words)
     try:
-        told = asyncio.run(_run(options.names or list(ALL), quick=options.quick))
+        # On the daemon's event loop, so that what runs in this process does as it would there.
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            told = runner.run(_run(options.names or list(ALL), quick=options.quick))
     except (ChildError, TimeoutError) as error:
         sys.stderr.write(f"benchmarks: {error or 'a benchmark took too long'}\n")
         return FAILED

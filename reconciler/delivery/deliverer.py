@@ -10,12 +10,12 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.delivery.sender import Sender
+from reconciler.delivery.sender import Letter, Sender
 from reconciler.outbound.breaker import Breaker
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, DeliveryState, Leased, Outbox
 
-MOST_AT_ONCE = 400
+MOST_AT_ONCE = 800
 """Deliveries leased or written down in one transaction: some 20 ms of the writer."""
 
 QUICK = 0.25
@@ -51,7 +51,7 @@ class Deliverer:
         self._now = now
         self._monotonic = monotonic
         self._log = log
-        self._leased: asyncio.Queue[Leased | None] = asyncio.Queue()
+        self._leased: asyncio.Queue[Letter | None] = asyncio.Queue()
         self._results: list[Attempt] = []
         self._unspent: list[Leased] = []
         self._in_hand = 0
@@ -130,31 +130,35 @@ class Deliverer:
         )
         self._in_hand += len(rows)
         for row in rows:
-            self._leased.put_nowait(row)
+            self._leased.put_nowait(self._sender.sign(row))
         return bool(rows)
 
     async def _send_each(self) -> None:
-        while (row := await self._leased.get()) is not None:
-            if self._may_send(row):
-                self._results.append(await self._send(row))
+        while (letter := await self._leased.get()) is not None:
+            if self._may_send(letter.row):
+                self._results.append(await self._send(letter))
             else:
-                self._unspent.append(row)
-            # Results are written down by the half helping, and at once when nothing more is leased.
-            left = self._leased.qsize()
-            if not left or len(self._results) + len(self._unspent) > self._helping // 2:
-                self._has_results.set()
-            if left <= self._helping // 2:
+                self._unspent.append(letter.row)
+            self._have_written_down()
+            if self._leased.qsize() <= self._helping // 2:
                 self._wake.set()
+
+    def _have_written_down(self) -> None:
+        """Wake the recorder for a whole helping, or for less when nothing more is leased."""
+        count = len(self._results) + len(self._unspent)
+        if count and (count >= self._helping or not self._leased.qsize()):
+            self._has_results.set()
 
     def _may_send(self, row: Leased) -> bool:
         """Tell whether the attempt may begin: parked work costs none, nor does a late lease."""
         has_time = self._now() < row.until - self._lease_length // 2
         return has_time and not self._is_stopping and self._breaker.allowance() != 0
 
-    async def _send(self, row: Leased) -> Attempt:
+    async def _send(self, letter: Letter) -> Attempt:
+        row = letter.row
         self._breaker.probe_started(row.process_id)
         try:
-            return await self._sender.send(row)
+            return await self._sender.send(letter)
         except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
             self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
             self._breaker.probe_abandoned()
@@ -171,16 +175,22 @@ class Deliverer:
                 await self._write(batch, returned)
             except StoreUnavailableError:
                 if self._is_stopping:
+                    self._tell(self._results)
                     return  # the leases run out, and they are sent once more
                 await asyncio.sleep(RETRY)
                 self._has_results.set()
                 continue
+            self._tell(batch)
             del self._results[: len(batch)]
             del self._unspent[: len(returned)]
             self._in_hand -= len(batch) + len(returned)
             self._wake.set()  # the next news of the same processes may go now
-            if len(self._results) >= MOST_AT_ONCE:
-                self._has_results.set()
+            self._has_results.clear()  # it was set again by what came beside this batch
+            self._have_written_down()
+
+    def _tell(self, attempts: Sequence[Attempt]) -> None:
+        for attempt in attempts:
+            self._sender.tell(attempt)
 
     async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> None:
         """Write down what became of ``batch``; one that the store refuses fails alone."""

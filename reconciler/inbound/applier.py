@@ -11,10 +11,10 @@ from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
 from reconciler.store.journal import announce
 
-MOST_AT_ONCE = 100
+MOST_AT_ONCE = 200
 """Callbacks applied in one transaction: some 20 ms of the writer."""
 
-POLITENESS = 0.1
+POLITENESS = 0.2
 """Seconds that a batch waits at the most while callbacks are still being taken in: the 200 is what
 Assure waits for, and applying takes several times the work."""
 

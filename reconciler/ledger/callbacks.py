@@ -1,11 +1,10 @@
 """What a callback does to a process."""
 
-from dataclasses import replace
-
 from reconciler.ledger.observation import Callback
 from reconciler.ledger.policy import Rules, Verb
 from reconciler.ledger.process import Entry, Outcome, SettledBy, State, TrackedProcess
 from reconciler.ledger.registration import adopt
+from reconciler.ledger.replacing import replace
 from reconciler.ledger.steps import enter, owe_verification, settle
 
 

@@ -1,10 +1,11 @@
 """What is next for a process, and when. Reads only; ``transition`` changes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from reconciler.ledger.policy import Policy, Rules, Verb
 from reconciler.ledger.process import Lease, State, TrackedProcess
+from reconciler.ledger.replacing import replace
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Lane(IntEnum):
     """Nothing to call; turns overdue when due."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Lease:
     """The right of one instance to make one call about a process."""
 
@@ -64,7 +64,7 @@ class Lease:
     until: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class TrackedProcess:
     """What is known of one process. Times are UTC milliseconds since the epoch."""
 
@@ -162,7 +162,7 @@ class Delivery:
     type: DeliveryType
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What an observation has made of a process."""
 

@@ -1,11 +1,10 @@
 """How a process comes onto the ledger, and what a second registration does."""
 
-from dataclasses import replace
-
 from reconciler.ledger.decision import timeout_at
 from reconciler.ledger.observation import Callback, Registration
 from reconciler.ledger.policy import Rules
 from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
+from reconciler.ledger.replacing import replace
 
 
 def is_other_dossier(known: TrackedProcess, registration: Registration) -> bool:

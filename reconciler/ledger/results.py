@@ -1,7 +1,5 @@
 """What the result of a call does to a process."""
 
-from dataclasses import replace
-
 from reconciler.ledger.observation import (
     CallFailed,
     CallResult,
@@ -21,6 +19,7 @@ from reconciler.ledger.process import (
     State,
     TrackedProcess,
 )
+from reconciler.ledger.replacing import replace
 from reconciler.ledger.steps import (
     call_again,
     correct,

@@ -1,7 +1,5 @@
 """The moves from which every row of the table is made."""
 
-from dataclasses import replace
-
 from reconciler.ledger.decision import ladder, next_verb, timeout_at
 from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
 from reconciler.ledger.process import (
@@ -12,6 +10,7 @@ from reconciler.ledger.process import (
     State,
     TrackedProcess,
 )
+from reconciler.ledger.replacing import replace
 
 
 def enter(

@@ -1,7 +1,5 @@
 """The one function that changes a process. Pure and total; docs/lifecycle.md is its table."""
 
-from dataclasses import replace
-
 from reconciler.ledger.callbacks import on_callback
 from reconciler.ledger.decision import next_verb, turns_overdue
 from reconciler.ledger.observation import (
@@ -15,6 +13,7 @@ from reconciler.ledger.observation import (
 from reconciler.ledger.policy import Rules, Verb
 from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
 from reconciler.ledger.registration import register
+from reconciler.ledger.replacing import replace
 from reconciler.ledger.results import on_result
 from reconciler.ledger.steps import enter, owe_verification
 

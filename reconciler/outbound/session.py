@@ -26,7 +26,12 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
             limit=max_concurrency + 1, ssl=context, keepalive_timeout=_KEEPALIVE
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"assure-reconciler/{__version__}"},
+        headers={
+            "User-Agent": f"assure-reconciler/{__version__}",
+            "Accept": "application/json",
+            # What aiohttp offers by itself depends on the libraries that are installed.
+            "Accept-Encoding": "gzip",
+        },
         trust_env=False,
     )
 

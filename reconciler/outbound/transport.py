@@ -3,26 +3,34 @@
 What aiohttp raises never leaves this file: its exceptions carry URLs and headers.
 """
 
-import asyncio
 import errno
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, ClientSession, ClientTimeout
+from aiohttp import (
+    BytesPayload,
+    ClientHandlerType,
+    ClientRequest,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+)
 from aiohttp.http_exceptions import ContentEncodingError
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
 from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 from reconciler.outbound.retry_after import retry_after
+from reconciler.outbound.time_limit import TimeLimit
 
 MAX_ANSWER = 1024 * 1024
 """Bytes of an answer that are read, after decompression."""
 
 _CHUNK = 64 * 1024
-# Time is bounded by asyncio.timeout instead: aiohttp rounds limits over 5 s up to whole seconds.
+# Time is bounded by TimeLimit instead: aiohttp rounds limits over 5 s up to whole seconds.
 _NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 _ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "timeout"}
 
@@ -58,7 +66,7 @@ class Transport:
     ) -> None:
         self._session = session
         self._log = log
-        self._timeout = timeout
+        self._limit = TimeLimit(timeout)
         self._proxy = proxy or None
         self._monotonic = monotonic
         self._wall = wall
@@ -70,7 +78,7 @@ class Transport:
         url: URL,
         *,
         headers: Mapping[str, str],
-        data: Mapping[str, str] | bytes | None = None,
+        data: Mapping[str, str] | BytesPayload | None = None,
         with_body: bool = True,
     ) -> Answer:
         """Make the request within the timeout and return the answer; ``verb`` is for the log.
@@ -79,55 +87,45 @@ class Transport:
         cannot be decompressed or is larger than ``MAX_ANSWER``.
         """
         begun = self._monotonic()
-        outcome = await self._attempt(method, url, headers, data, with_body)
-        self._log.debug(
-            "outbound_call",
-            verb=verb,
-            http_status=outcome.http_status,
-            error=outcome.code if isinstance(outcome, CallError) else None,
-            duration_ms=round((self._monotonic() - begun) * 1000),
-        )
-        if isinstance(outcome, CallError):
-            # Raised here and not where it was caught, so that aiohttp's exception, which holds
-            # the request with its headers, is not even the context of ours.
-            raise outcome
-        return outcome
-
-    async def _attempt(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        data: Mapping[str, str] | bytes | None,
-        with_body: bool,
-    ) -> Answer | CallError:
         status: int | None = None
+        outcome: Answer | CallError
         try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._session.request(
+            with self._limit.call():
+                response = await self._session.request(
                     method,
                     url,
-                    # What aiohttp offers by itself depends on the libraries that are installed.
-                    headers={"Accept": "application/json", "Accept-Encoding": "gzip", **headers},
+                    headers=headers,
                     data=data,
                     allow_redirects=False,
                     proxy=self._proxy,
                     timeout=_NO_TIMEOUT,
                     middlewares=() if method == "POST" else (_send_once,),
-                ) as response,
-            ):
-                status = response.status
-                wanted = with_body and 200 <= status < 300
-                return Answer(
-                    http_status=status,
-                    body=await _read(response) if wanted else b"",
-                    retry_after=retry_after(response.headers.get("Retry-After"), self._wall()),
                 )
+                try:
+                    status = response.status
+                    wanted = with_body and 200 <= status < 300
+                    body = await _read(response) if wanted else b""
+                    wait = retry_after(response.headers.get("Retry-After"), self._wall())
+                    outcome = Answer(status, body, wait)
+                finally:
+                    response.release()  # with an unread body, the connection goes too
         except CallError as exc:
-            return exc
+            outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            return _translated(exc, status)
+            outcome = _translated(exc, status)
+        if self._log.is_enabled_for(logging.DEBUG):
+            self._log.debug(
+                "outbound_call",
+                verb=verb,
+                http_status=outcome.http_status,
+                error=outcome.code if isinstance(outcome, CallError) else None,
+                duration_ms=round((self._monotonic() - begun) * 1000),
+            )
+        if isinstance(outcome, CallError):
+            # Raised here and not where it was caught, so that aiohttp's exception, which holds
+            # the request with its headers, is not even the context of ours.
+            raise outcome
+        return outcome
 
 
 async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 import orjson
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
@@ -62,17 +62,12 @@ _UNAPPLIED = (
     .order_by(callbacks.c.received_at, callbacks.c.receipt_id)
     .limit(bindparam("most"))
 )
-_STILL_UNAPPLIED = (
-    select(callbacks.c.receipt_id)
-    .where(callbacks.c.receipt_id.in_(bindparam("ids", expanding=True)))
-    .where(callbacks.c.outcome.is_(None))
-    .with_for_update(skip_locked=True)  # whom another daemon is applying just now
-)
-_MARK = (
-    update(callbacks)
-    .where(callbacks.c.receipt_id == bindparam("pk"))
-    .values(outcome=bindparam("result"))
-)
+_CHOSEN = callbacks.c.receipt_id.in_(bindparam("ids", expanding=True))
+_STILL_UNAPPLIED = select(_C.receipt_id).where(_CHOSEN).where(_C.outcome.is_(None))
+_HOW_MANY = _STILL_UNAPPLIED.with_only_columns(func.count())
+_OURS = _STILL_UNAPPLIED.with_for_update(skip_locked=True)
+"""Those that no other daemon is applying just now."""
+_MARK = update(callbacks).where(_CHOSEN).values(outcome=bindparam("result"))
 _HELD_BACK = (
     select(callbacks)
     .where(callbacks.c.process_id.in_(bindparam("ids", expanding=True)))
@@ -114,9 +109,7 @@ class Inbox:
     ) -> list[tuple[Observed, Outcome]]:
         """Apply those of ``receipts`` that are not applied yet, in the order of their arrival."""
         async with self._database.write() as connection:
-            ids = [receipt.receipt_id for receipt in receipts]
-            todo = set((await connection.execute(_STILL_UNAPPLIED, {"ids": ids})).scalars())
-            fresh = [receipt for receipt in receipts if receipt.receipt_id in todo]
+            fresh = await _unapplied_of(connection, receipts)
             return await apply_receipts(connection, fresh, rules, now)
 
 
@@ -129,17 +122,29 @@ async def apply_receipts(
     ordered = sorted(receipts, key=lambda receipt: (receipt.received_at, receipt.receipt_id))
     observed: list[Observed] = [(r.process_id, r.observation()) for r in ordered]
     outcomes = await observe(connection, observed, rules, now)
-    marks = [
-        {"pk": receipt.receipt_id, "result": _result(outcome)}
-        for receipt, outcome in zip(ordered, outcomes, strict=True)
-    ]
-    await connection.execute(_MARK, marks)
+    marks: dict[str, list[str]] = {}
+    for receipt, outcome in zip(ordered, outcomes, strict=True):
+        marks.setdefault(_result(outcome), []).append(receipt.receipt_id)
+    for result, ids in sorted(marks.items()):
+        await connection.execute(_MARK, {"ids": sorted(ids), "result": result})
     return list(zip(observed, outcomes, strict=True))
 
 
 async def held_back(connection: AsyncConnection, process_ids: Sequence[str]) -> list[Receipt]:
     """Return callbacks that could not be applied when they came: unmatched, or another dossier."""
     return await _receipts(connection, _HELD_BACK, {"ids": list(process_ids)})
+
+
+async def _unapplied_of(
+    connection: AsyncConnection, receipts: Sequence[Receipt]
+) -> Sequence[Receipt]:
+    """Return those of ``receipts`` that are stored and not applied: all of them, as a rule."""
+    ids = {"ids": [receipt.receipt_id for receipt in receipts]}
+    is_alone = connection.dialect.name == "sqlite"
+    if is_alone and await connection.scalar(_HOW_MANY, ids) == len(receipts):
+        return receipts  # one row was asked for instead of all
+    todo = set((await connection.execute(_OURS, ids)).scalars())
+    return [receipt for receipt in receipts if receipt.receipt_id in todo]
 
 
 async def _receipts(connection: AsyncConnection, query: object, values: object) -> list[Receipt]:

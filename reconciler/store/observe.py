@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
 from reconciler.store.exclusive import hold_keys
+from reconciler.store.one_step import Insert, WholeSelect
 from reconciler.store.outbox import delivery_row
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import deliveries, processes
@@ -16,7 +17,10 @@ Observed = tuple[str, Observation]
 """A process id, and what has been observed of it."""
 
 _BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
-_LOAD = _BY_IDS.order_by(processes.c.process_id).with_for_update()
+_COLUMNS = processes.c.keys()
+_LOAD = WholeSelect(_BY_IDS.order_by(processes.c.process_id).with_for_update())
+_INSERT = Insert(processes)
+_DELIVER = Insert(deliveries)
 _SAVE = (
     update(processes)
     .where(processes.c.process_id == bindparam("pk"))
@@ -41,8 +45,9 @@ async def load(
 
 
 async def _locked(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, TrackedProcess]:
-    rows = await connection.execute(_LOAD, {"ids": ids})
-    return {row["process_id"]: from_row(row) for row in rows.mappings()}
+    rows = await _LOAD.rows(connection, {"ids": ids})
+    loaded = (from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+    return {process.process_id: process for process in loaded}
 
 
 async def observe(
@@ -64,8 +69,7 @@ async def observe(
         entries += [entry_row(process_id, now, e.event, e.fields) for e in outcome.entries]
     await save(connection, before, current)
     await write_entries(connection, entries)
-    if news:
-        await connection.execute(insert(deliveries), news)
+    await _DELIVER(connection, news)
     return outcomes
 
 
@@ -79,7 +83,6 @@ async def save(
     changed = [
         {**to_row(after[key]), "pk": key} for key in sorted(before) if after[key] != before[key]
     ]
-    if new:
-        await connection.execute(insert(processes), new)
+    await _INSERT(connection, new)
     if changed:
         await connection.execute(_SAVE, changed)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
 from reconciler.store.database import Database
+from reconciler.store.one_step import WholeSelect
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.repeat import repeated
 from reconciler.store.rows import from_row
@@ -50,8 +51,7 @@ class OutboxRow:
     delivered_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(NamedTuple):
     """A delivery that this instance may attempt until ``until``."""
 
     id: int
@@ -65,14 +65,17 @@ class Leased:
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """What became of one attempt."""
 
     row: Leased
     state: DeliveryState
     error: str | None = None
     next_attempt_at: int | None = None
+    http_status: int | None = None
+    """Of the answer; None where none came."""
+    duration: int = 0
+    """Milliseconds that the attempt took."""
 
 
 _D = deliveries.c
@@ -99,6 +102,7 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _CLAIMABLE = _DUE.with_for_update(skip_locked=True, of=deliveries)
+_CLAIMED = WholeSelect(_CLAIMABLE)
 _CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
 _LEASE = (
     update(deliveries)
@@ -176,8 +180,8 @@ class Outbox:
         """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
         until = now + length
         async with self._database.write() as connection:
-            found = await connection.execute(_CLAIMABLE, {"now": now, "most": most})
-            leased = [Leased(*row, until) for row in found]
+            found = await _CLAIMED.rows(connection, {"now": now, "most": most})
+            leased = [Leased._make((*row, until)) for row in found]
             if leased:
                 ids = [row.id for row in leased]
                 await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})

@@ -9,27 +9,33 @@ from reconciler.ledger import Lease, SettledBy, State, TrackedProcess, Verb
 
 _FIELDS = tuple(f.name for f in fields(TrackedProcess) if f.name != "lease")
 _ENUMS = {"state": State, "settled_by": SettledBy, "claimed_by": SettledBy, "asked": Verb}
+_BOOLEANS = tuple(f.name for f in fields(TrackedProcess) if f.type is bool)
 
 
 def to_row(process: TrackedProcess) -> dict[str, Any]:
     """Return every column of the row, the lane and the flattened lease included."""
-    row = {name: getattr(process, name) for name in _FIELDS}
+    row = dict(vars(process))
+    held: Lease | None = row.pop("lease")
+    lane = process.lane
     for name in _ENUMS:
-        row[name] = None if row[name] is None else str(row[name])
-    held = process.lease
-    row["lane"] = None if process.lane is None else int(process.lane)
+        if row[name] is not None:
+            row[name] = row[name].value
+    row["lane"] = None if lane is None else lane.value
     row["lease_owner"] = held.owner if held else None
-    row["lease_verb"] = str(held.verb) if held else None
+    row["lease_verb"] = held.verb.value if held else None
     row["lease_begun_at"] = held.begun_at if held else None
     row["lease_until"] = held.until if held else None
     return row
 
 
-def from_row(row: RowMapping) -> TrackedProcess:
-    """Return the process that ``to_row`` has written."""
+def from_row(row: RowMapping | dict[str, Any]) -> TrackedProcess:
+    """Return the process that ``to_row`` has written. A boolean may have become 0 or 1."""
     values = {name: row[name] for name in _FIELDS}
     for name, kind in _ENUMS.items():
-        values[name] = None if values[name] is None else kind(values[name])
+        if values[name] is not None:
+            values[name] = kind(values[name])
+    for name in _BOOLEANS:
+        values[name] = bool(values[name])
     held = None
     if row["lease_owner"] is not None:
         held = Lease(

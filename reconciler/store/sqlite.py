@@ -17,6 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.one_hop import connect_to
+from reconciler.store.one_step import in_few_steps
 from reconciler.store.steady import SteadyConnection, to_the_end, transaction
 from reconciler.store.turns import Turns
 
@@ -177,6 +179,7 @@ class SqliteDatabase:
     def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self.path.absolute())),
+            async_creator=connect_to(self.path.absolute()),
             pool_size=size,
             max_overflow=0,
             pool_use_lifo=True,  # the one whose cache is warm
@@ -199,6 +202,7 @@ class SqliteDatabase:
 
         event.listen(engine.sync_engine, "connect", on_connect)
         event.listen(engine.sync_engine, "begin", on_begin)
+        event.listen(engine.sync_engine, "do_executemany", _insert_in_few_steps)
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:
@@ -230,10 +234,19 @@ async def _execute_many(
     connection: SteadyConnection, statement: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
     driver: Any = (await connection.get_raw_connection()).driver_connection
+    steps = in_few_steps(statement, rows)
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        if steps is None:
+            connection.executemany(statement, rows)
+        else:
+            for step, values in steps:
+                connection.execute(step, values)
+        connection.commit()
+
     try:
-        await driver.execute("BEGIN IMMEDIATE")
-        await driver.executemany(statement, rows)
-        await driver.commit()
+        await driver.run(work)
     except BaseException:
         try:
             await driver.rollback()
@@ -258,6 +271,16 @@ async def _empty_wal(connection: SteadyConnection) -> bool:
             return not is_busy
     finally:
         await _pragma(connection, f"busy_timeout={BUSY_TIMEOUT}")
+
+
+def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
+    """What SQLAlchemy calls before it would have the driver take row by row."""
+    steps = in_few_steps(statement, rows)
+    if steps is None:
+        return False
+    for step, values in steps:
+        cursor.execute(step, values)
+    return True
 
 
 @contextmanager

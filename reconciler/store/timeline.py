@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reconciler.store.one_step import Insert
 from reconciler.store.schema import timeline
+
+_INSERT = Insert(timeline)
 
 
 def entry_row(process_id: str, now: int, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -21,7 +23,6 @@ def entry_row(process_id: str, now: int, event: str, fields: Mapping[str, Any]) 
     }
 
 
-async def write_entries(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> None:
+async def write_entries(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Insert ``rows``, if there are any."""
-    if rows:
-        await connection.execute(insert(timeline), list(rows))
+    await _INSERT(connection, rows)

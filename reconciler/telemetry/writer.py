@@ -13,6 +13,10 @@ CAPACITY = 10_000
 CHUNK = 64 * 1024
 """Bytes of one write, unless a single line is longer."""
 
+PAUSE = 0.01
+"""Seconds between two writes. A line that comes alone leaves at once; under load, to wake the
+thread for each line would cost the caller more than the line."""
+
 _NEWLINE = ord("\n")
 _GONE = {errno.EPIPE, errno.EIO, errno.EBADF}
 
@@ -32,19 +36,21 @@ class LineWriter:
         *,
         announce: Callable[[int], None],
         capacity: int = CAPACITY,
+        pause: float = PAUSE,
         put: Callable[[int, memoryview], int] = os.write,
     ) -> None:
         """Start the thread. ``put`` writes to ``fd`` and returns how many bytes it took."""
         self._fd = fd
         self._announce = announce
         self._capacity = capacity
+        self._pause = pause
         self._put = put
         self._queue: deque[bytes] = deque()
         self._wake = threading.Event()
         self._counting = threading.Lock()
         self._dropped = 0
         self._announced = 0
-        self._closing = False
+        self._closing = threading.Event()
         self._gone = False
         self._torn = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -57,7 +63,9 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Queue one line, which ends with a newline. Never blocks and never raises."""
-        if (self._closing or len(self._queue) >= self._capacity) and not self._on_own_thread():
+        if (
+            self._closing.is_set() or len(self._queue) >= self._capacity
+        ) and not self._on_own_thread():
             self._count_dropped(1)
             return
         self._queue.append(line)
@@ -66,7 +74,7 @@ class LineWriter:
 
     def close(self, timeout: float) -> None:
         """Write what is queued, for at most ``timeout`` seconds; then leave the rest."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
         self._thread.join(timeout)
 
@@ -78,13 +86,16 @@ class LineWriter:
         return threading.current_thread() is self._thread
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             self._wake.wait()
             self._wake.clear()  # before the queue is looked at: a later line wakes us again
-            while self._queue:
-                self._write_out(len(self._queue))
-            if self._closing:
-                return
+            self._empty()
+            self._closing.wait(self._pause)
+        self._empty()
+
+    def _empty(self) -> None:
+        while self._queue:
+            self._write_out(len(self._queue))
 
     def _write_out(self, count: int) -> None:
         """Write the ``count`` oldest lines, then tell what was lost behind them."""

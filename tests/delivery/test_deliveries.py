@@ -7,7 +7,10 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from reconciler.delivery.deliverer import MOST_AT_ONCE
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
+from reconciler.store.database import Database
+from reconciler.store.outbox import Outbox
 
 HOUR = 3_600_000
 MEMBERS = {
@@ -138,6 +141,51 @@ async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: A
     assert receiver.types("p1")[-2:] == ["process.settled", "process.corrected"]
     corrected = receiver.got[-1][1]["data"]
     assert (corrected["status"], corrected["revision"]) == ("rejected", 1)
+
+
+async def test_more_results_than_one_transaction_takes_are_all_written_down(
+    bench: Any, receiver: Any
+) -> None:
+    count = MOST_AT_ONCE + 100
+    await bench.settle(*(f"p{number}" for number in range(count)))
+    outbox = SlowToWrite(bench.store.database)
+    bench.store = replace(bench.store, outbox=outbox)
+    async with bench.delivering():
+        await receiver.has(count)
+        assert bench.said("delivery_succeeded") == []  # a line tells what is written down
+        outbox.may_write.set()
+        rows = await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    assert len(rows) == count == len(receiver.got)
+    assert len(bench.said("delivery_succeeded")) == count
+
+
+async def test_one_that_waited_for_its_turn_bears_the_time_at_which_it_is_sent(
+    bench: Any, receiver: Any
+) -> None:
+    async def answer(_request: web.Request) -> web.Response:
+        bench.now += 5_000
+        return web.Response()
+
+    receiver.answer = answer
+    bench.slots = 1
+    await bench.settle("p0", "p1", "p2")
+    begun = bench.now
+    async with bench.delivering():
+        await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    times = [int(headers["webhook-timestamp"]) for headers, _ in receiver.got]
+    assert times == [(begun + wait) // 1000 for wait in (0, 5_000, 10_000)]
+
+
+class SlowToWrite(Outbox):
+    """An outbox whose store takes no result until it may."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.may_write = asyncio.Event()
+
+    async def record(self, *results: Any, **about: Any) -> None:
+        await self.may_write.wait()
+        await super().record(*results, **about)
 
 
 async def test_a_dead_delivery_no_longer_blocks_the_next(bench: Any, receiver: Any) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
+from reconciler.store.one_step import WholeSelect
 from reconciler.store.opening import postgres_url
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import processes
@@ -94,8 +96,11 @@ def test_what_comes_back_from_the_disk_is_what_went_there(
     with engine.connect() as connection, connection.begin() as transaction:
         connection.execute(insert(processes), to_row(process))
         row = connection.execute(select(processes)).mappings().one()
+        packed = connection.scalar(WholeSelect(select(processes)).packed)
         transaction.rollback()
     assert from_row(row) == process
+    ((*values,),) = orjson.loads(packed or "")
+    assert from_row(dict(zip(processes.c.keys(), values, strict=True))) == process
     assert row["lane"] == process.lane
 
 

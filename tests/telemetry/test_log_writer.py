@@ -109,6 +109,18 @@ def test_the_lines_of_a_burst_leave_in_few_writes() -> None:
         assert data.endswith(b"\n")
 
 
+def test_a_lonely_line_leaves_at_once_and_those_of_the_pause_after_it_together() -> None:
+    put = Collector()
+    writer = LineWriter(1, announce=silent, pause=60, put=put)
+    writer.write(b"alone\n")
+    wait_until(lambda: put.writes == [b"alone\n"])
+    lines = [b"line %d\n" % number for number in range(100)]
+    for line in lines:
+        writer.write(line)
+    writer.close(10)
+    assert put.writes == [b"alone\n", b"".join(lines)]
+
+
 def test_a_line_longer_than_a_chunk_leaves_whole() -> None:
     put = Collector()
     writer = LineWriter(1, announce=silent, put=put)
