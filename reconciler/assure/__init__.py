@@ -17,6 +17,7 @@ from reconciler.assure.errors import (
     UnreadableAnswer,
 )
 from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.share import Portion, Share, portion
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.retry_after import retry_after
 from reconciler.outbound.session import build_session
@@ -29,9 +30,11 @@ __all__ = [
     "Endpoint",
     "Forbidden",
     "NotFound",
+    "Portion",
     "ProcessStatus",
     "Refused",
     "ServerError",
+    "Share",
     "Throttled",
     "TokenRefused",
     "TokenUnavailable",
@@ -39,5 +42,6 @@ __all__ = [
     "Unauthorized",
     "UnreadableAnswer",
     "build_session",
+    "portion",
     "retry_after",
 ]

@@ -1,7 +1,9 @@
 """The outbound budget: how many calls may leave in a second.
 
 A token bucket. It fills at ``rate`` units a second and holds at most the burst: a tenth of the
-rate, at least 1. In any window of one second at most ``rate + burst`` units leave.
+rate, at least 1. In any window of one second at most ``rate + burst`` calls leave: those that have
+left, and the units that are in somebody's hand and may leave at any moment, are counted together.
+Where several daemons share a rate, a ``Share`` says how much of it is ours at the moment.
 """
 
 import asyncio
@@ -10,14 +12,16 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from reconciler.assure.share import WINDOW, Portion, Share, whole
+
 LONGEST_PAUSE = 3600.0
 """Seconds."""
 
-_WINDOW = 1.05
-"""The second of the promise, and what a call may lose on its way from here to the far side: the
-units of one second leave in 1.05, so that no second there sees more than it was promised."""
 _SHORTEST_NAP = 0.001
 """Seconds; a shorter sleep might not move the clock at all."""
+_SHORT_NAP = 0.05
+"""Seconds after which a waiter looks again whether units have left the hands that they are in, or
+a share is ours."""
 _LONGEST_NAP = 1.0
 """Seconds after which a waiter looks again: the rate may have changed, units may be back."""
 _CARRY = 1.0
@@ -25,25 +29,31 @@ _CARRY = 1.0
 
 
 class Budget:
-    """Units of one second's traffic; one unit is one call."""
+    """Units of one second's traffic; one unit is one call.
+
+    Each unit that is taken is in hand until it leaves as a call, is given back, or is forgone.
+    """
 
     def __init__(
         self,
         rate: float,
         *,
+        share: Share | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
+        """``share``: what of ``rate`` is ours, where it is shared; None: all of it."""
         self._monotonic = monotonic
         self._sleep = sleep
         self._turn = asyncio.Lock()  # first come, first served
-        self._taken: deque[tuple[float, int]] = deque()
-        self._in_window = 0
+        self._whole = whole(rate)
+        self._share = share
+        self._left: deque[float] = deque()
+        self._in_hand = 0
         self._paused_until = -math.inf
         self._filled_at = monotonic()
-        self._rate = self._burst = self._level = 0.0
-        self.set_rate(rate)
-        self._level = self._burst
+        self._portion = self._portion_at(self._filled_at)
+        self._level = self._portion.burst
 
     async def take(self, most: int = 1) -> int:
         """Wait for a unit, take as many as there are but at most ``most``, return how many.
@@ -53,25 +63,37 @@ class Budget:
         if most < 1:
             raise ValueError("at least one unit must be asked for")
         async with self._turn:
-            self._fill(self._burst)
+            self._fill()
             while (delay := self._delay()) > 0.0:
                 short = self._level < 1.0
                 await self._sleep(min(max(delay, _SHORTEST_NAP), _LONGEST_NAP))
-                self._fill(self._burst + _CARRY if short else self._burst)
-            units = min(most, int(self._level), int(self._burst), self._window_left())
+                self._fill(_CARRY if short else 0.0)
+            units = min(most, int(self._level), int(self._portion.burst), self._window_left())
             self._level -= units
-            self._taken.append((self._filled_at, units))
-            self._in_window += units
+            self._in_hand += units
             return units
 
-    def give_back(self, units: int) -> None:
-        """Return units that were taken but not used.
+    def leave(self) -> bool:
+        """Make of a unit in hand a call that leaves now; False: it may not, and is forgone.
 
-        They still count in the window in which they were taken: given back late, they must not
-        leave on top of what went out meanwhile.
+        To be asked just before the call: the share may have run out since the unit was taken.
         """
-        self._fill(self._burst)
-        self._level = min(self._level + max(units, 0), self._burst)
+        self._fill()
+        self.forgo()
+        if len(self._left) >= self._portion.most:
+            return False
+        self._left.append(self._filled_at)
+        return True
+
+    def give_back(self, units: int = 1) -> None:
+        """Return units in hand that no call will be made for."""
+        self._fill()
+        self.forgo(units)
+        self._level = min(self._level + units, self._portion.burst)
+
+    def forgo(self, units: int = 1) -> None:
+        """Let units in hand lapse: they were paid for and are not used."""
+        self._in_hand = max(self._in_hand - units, 0)
 
     def pause(self, seconds: float) -> None:
         """Let nothing leave for ``seconds`` (at most an hour); a longer pause is not shortened."""
@@ -83,29 +105,40 @@ class Budget:
         """Seconds until the pause ends; 0 without one."""
         return max(0.0, self._paused_until - self._monotonic())
 
+    @property
+    def rate(self) -> float:
+        """Calls a second that are ours now; 0 where the share has run out or is not ours yet."""
+        return self._portion_at(self._monotonic()).rate
+
     def set_rate(self, rate: float) -> None:
         """Change the rate (units a second) from now on; the bucket is not filled up by it."""
-        if not (math.isfinite(rate) and rate > 0):
-            raise ValueError("the rate must be greater than 0")
-        self._fill(self._burst)
-        self._rate = rate
-        self._burst = max(1.0, rate / 10)
-        self._level = min(self._level, self._burst)
+        self._fill()
+        self._whole = whole(rate)
+        self._fill()
 
-    def _fill(self, capacity: float) -> None:
+    def _portion_at(self, now: float) -> Portion:
+        if self._share is None:
+            return self._whole
+        return self._share.at(now).within(self._whole)
+
+    def _fill(self, carry: float = 0.0) -> None:
         now = self._monotonic()
-        self._level = min(self._level + (now - self._filled_at) * self._rate, capacity)
+        before, self._portion = self._portion, self._portion_at(now)
+        inflow = (now - self._filled_at) * min(before.rate, self._portion.rate)
+        self._level = min(self._level + inflow, self._portion.burst + carry)
         self._filled_at = now
-        while self._taken and self._taken[0][0] + _WINDOW <= now:
-            self._in_window -= self._taken.popleft()[1]
+        while self._left and self._left[0] + WINDOW <= now:
+            self._left.popleft()
 
     def _delay(self) -> float:
-        """Seconds until a unit may leave; 0 or less: now."""
+        """Seconds until a unit may be taken; 0 or less: now."""
         now = self._filled_at
-        delay = max(self._paused_until - now, (1.0 - self._level) / self._rate)
+        if not self._portion.most:
+            return _SHORT_NAP
+        delay = max(self._paused_until - now, (1.0 - self._level) / self._portion.rate)
         if self._window_left() < 1:
-            delay = max(delay, self._taken[0][0] + _WINDOW - now)
+            delay = max(delay, self._left[0] + WINDOW - now if self._left else _SHORT_NAP)
         return delay
 
     def _window_left(self) -> int:
-        return int(self._rate + self._burst) - self._in_window
+        return self._portion.most - len(self._left) - self._in_hand

@@ -1,6 +1,7 @@
 """The two calls that are made about a process: Get process and Notify."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 
@@ -34,7 +35,9 @@ class AssureClient:
 
     The caller takes a unit from the budget before each call; only the second call after a 401 is
     paid here. A call lasts at most four timeouts: token, call, new token with its unit of the
-    budget, call. Every method raises subclasses of ``AssureError`` and nothing of aiohttp's.
+    budget, call. Neither of the two leaves once the monotonic clock shows ``until``, nor when the
+    share of the budget has run out: we may have stood still since the unit was taken. Every method
+    raises subclasses of ``AssureError`` and nothing of aiohttp's.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class AssureClient:
             monotonic=monotonic,
             wall=wall,
         )
+        self._monotonic = monotonic
         self._token = TokenCache(endpoint, self._transport, monotonic=monotonic)
 
     async def ensure_token(self) -> None:
@@ -67,26 +71,36 @@ class AssureClient:
         """
         await self._token.get()
 
-    async def get_process(self, dossier_id: str, process_id: str) -> ProcessStatus:
+    async def get_process(
+        self, dossier_id: str, process_id: str, *, until: float = math.inf
+    ) -> ProcessStatus:
         """Read the status of a process."""
         url = self._endpoint.url(self._endpoint.process_path, dossier_id, process_id)
-        answer = await self._call(Verb.FETCH, "GET", url, with_body=True)
+        answer = await self._call(Verb.FETCH, "GET", url, until, with_body=True)
         return ProcessStatus.from_json(answer.body, answer.http_status)
 
-    async def notify(self, dossier_id: str, process_id: str) -> int:
+    async def notify(self, dossier_id: str, process_id: str, *, until: float = math.inf) -> int:
         """Ask for the callback of a process again and return the 2xx it was answered with."""
         url = self._endpoint.url(self._endpoint.notify_path, dossier_id, process_id)
         method = self._endpoint.notify_method
-        answer = await self._call(Verb.NOTIFY, method, url, with_body=False)
+        answer = await self._call(Verb.NOTIFY, method, url, until, with_body=False)
         return answer.http_status
 
-    async def _call(self, verb: Verb, method: str, url: URL, *, with_body: bool) -> Answer:
-        token = await self._token.get()
+    async def _call(
+        self, verb: Verb, method: str, url: URL, until: float, *, with_body: bool
+    ) -> Answer:
+        try:
+            token = await self._token.get()
+        except BaseException:
+            self._budget.give_back()
+            raise
+        self._leave(until)
         answer = await self._send(verb, method, url, token, with_body)
         if answer.http_status == 401:
             deadline = asyncio.get_running_loop().time() + self._endpoint.timeout
             token = await self._token.force(token)
             await self._another_unit(deadline)
+            self._leave(until)
             answer = await self._send(verb, method, url, token, with_body)
         if not answer.succeeded:
             raise _failure(answer)
@@ -95,6 +109,14 @@ class AssureClient:
     async def _send(self, verb: Verb, method: str, url: URL, token: str, with_body: bool) -> Answer:
         headers = {"Authorization": f"Bearer {token}"}
         return await self._transport.send(verb, method, url, headers=headers, with_body=with_body)
+
+    def _leave(self, until: float) -> None:
+        """Make of the unit in hand the call that follows at once, or raise Throttled."""
+        if self._monotonic() >= until:
+            self._budget.give_back()
+            raise Throttled("too_late")
+        if not self._budget.leave():
+            raise Throttled("no_budget")
 
     async def _another_unit(self, deadline: float) -> None:
         try:

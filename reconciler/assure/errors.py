@@ -28,7 +28,8 @@ class Refused(AssureError):
 
 
 class Throttled(AssureError):
-    """429, or (``no_budget``) our own limits left no room for the second call after a 401."""
+    """429; or the call was not made: our limits left no room for it (``no_budget``), or the time
+    in which it might leave was over (``too_late``)."""
 
 
 class TokenRefused(AssureError):

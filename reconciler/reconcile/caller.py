@@ -42,11 +42,11 @@ class Assure(Protocol):
         """Have a token at hand. Raises AssureError."""
         ...
 
-    async def get_process(self, dossier_id: str, process_id: str) -> ProcessStatus:
+    async def get_process(self, dossier_id: str, process_id: str, *, until: float) -> ProcessStatus:
         """Read the status. Raises AssureError."""
         ...
 
-    async def notify(self, dossier_id: str, process_id: str) -> int:
+    async def notify(self, dossier_id: str, process_id: str, *, until: float) -> int:
         """Ask for the callback again. Raises AssureError."""
         ...
 
@@ -79,17 +79,22 @@ class Caller:
             return False
         return True
 
-    async def call(self, process: TrackedProcess) -> Observation:
-        """Make the call that the lease of ``process`` is for. Never raises but for a bug."""
+    async def call(self, process: TrackedProcess, until: float) -> Observation:
+        """Make the call that the lease of ``process`` is for. Never raises but for a bug.
+
+        It does not leave once the monotonic clock shows ``until``.
+        """
         held = process.lease
         assert held is not None
         attempt = process.attempt
         try:
             if held.verb is Verb.NOTIFY:
-                await self._assure.notify(process.dossier_id, process.process_id)
+                await self._assure.notify(process.dossier_id, process.process_id, until=until)
                 self._breaker.succeeded(process.process_id)
                 return NotifyAccepted(attempt)
-            seen = await self._assure.get_process(process.dossier_id, process.process_id)
+            seen = await self._assure.get_process(
+                process.dossier_id, process.process_id, until=until
+            )
         except AssureError as error:
             return self._failure(process, held.verb, error)
         self._breaker.succeeded(process.process_id)

@@ -5,6 +5,7 @@ call. It never sleeps on behalf of one process: when a call is to be made again 
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -18,6 +19,10 @@ from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.work import WorkQueue
 
 URGENT = (Lane.CONFIRM, Lane.ASKED, Lane.OVERDUE)
+
+LAST_CALL = 3 / 4
+"""Part of a lease after which no call leaves under it: one lasts a quarter at most, so it has come
+back before another daemon may make it."""
 
 TOKEN_RETRY = 1.0
 """Seconds until a token is asked for again, while neither breaker nor pause says when."""
@@ -40,8 +45,9 @@ class Sweeper:
         rules: Callable[[], Rules],
         now: Callable[[], int],
         log: FilteringBoundLogger,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``lease_length`` in ms: no call of ours may last longer."""
+        """``lease_length`` in ms: four times what one exchange may last."""
         self._work = work
         self._caller = caller
         self._recorder = recorder
@@ -53,6 +59,7 @@ class Sweeper:
         self._rules = rules
         self._now = now
         self._log = log
+        self._monotonic = monotonic
         self._calls: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -105,7 +112,9 @@ class Sweeper:
         catching_up = Lane.CATCH_UP in lanes
         units = await self._take(1 if catching_up else most)
         if catching_up:
-            await self._take(1)  # paid for and not used: so it gets half of the budget at most
+            # Paid for and not used: so it gets half of the budget at most.
+            self._budget.forgo(await self._take(1))
+        until = self._monotonic() + LAST_CALL * self._lease_length / 1000
         claimed: list[TrackedProcess] = []
         try:
             # Waiting for the budget may have taken long: nothing is claimed on an old permission.
@@ -117,7 +126,9 @@ class Sweeper:
         for process in claimed:
             if allowance is not None:
                 self._breaker.probe_started(process.process_id)
-            call = asyncio.create_task(self._call(process), name=f"call {process.process_id}")
+            call = asyncio.create_task(
+                self._call(process, until), name=f"call {process.process_id}"
+            )
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)
         return bool(claimed)
@@ -147,9 +158,9 @@ class Sweeper:
         # Another process than the last probe's, unless that is the only one there is.
         return (last_probe and await claim(last_probe)) or await claim("")
 
-    async def _call(self, process: TrackedProcess) -> None:
+    async def _call(self, process: TrackedProcess, until: float) -> None:
         try:
-            observation = await self._caller.call(process)
+            observation = await self._caller.call(process, until)
         except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
             self._log.error("call_crashed", process_id=process.process_id, exc_info=error)
             self._breaker.probe_abandoned()

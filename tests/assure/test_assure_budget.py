@@ -36,6 +36,13 @@ def burst_of(rate: float) -> float:
     return max(1.0, rate / 10)
 
 
+async def call(budget: Budget, most: int = 1) -> int:
+    """Take units and let a call leave for each of them."""
+    units = await budget.take(most)
+    assert all(budget.leave() for _ in range(units))
+    return units
+
+
 def most_in_a_second(left: list[tuple[float, int]]) -> int:
     """The largest number of units in any closed window of one second."""
     most = first = inside = 0
@@ -68,7 +75,7 @@ def test_no_window_of_a_second_holds_more_than_the_rate_and_the_burst(
         budget = Budget(rate, monotonic=clock, sleep=clock.sleep)
         left = []
         for most, idle in steps:
-            units = await budget.take(most)
+            units = await call(budget, most)
             assert 1 <= units <= most
             left.append((clock.now, units))
             clock.now += idle
@@ -101,12 +108,17 @@ def test_units_that_are_given_back_late_do_not_break_the_window(
         held: list[tuple[int, int]] = []
         left = []
         for number, (most, used, idle, later) in enumerate(steps):
+            for rest in [rest for due, rest in held if due <= number]:
+                budget.give_back(rest)
+            held = [(due, rest) for due, rest in held if due > number]
             units = await budget.take(most)
-            left.append((clock.now, min(used, units)))
-            held.append((number + later, units - min(used, units)))
-            for due, rest in held:
-                if due == number:
-                    budget.give_back(rest)
+            unused = units - min(used, units)
+            if sum(rest for _, rest in held) + unused < int(rate + burst_of(rate)):
+                held.append((number + later, unused))
+            else:  # all that may leave in a second would be in our hands
+                budget.give_back(unused)
+            assert all(budget.leave() for _ in range(units - unused))
+            left.append((clock.now, units - unused))
             clock.now += idle
         return left
 
@@ -121,7 +133,7 @@ async def test_constant_demand_uses_the_rate(rate: float, lateness: float, most:
     budget = Budget(rate, monotonic=clock, sleep=clock.sleep)
     begun, taken = clock.now, 0
     while taken < 300:
-        taken += await budget.take(most)
+        taken += await call(budget, most)
 
     assert 0.95 * rate <= taken / (clock.now - begun) <= rate + burst_of(rate)
 
@@ -131,9 +143,9 @@ async def test_after_a_rest_just_the_burst_is_there() -> None:
     budget = Budget(30, monotonic=clock, sleep=clock.sleep)
     clock.now += 3600
 
-    assert await budget.take(100) == 3
+    assert await call(budget, 100) == 3
     assert not clock.naps
-    assert await budget.take(100) == 1
+    assert await call(budget, 100) == 1
     assert clock.naps
 
 
@@ -152,7 +164,7 @@ async def test_giving_back_fills_the_bucket_no_higher_than_the_burst() -> None:
     budget = Budget(50, monotonic=clock, sleep=clock.sleep)
     budget.give_back(40)
 
-    assert await budget.take(50) == 5
+    assert await call(budget, 50) == 5
     await budget.take()
     assert clock.naps
 
@@ -190,8 +202,8 @@ async def test_a_waiter_notices_a_pause_that_begins_while_it_sleeps() -> None:
 
     budget = Budget(1, monotonic=clock, sleep=sleep)
     begun = clock.now
-    await budget.take()
-    await budget.take()
+    await call(budget)
+    await call(budget)
 
     assert clock.now >= begun + 10
 
@@ -206,8 +218,8 @@ async def test_a_waiter_notices_a_new_rate_within_a_second() -> None:
 
     budget = Budget(0.001, monotonic=clock, sleep=sleep)
     begun = clock.now
-    await budget.take()
-    await budget.take()
+    await call(budget)
+    await call(budget)
 
     assert clock.now <= begun + 1.1
 
@@ -218,7 +230,7 @@ async def test_waiters_are_served_in_the_order_they_came() -> None:
     served: list[int] = []
 
     async def wait(number: int, most: int) -> None:
-        await budget.take(most)
+        await call(budget, most)
         served.append(number)
 
     async with asyncio.TaskGroup() as group:
@@ -237,7 +249,7 @@ async def test_a_cancelled_waiter_takes_nothing_and_holds_up_nobody() -> None:
         await clock.sleep(seconds)
 
     budget = Budget(1, monotonic=clock, sleep=sleep)
-    await budget.take()
+    await call(budget)
     waiters = [asyncio.ensure_future(budget.take()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()  # the one that sleeps
@@ -266,11 +278,11 @@ async def test_on_the_real_clock_the_window_holds_as_well() -> None:
     budget = Budget(200)
     clock: Callable[[], float] = asyncio.get_running_loop().time
 
-    async def call() -> None:
-        await budget.take()
+    async def one_call() -> None:
+        await call(budget)
         left.append(clock())
 
-    calls: list[Awaitable[None]] = [call() for _ in range(60)]
+    calls: list[Awaitable[None]] = [one_call() for _ in range(60)]
     await asyncio.gather(*calls)
 
     assert all(a <= b for a, b in pairwise(left))

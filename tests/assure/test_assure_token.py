@@ -80,6 +80,40 @@ async def test_the_second_call_waits_for_the_budget_but_no_longer_than_the_timeo
     assert len(room.assure.calls) == 1
 
 
+async def test_a_call_that_is_too_late_does_not_leave_and_gives_its_unit_back(room: Room) -> None:
+    await room.budget.take()
+    with pytest.raises(Throttled) as caught:
+        await room.client().get_process("d1", "p1", until=room.clock.now)
+    assert caught.value.code == "too_late"
+    assert room.assure.calls == []
+    assert await room.budget.take(200) == 100
+
+
+async def test_the_second_call_is_not_made_if_it_has_become_too_late(room: Room) -> None:
+    room.assure.accepted_from = 2
+    client = room.client()
+    await client.ensure_token()
+    room.assure.token_may_leave.clear()
+    room.assure.token_asked.clear()
+    call = asyncio.create_task(client.get_process("d1", "p1", until=room.clock.now + 1))
+    await room.assure.token_asked.wait()
+    room.clock.now += 1
+    room.assure.token_may_leave.set()
+    with pytest.raises(Throttled):
+        await call
+    assert len(room.assure.calls) == 1
+
+
+async def test_without_a_token_the_unit_of_a_call_is_given_back(room: Room) -> None:
+    room.assure.token_status = 503
+    for _ in range(300):  # more than may leave in a second; given back, they never stand in the way
+        async with asyncio.timeout(30):
+            await room.budget.take()
+        with pytest.raises(TokenUnavailable):
+            await room.client().get_process("d1", "p1")
+    assert room.assure.calls == []
+
+
 async def test_a_second_401_is_the_end(room: Room) -> None:
     room.assure.accepted_from = 9
     with pytest.raises(Unauthorized):

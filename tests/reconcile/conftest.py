@@ -139,6 +139,7 @@ class Instance:
             rules=play.get_rules,
             now=wall,
             log=log,
+            **played,
         )
         self.watch = Watch(
             store.work, rules=play.get_rules, now=wall, on_due=self.sweeper.wake, log=log

@@ -184,10 +184,10 @@ async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(
 ) -> None:
     get_process = one.client.get_process
 
-    async def sometimes(dossier_id: str, process_id: str) -> ProcessStatus:
+    async def sometimes(dossier_id: str, process_id: str, *, until: float) -> ProcessStatus:
         if process_id == "p1":
             raise RuntimeError("a bug")
-        return await get_process(dossier_id, process_id)
+        return await get_process(dossier_id, process_id, until=until)
 
     monkeypatch.setattr(one.client, "get_process", sometimes)
     await play.register_many(["p1", "p2"], callback="lose")
@@ -200,10 +200,10 @@ async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(
     assert [line["process_id"] for line in play.logged("call_crashed")] == ["p1"]
 
 
-def failing(error: AssureError) -> Callable[[str, str], Awaitable[ProcessStatus]]:
+def failing(error: AssureError) -> Callable[..., Awaitable[ProcessStatus]]:
     """A Get process that always fails so."""
 
-    async def get_process(_dossier_id: str, _process_id: str) -> ProcessStatus:
+    async def get_process(_dossier_id: str, _process_id: str, *, until: float) -> ProcessStatus:
         raise error
 
     return get_process

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from reconciler.ledger import State, Verb
+import pytest
+
+from reconciler.ledger import State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, MINUTE
 
 if TYPE_CHECKING:
@@ -51,6 +53,34 @@ async def test_while_a_lease_is_valid_nobody_else_calls(play: Play, one: Instanc
     play.let_go()
     await play.rest()
     assert play.world.max_in_flight["p1"] == 1
+
+
+async def test_a_call_does_not_leave_once_another_might_make_it(play: Play) -> None:
+    """We stood still between claim and call: what we thaw with is not ours any more."""
+    play.set_policy(ladder=(Verb.FETCH,))
+    one = await play.daemon(clock=play.clock)
+    await one.client.ensure_token()
+    await play.register(callback="lose")
+    claim = one.store.work.claim
+
+    async def claim_and_stand_still(*lanes: Any, **how: Any) -> list[TrackedProcess]:
+        claimed = await claim(*lanes, **how)
+        play.clock.at += LEASE / 1000  # the loop has not noticed yet
+        monkey.undo()
+        return claimed
+
+    with pytest.MonkeyPatch.context() as monkey:
+        monkey.setattr(one.store.work, "claim", claim_and_stand_still)
+        await play.tick(15 * MINUTE)
+        await play.until(lambda: len(one.outcomes) == 1)
+    assert play.calls() == []
+    assert (await play.process()).lease is None
+
+    play.world.finish("p1", "accepted")
+    await play.rest()
+    settled = await play.process()
+    assert (settled.state, settled.attempt) == (State.SETTLED, 2)
+    assert play.calls() == ["fetch"]
 
 
 async def test_when_an_instance_dies_its_lease_runs_out_and_another_takes_over(

@@ -1,0 +1,117 @@
+"""What one of several daemons may use of the one rate that they share. Pure: time is passed in.
+
+Each daemon keeps a row in the store, which counts for 15 s and is renewed every 5 s. A renewal
+shows the rows that count, and so the share: the rate divided by them. It may be used for 10 s from
+the renewal's begin. Who comes is silent for 15 s: by then every share that was made without its row
+has run out. Who is alone, as the join shows under a lock, need not wait for that. What grows, grows
+a second later, for a daemon that has just left may have called until then. So at no time two
+daemons call that do not know of each other.
+
+What is divided is the number of calls that may leave in one second, rate and burst together: in
+whole calls, the rest to those that are there longest. Of more daemons than calls the last get none;
+nothing is lost by it, for what is due can be called by any.
+"""
+
+import math
+from dataclasses import dataclass
+
+USABLE = 10.0
+"""Seconds from the begin of a renewal for which its share may be used."""
+
+MEMBER = 13.0
+"""Seconds from the begin of a renewal within which the next must be through. Until then our row
+counted for everybody; the 2 s up to 15 are for clocks that differ."""
+
+SILENCE = 15.0
+"""Seconds that who comes to others calls nothing."""
+
+WINDOW = 1.05
+"""The second of the promise, and what a call may lose on its way from here to the far side: the
+calls of one second leave in 1.05, so that no second there sees more than it was promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """How much may be called."""
+
+    rate: float
+    """Calls a second in the long run."""
+    most: int
+    """Calls that may leave within one second."""
+
+    @property
+    def burst(self) -> float:
+        """Calls that may leave at once, after a rest."""
+        return max(1.0, self.rate / 10)
+
+    def within(self, other: "Portion") -> "Portion":
+        """Return the part of this that lies in ``other``."""
+        return Portion(min(self.rate, other.rate), min(self.most, other.most))
+
+
+NOTHING = Portion(0.0, 0)
+
+
+def whole(rate: float) -> Portion:
+    """Return all of ``rate``: with a burst of a tenth of it, at least 1."""
+    if not (math.isfinite(rate) and rate > 0):
+        raise ValueError("the rate must be greater than 0")
+    return Portion(rate, int(rate + max(1.0, rate / 10)))
+
+
+def portion(rate: float, live: int, place: int) -> Portion:
+    """Return the part that the one at ``place`` (from 0, the oldest first) of ``live`` has.
+
+    Those that see each other never have more than the whole together, also where one of them
+    counts others besides: a larger ``live`` or ``place``, or a smaller ``rate``, only lessens it.
+    """
+    calls = whole(rate).most
+    if place >= calls:
+        return NOTHING
+    return Portion(rate / min(live, calls), math.ceil((calls - place) / live))
+
+
+class Share:
+    """The share of one daemon, from renewal to renewal. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._portion = self._before = NOTHING
+        self._changes_at = self._renewed_at = -math.inf
+        self._is_member = False
+
+    def joined(self, begun: float, ended: float, portion: Portion, *, alone: bool) -> None:
+        """Our row is new, or had run out: ``alone`` if no other row counted, under the lock."""
+        self._is_member = True
+        self._renewed_at = begun
+        self._before, self._portion = NOTHING, portion
+        self._changes_at = ended + (WINDOW if alone else SILENCE)
+
+    def renewed(self, begun: float, ended: float, portion: Portion) -> None:
+        """Our row is renewed. Where that took too long it is not, and we have to join."""
+        if self.must_join(ended):
+            self._is_member = False
+            return
+        if portion != self._portion:
+            used = self.at(ended)
+            self._before, self._portion = portion.within(used), portion
+            is_less = self._before == portion
+            self._changes_at = max(self._changes_at, ended + (0.0 if is_less else WINDOW))
+        self._renewed_at = begun
+
+    def at(self, now: float) -> Portion:
+        """Return what may be used now."""
+        if self.has_run_out(now):
+            return NOTHING
+        return self._before if now < self._changes_at else self._portion
+
+    def has_run_out(self, now: float) -> bool:
+        """Tell whether nothing may be used because no renewal came through in time."""
+        return not self._is_member or now >= self._renewed_at + USABLE
+
+    def must_join(self, now: float) -> bool:
+        """Tell whether the next renewal must be a join: our row is new, or may not have counted."""
+        return not self._is_member or now - self._renewed_at > MEMBER
+
+    def opens_in(self, now: float) -> float:
+        """Seconds until what the last renewal gave may be used in full; 0: it may."""
+        return max(0.0, self._changes_at - now)
