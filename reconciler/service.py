@@ -19,7 +19,7 @@ from reconciler.admin.api import Api
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
-from reconciler.assure import AssureClient, Breaker, Budget, build_session
+from reconciler.assure import AssureClient, Breaker, Budget, Share, build_session
 from reconciler.config import Secrets, Settings, rules
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
@@ -28,6 +28,7 @@ from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.chores import Chore, schedule
+from reconciler.reconcile.membership import Membership
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.suspicion import AssurePath, CallbackPath
 from reconciler.reconcile.sweeper import Sweeper
@@ -108,7 +109,8 @@ class Service:
         self._session = build_session(
             ca_file=assure.ca_file, max_concurrency=assure.max_concurrency
         )
-        budget = Budget(assure.requests_per_second, monotonic=monotonic)
+        share = None if store.database.dialect == "sqlite" else Share()
+        budget = Budget(assure.requests_per_second, share=share, monotonic=monotonic)
         self._breaker = Breaker(monotonic=monotonic, log=log)
         self._callback_path = CallbackPath(log)
         self._assure_path = AssurePath(is_proven=False, now=now, log=log)
@@ -131,6 +133,7 @@ class Service:
             rules=self._get_rules,
             now=now,
             log=log,
+            monotonic=monotonic,
         )
         self._watch = Watch(
             store.work, rules=self._get_rules, now=now, on_due=self._sweeper.wake, log=log
@@ -178,6 +181,8 @@ class Service:
             listener=self._listener,
             sweeper=self._sweeper,
             breaker=self._breaker,
+            budget=budget,
+            membership=Membership(store.roster, share, monotonic=monotonic, log=log),
         )
         self._admin = self._build_admin(secrets)
 

@@ -11,11 +11,13 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler import __version__
 from reconciler.admin.health import Readiness
+from reconciler.assure import Budget
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
+from reconciler.reconcile.membership import Membership
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.store.errors import StoreError
 from reconciler.store.opening import Store
@@ -50,13 +52,22 @@ class Vitals:
         self._counted: Counter[str] = Counter()
 
     def attend(
-        self, *, intake: Intake, listener: Listener, sweeper: Sweeper, breaker: Breaker
+        self,
+        *,
+        intake: Intake,
+        listener: Listener,
+        sweeper: Sweeper,
+        breaker: Breaker,
+        budget: Budget,
+        membership: Membership,
     ) -> None:
         """Take the parts whose state is told."""
         self._intake = intake
         self._listener = listener
         self._sweeper = sweeper
         self._breaker = breaker
+        self._budget = budget
+        self._membership = membership
 
     def stored(self, callbacks: int) -> None:
         """Count callbacks that the store has taken."""
@@ -87,7 +98,7 @@ class Vitals:
 
     async def beat(self) -> None:
         """Write the heartbeat."""
-        await self._store.roster.beat(self.instance())
+        await self._membership.renew(self.instance)
 
     async def summarize(self, log_lines_dropped: int) -> None:
         """Log the whole in numbers, with what was done since the last time."""
@@ -103,6 +114,7 @@ class Vitals:
             callbacks=counted["callbacks"],
             settlements=counted["settlements"],
             calls=counted["calls"],
+            calls_per_second=round(self._budget.rate, 3),
             rejected_total=sum(self._listener.rejected.values()),
             breaker=self._breaker.state,
             deliveries_pending=counts.deliveries_pending,

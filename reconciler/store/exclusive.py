@@ -14,6 +14,7 @@ _PLACES = 64
 
 _HOLD = text("SELECT pg_advisory_xact_lock(:room, place) FROM unnest(CAST(:places AS int[])) place")
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+_WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def may_alone(connection: AsyncConnection, name: str) -> bool:
@@ -25,6 +26,15 @@ async def may_alone(connection: AsyncConnection, name: str) -> bool:
     if connection.dialect.name == "sqlite":
         return True
     return bool((await connection.execute(_TRY, {"name": f"reconciler.{name}"})).scalar())
+
+
+async def be_alone(connection: AsyncConnection, name: str) -> None:
+    """Wait until the caller's transaction is the only one that does what ``name`` says.
+
+    A statement after this sees what the one before has committed. Nothing to wait for on SQLite.
+    """
+    if connection.dialect.name != "sqlite":
+        await connection.execute(_WAIT, {"name": f"reconciler.{name}"})
 
 
 async def hold_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:

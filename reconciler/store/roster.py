@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import bindparam, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
+from reconciler.store.exclusive import be_alone
 from reconciler.store.facts import insert_into, remember
 from reconciler.store.repeat import repeated
 from reconciler.store.schema import facts, instances
@@ -40,16 +42,25 @@ class Roster:
         self._database = database
 
     @repeated
-    async def beat(self, instance: Instance) -> None:
-        """Write the heartbeat: a real commit, so it also proves that the store takes writes."""
+    async def beat(self, instance: Instance, *, joins: bool = False) -> list[Instance]:
+        """Write the heartbeat and return the live instances, this one among them.
+
+        A real commit, so it also proves that the store takes writes. Those that join do so one
+        after the other: of two that come at once, at most one can think that it is alone.
+        """
         row = asdict(instance)
         async with self._database.write() as connection:
+            if joins:
+                await be_alone(connection, "join")
             upsert = insert_into(instances, connection).values(row)
             upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
             await connection.execute(upsert)
-            await remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+            live = await _live(connection, instance.heartbeat_at)
             stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
             await connection.execute(delete(instances).where(stale))
+            # Last: all daemons write this row, and wait for a transaction that holds it.
+            await remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+        return live
 
     async def sign_off(self, instance_id: str) -> None:
         """Take a cleanly stopped instance off the roster."""
@@ -59,14 +70,8 @@ class Roster:
 
     async def live(self, now: int) -> list[Instance]:
         """Return the instances with a recent heartbeat, the newest first."""
-        query = (
-            select(instances)
-            .where(instances.c.heartbeat_at >= now - LIVE_FOR)
-            .order_by(instances.c.heartbeat_at.desc())
-        )
         async with self._database.read() as connection:
-            rows = await connection.execute(query)
-            return [Instance(**row) for row in rows.mappings()]
+            return await _live(connection, now)
 
     async def last_alive_at(self) -> int | None:
         """Return when any instance was last alive; None on a new store."""
@@ -84,3 +89,12 @@ class Roster:
         """Remember ``values`` from now on."""
         async with self._database.write() as connection:
             await remember(connection, values)
+
+
+async def _live(connection: AsyncConnection, now: int) -> list[Instance]:
+    query = (
+        select(instances)
+        .where(instances.c.heartbeat_at >= now - LIVE_FOR)
+        .order_by(instances.c.heartbeat_at.desc())
+    )
+    return [Instance(**row) for row in (await connection.execute(query)).mappings()]

@@ -78,8 +78,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
            "oldest_reported_s", "last_callback_age_s", "callbacks", "settlements", "calls",
-           "rejected_total", "breaker", "deliveries_pending", "deliveries_dead", "spooled",
-           "log_lines_dropped"),
+           "calls_per_second", "rejected_total", "breaker", "deliveries_pending",
+           "deliveries_dead", "spooled", "log_lines_dropped"),
           "Once a minute: how many processes are in each state, the age of the oldest, and what "
           "was done since the last summary.",
           "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
@@ -260,6 +260,20 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Assure answered 429, or 5xx with Retry-After. All calls wait that long; a 429 spends no "
           "attempt.",
           "If it repeats: lower `assure.requests_per_second`, or ask for a higher limit."),
+    Event("share_changed", "info", ("instances", "calls_per_second", "wait_s"),
+          "So many daemons are on this PostgreSQL now, and this one may make so many calls a "
+          "second, `wait_s` seconds from now. The rate is divided by all whose row is younger than "
+          "15 s; who comes to others is silent until they know of it.",
+          "Nothing. More `instances` than daemons for longer than 15 s: look who else uses this "
+          "database."),
+    Event("share_lost", "warning", (),
+          "This daemon has not renewed its row for 10 s: the store did not take it, or the "
+          "process stood still. Others may be counting without it, so it makes no calls.",
+          "See `store_unavailable` or `job_failed` near it. Without them, the machine or the "
+          "process was stopped for a while."),
+    Event("share_regained", "info", ("instances", "calls_per_second", "wait_s"),
+          "The row is renewed, and calls are made again, `wait_s` seconds from now.",
+          "Nothing."),
     Event("assure_path_suspect", "warning", (),
           "Get process answers 404, and has never yet answered 200 under this `base_url` and "
           "`process_path`. Nothing is taken as gone.",

@@ -52,6 +52,18 @@ async def test_the_live_are_those_with_a_recent_heartbeat_the_newest_first(
     assert await store.roster.live(NOW + 21 + LIVE_FOR) == []
 
 
+@pytest.mark.parametrize("joins", [False, True])
+async def test_a_heartbeat_shows_who_is_live_and_oneself_among_them(
+    store: Store, instance: Instance, joins: bool
+) -> None:
+    one = replace(instance, requests_per_second=20.0)
+    assert await store.roster.beat(one, joins=joins) == [one]
+    two = replace(one, instance_id="two", heartbeat_at=NOW + LIVE_FOR)
+    assert await store.roster.beat(two, joins=joins) == [two, one]
+    later = replace(two, heartbeat_at=NOW + LIVE_FOR + 1)
+    assert await store.roster.beat(later, joins=joins) == [later]
+
+
 async def test_one_that_is_long_dead_is_taken_off_by_the_next_heartbeat(
     store: Store, instance: Instance, look: Look
 ) -> None:
