@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import delivery, intake, ledger, machine, memory, startup, sweep
+from benchmarks import delivery, intake, ledger, machine, memory, several, startup, sweep
 from benchmarks.children import ChildError
 from benchmarks.figures import Figure, Say
 from benchmarks.yard import Yard
@@ -35,6 +35,7 @@ ALL: dict[str, Measure] = {
     "sweep": sweep.measure,
     "delivery": delivery.measure,
     "ledger": ledger.measure,
+    "several": several.measure,
 }
 
 LIMIT = 180.0

@@ -7,6 +7,7 @@ then, adopted, one of the ledger.
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from benchmarks.children import Child, ChildError, python, until
@@ -19,7 +20,7 @@ TARGET = 0.3
 MANY = 64
 """Connections."""
 
-_UNAPPLIED = "SELECT count(*) FROM callbacks WHERE outcome IS NULL"
+UNAPPLIED = "SELECT count(*) FROM callbacks WHERE outcome IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
             python(place.folder, "-m", "benchmarks.bare", PATH) as bare,
             place.daemon() as daemon,
         ):
-            loads = _Loads(place, await _url(daemon), await _url(bare), size.seconds)
+            loads = _Loads(place, await url_of(daemon), await url_of(bare), size.seconds)
             for run in range(size.rounds):
                 yard.say(f"round {run + 1} of {size.rounds}")
                 ours, reference, lag = await loads.both(MANY)
@@ -80,7 +81,7 @@ class _Loads:
         return ours, reference, time.perf_counter() - begun
 
     async def _is_applied(self) -> bool:
-        return self._place.count(_UNAPPLIED) == 0
+        return self._place.count(UNAPPLIED) == 0
 
     def check(self) -> None:
         """Hold what is stored against what was acknowledged. Raises ChildError."""
@@ -90,17 +91,25 @@ class _Loads:
 
     async def _load(self, url: str, connections: int) -> dict[str, Any]:
         self._serial += 1
-        async with python(
-            self._place.folder,
-            *("-m", "benchmarks.load", url, "--authorization", AUTHORIZATION),
-            *("--prefix", f"load-{self._serial}-", "--connections", str(connections)),
-            *("--seconds", str(self._seconds)),
-        ) as sender:
-            result: dict[str, Any] = await sender.result()
-        if result["refused"] or not result["acknowledged"]:
-            raise ChildError(f"not every callback was answered 200: {result}")
-        return result
+        prefix = f"load-{self._serial}-"
+        return await send(self._place.folder, url, prefix, connections, self._seconds)
 
 
-async def _url(server: Child) -> str:
+async def send(
+    folder: Path, url: str, prefix: str, connections: int, seconds: float
+) -> dict[str, Any]:
+    """Send callbacks for so long; return what the sender counted. Raises ChildError."""
+    async with python(
+        folder,
+        *("-m", "benchmarks.load", url, "--authorization", AUTHORIZATION),
+        *("--prefix", prefix, "--connections", str(connections), "--seconds", str(seconds)),
+    ) as sender:
+        result: dict[str, Any] = await sender.result()
+    if result["refused"] or not result["acknowledged"]:
+        raise ChildError(f"not every callback was answered 200: {result}")
+    return result
+
+
+async def url_of(server: Child) -> str:
+    """Return where ``server`` takes callbacks."""
     return str((await server.line_with(b'"listener"'))["listener"]) + PATH

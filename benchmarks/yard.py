@@ -39,7 +39,7 @@ requests_per_second = {rate}
 ladder = [{ladder}]
 sweep_interval = "{sweep}"
 [store]
-url = "sqlite:///{folder}/store.db"
+url = "{url}"
 spool = "{folder}/spool"
 """
 
@@ -56,6 +56,7 @@ class Place:
         self.folder = folder
         self.config = folder / "reconciler.toml"
         self.store = folder / "store.db"
+        self.url = f"sqlite:///{self.store}"
 
     def configure(
         self,
@@ -69,6 +70,7 @@ class Place:
         """Write the configuration: all defaults but what is named here."""
         text = _CONFIG.format(
             folder=self.folder,
+            url=self.url,
             authorization=AUTHORIZATION,
             assure=assure,
             token_url=token_url or f"{assure}/token",
@@ -131,7 +133,7 @@ class Yard:
                 if start % (10 * BATCH) == 0:
                     self.say(f"registering {processes:,} processes: {start:,}")
                 serials = range(start, min(start + BATCH, processes))
-                batch = [_registration(serial) for serial in serials]
+                batch = [registration(serial) for serial in serials]
                 await store.registry.register(batch, rules, now() - AGO, whole=True)
         finally:
             await store.database.close()
@@ -139,7 +141,8 @@ class Yard:
         return path
 
 
-def _registration(serial: int) -> Registration:
+def registration(serial: int) -> Registration:
+    """Return that of the process with this number."""
     text = f"{serial:012d}"
     return Registration(
         process_id=f"5f0c1a2b-7d3e-4c9a-8b6f-{text}",
