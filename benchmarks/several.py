@@ -32,7 +32,7 @@ class _Size:
     processes: int
 
 
-FULL, QUICK = _Size(5, 2.0, 3_000), _Size(1, 0.2, 50)
+FULL, QUICK = _Size(3, 2.0, 2_000), _Size(1, 0.2, 50)
 
 
 class _OnPostgres(Place):
