@@ -135,9 +135,10 @@ class Assure(Section):
     timeout: Timeout = 10 * SECOND
     """Longest time for one call, connecting included. A lease is four times this."""
     max_concurrency: Concurrency = 16
-    """Calls at the same moment."""
+    """Calls at the same moment, of one daemon."""
     requests_per_second: Annotated[float, above_zero(10_000)] = 20.0
-    """Calls a second; the burst is a tenth of it, at least 1. Token requests are outside."""
+    """Calls a second; the burst is a tenth of it, at least 1. Token requests are outside. Shared
+    by all daemons on one store."""
     proxy: ProxyUrl = ProxyUrl("value", "")
     """Egress proxy. Empty: none; the environment's ``HTTPS_PROXY`` is not read."""
     ca_file: str = ""

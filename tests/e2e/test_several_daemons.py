@@ -198,3 +198,24 @@ async def test_with_one_killed_and_one_frozen_each_process_is_settled_once_and_t
     assert await one.stop() == 0
     assert await frozen.stop() == 0
     assert one.stderr == frozen.stderr == ""
+
+
+async def test_on_sqlite_a_daemon_is_alone_whatever_rows_a_killed_one_has_left(
+    here: Any, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.running()
+    assert await daemon.stop(signal.SIGKILL) == -signal.SIGKILL
+    daemon = await here.running()
+    assert here.rows("SELECT count(*) FROM instances") == [(2,)]  # of which both count as alive
+    process = here.world.add(callback="lose")
+    here.world.finish(process.process_id)
+    body = {
+        "dossierId": process.dossier_id,
+        "processId": process.process_id,
+        "createdAt": LONG_AGO.isoformat(),
+    }
+    async with client.post(f"{daemon.admin_url}/v1/processes", json=body, headers=ADMIN) as answer:
+        assert answer.status == 201
+    await daemon.said("process_settled")
+    # Nothing was waited for: this is said by those that share, before they call.
+    assert daemon.named("share_changed") == []
