@@ -193,6 +193,10 @@ def begin_on(engine: Any, begin: str, limit: float) -> None:
             f"SET LOCAL statement_timeout = {milliseconds}",
             f"SET LOCAL lock_timeout = {milliseconds * 4 // 5}",
             f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}",
+            # Since 17, and the only one that ends a client which has stopped between two messages
+            # of a pipeline: neither idle nor at a statement, it would keep its locks for ever.
+            f"SELECT set_config('transaction_timeout', '{milliseconds}', true)"
+            " WHERE current_setting('transaction_timeout', true) IS NOT NULL",
             "SELECT set_config('synchronous_commit', 'on', true)"
             " WHERE current_setting('synchronous_commit') = 'off'",
         )
