@@ -140,7 +140,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
            {"of": ("store", "spool")}),
     Metric("reconciler_job_failures_total", "counter",
            "Runs of repeated work that ended with an error. A store that stays away counts once.",
-           {"name": ("sweep", "heartbeat", "summary")}),  # ``job`` is Prometheus' own label
+           # ``job`` is Prometheus' own label
+           {"name": ("sweep", "heartbeat", "summary", "foresight", "housekeeping")}),
     Metric("reconciler_events_total", "counter",
            "Log lines of the level warning and above, by event; those that `log.level` hides too.",
            {"event": NOTED}),

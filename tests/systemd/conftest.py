@@ -167,7 +167,8 @@ cd /
 systemctl kill --signal=KILL reconciler.service
 systemctl stop reconciler.socket reconciler.service
 systemctl disable reconciler.socket reconciler.service
-rm -rf /etc/systemd/system/* /etc/reconciler /var/lib/reconciler* /var/lib/private/reconciler*
+userdel reconciler
+rm -rf /etc/sysusers.d/reconciler.conf /etc/systemd/system/* /etc/reconciler /var/lib/reconciler* /var/lib/private/reconciler*
 systemctl daemon-reload
 systemctl reset-failed
 exit 0

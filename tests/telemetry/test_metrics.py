@@ -94,7 +94,7 @@ def test_every_repeated_job_is_a_value_of_its_label() -> None:
     calls = (
         node
         for node in ast.walk(ast.parse((PACKAGE / "service.py").read_text("utf-8")))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "chore"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._rota.add"
     )
     named = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
     assert named == set(BY_NAME["reconciler_job_failures_total"].labels["name"])
