@@ -106,13 +106,15 @@ class Server(Databases):
     def freeze(self) -> None:
         """Let no process of it run: connections stay, and nobody answers."""
         for pid in (self._pid(), *self._backends()):
-            os.kill(pid, signal.SIGSTOP)
+            with suppress(ProcessLookupError):  # a backend that has ended by itself
+                os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         """Let all run again."""
         with suppress(FileNotFoundError):
             for pid in (*self._backends(), self._pid()):
-                os.kill(pid, signal.SIGCONT)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _pid(self) -> int:
         return int((self._data / "postmaster.pid").read_text().split()[0])
