@@ -168,7 +168,8 @@ systemctl kill --signal=KILL reconciler.service
 systemctl stop reconciler.socket reconciler.service
 systemctl disable reconciler.socket reconciler.service
 userdel reconciler
-rm -rf /etc/sysusers.d/reconciler.conf /etc/systemd/system/* /etc/reconciler /var/lib/reconciler* /var/lib/private/reconciler*
+rm -rf /etc/systemd/system/* /etc/reconciler /var/lib/reconciler* /var/lib/private/reconciler*
+rm -f /etc/sysusers.d/reconciler.conf
 systemctl daemon-reload
 systemctl reset-failed
 exit 0
