@@ -4,7 +4,6 @@ What aiohttp raises never leaves this file: its exceptions carry URLs and header
 """
 
 import errno
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -113,14 +112,13 @@ class Transport:
             outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = _translated(exc, status)
-        if self._log.is_enabled_for(logging.DEBUG):
-            self._log.debug(
-                "outbound_call",
-                verb=verb,
-                http_status=outcome.http_status,
-                error=outcome.code if isinstance(outcome, CallError) else None,
-                duration_ms=round((self._monotonic() - begun) * 1000),
-            )
+        self._log.debug(
+            "outbound_call",
+            verb=verb,
+            http_status=outcome.http_status,
+            error=outcome.code if isinstance(outcome, CallError) else None,
+            duration_ms=round((self._monotonic() - begun) * 1000),
+        )
         if isinstance(outcome, CallError):
             # Raised here and not where it was caught, so that aiohttp's exception, which holds
             # the request with its headers, is not even the context of ours.

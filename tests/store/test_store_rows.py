@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, insert, select
+from sqlalchemy import Connection, Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
 from reconciler.store.one_step import WholeSelect
@@ -88,6 +89,17 @@ def engine(
         databases.drop(name)
 
 
+def _packed(connection: Connection) -> list[list[Any]]:
+    """What SQLite hands over as one; PostgreSQL is not asked for that."""
+    if connection.dialect.name != "sqlite":
+        return []
+    rows: list[list[Any]] = orjson.loads(
+        connection.scalar(WholeSelect(select(processes)).packed) or ""
+    )
+    assert len(rows) == 1
+    return rows
+
+
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(process=st.builds(TrackedProcess, **FIELDS))
 def test_what_comes_back_from_the_disk_is_what_went_there(
@@ -96,11 +108,11 @@ def test_what_comes_back_from_the_disk_is_what_went_there(
     with engine.connect() as connection, connection.begin() as transaction:
         connection.execute(insert(processes), to_row(process))
         row = connection.execute(select(processes)).mappings().one()
-        packed = connection.scalar(WholeSelect(select(processes)).packed)
+        packed = _packed(connection)
         transaction.rollback()
     assert from_row(row) == process
-    ((*values,),) = orjson.loads(packed or "")
-    assert from_row(dict(zip(processes.c.keys(), values, strict=True))) == process
+    for values in packed:
+        assert from_row(dict(zip(processes.c.keys(), values, strict=True))) == process
     assert row["lane"] == process.lane
 
 
