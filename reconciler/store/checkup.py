@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, inspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
+from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.invariants import (
     Finding,
     Rule,
@@ -69,11 +70,17 @@ class Checkup:
         self.rows: dict[str, int] = {}
         """How many were looked at."""
 
-    async def count(self) -> int:
-        """Return about how many rows there are to look at."""
-        async with self._database.read() as connection:
-            counts = [select(func.count()).select_from(part.table) for part in PARTS]
-            return sum([(await connection.execute(count)).scalar_one() for count in counts])
+    async def count(self) -> int | None:
+        """Return about how many rows there are to look at; None where counting takes too long."""
+        rows = 0
+        try:
+            for part in PARTS:
+                async with self._database.read() as connection:
+                    count = select(func.count()).select_from(part.table)
+                    rows += (await connection.execute(count)).scalar_one()
+        except StoreUnavailableError:
+            return None
+        return rows
 
     async def schema(self) -> list[Finding]:
         """Return what the database lacks of this program's tables, columns and indexes."""

@@ -115,9 +115,13 @@ def _copy(
     copied: dict[str, Digest] = {}
     for table in TABLES:
         digest = Digest()
-        for part in read(origin, table):
-            digest = digest.plus(part)
-            destination.execute(insert(table), [dict(row._mapping) for row in part])
+        try:
+            for part in read(origin, table):
+                digest = digest.plus(part)
+                destination.execute(insert(table), [dict(row._mapping) for row in part])
+        except DBAPIError as error:
+            kind = type(error.orig).__name__
+            raise StoreError(f"cannot copy {table.name}: {kind}; ask check-db") from error
         copied[table.name] = digest
     for table in TABLES:
         found = Digest()

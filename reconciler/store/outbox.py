@@ -297,8 +297,9 @@ class Outbox:
         wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
         async with self._database.write() as connection:
             # Locked first: nobody else tells of them meanwhile.
-            rows = (await connection.execute(wanted.order_by(processes.c.state_since))).mappings()
+            rows = (await connection.execute(wanted.order_by(processes.c.process_id))).mappings()
             ended = [process for process in map(from_row, rows) if not process.state.is_open]
+            ended.sort(key=lambda process: process.state_since)
             told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
             new = [
                 delivery_row(process, _type_of(process), now)

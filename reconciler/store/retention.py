@@ -108,13 +108,17 @@ _STILL_OVER = (
     .order_by(_P.process_id)
     .with_for_update(skip_locked=True, of=processes)
 )
-_REMOVE = delete(processes).where(_CHOSEN)
+_REMOVE = delete(processes).where(_CHOSEN, ~_TO_DELIVER, ~_TO_APPLY)
 
 
 def _some_of(table: Table, key: ColumnElement[Any], *also: ColumnElement[bool]) -> Any:
-    """Delete up to ``most`` rows of the chosen processes."""
+    """Delete up to ``most`` rows of the chosen processes.
+
+    ``also`` is said twice: when PostgreSQL has waited for a row, it asks only the outer one again.
+    """
     chosen = table.c.process_id.in_(bindparam("ids", expanding=True))
-    return delete(table).where(key.in_(select(key).where(chosen, *also).limit(bindparam("most"))))
+    some = select(key).where(chosen, *also).limit(bindparam("most"))
+    return delete(table).where(key.in_(some), *also)
 
 
 _BELONGINGS = {

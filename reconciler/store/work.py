@@ -74,11 +74,16 @@ _CATCH_UP = (
 )
 
 
+CLOCK_DOUBT = 1_000
+"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ: no jump yet."""
+
+
 class WorkQueue:
     """Claims and records for one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._doubt = 0 if database.dialect == "sqlite" else CLOCK_DOUBT
 
     async def has_due(self, lane: Lane, now: int) -> bool:
         """Tell whether there is anything to claim in ``lane``, without taking the writer."""
@@ -152,7 +157,7 @@ class WorkQueue:
         One look at all that is open finds them; ``most`` of them are mended in one transaction.
         """
         async with self._database.read() as connection:
-            ahead = list((await connection.execute(_AHEAD, {"now": now})).scalars())
+            ahead = list((await connection.execute(_AHEAD, {"now": now + self._doubt})).scalars())
         for start in range(0, len(ahead), most):
             if not await self._mend(ahead[start : start + most], rules, now):
                 return start  # another daemon is at it
@@ -166,11 +171,14 @@ class WorkQueue:
             await observe(connection, [(key, ClockJumpedBack()) for key in process_ids], rules, now)
         return True
 
-    async def owe_catch_up(self, until: int, most: int) -> int:
-        """Mark up to ``most`` processes that were waiting before ``until`` for one early look."""
+    async def owe_catch_up(self, until: int, most: int) -> int | None:
+        """Mark up to ``most`` processes that were waiting before ``until`` for one early look.
+
+        Returns how many; None where another daemon is at it.
+        """
         async with self._database.write() as connection:
             if not await may_alone(connection, "catch_up"):
-                return 0
+                return None
             # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
             found = await connection.execute(_WAITED, {"until": until, "most": most})
             if ids := list(found.scalars()):
