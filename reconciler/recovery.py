@@ -28,14 +28,18 @@ class Recovery:
 
     async def introduce(self, line: AssureLine) -> None:
         """Learn what the store remembers, before our first heartbeat says that one is alive."""
-        if await self._roster.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
-            line.path.proven()
+        await self._look(line)
         self._last_alive_at = await self._roster.last_alive_at()
         self.is_introduced = True
 
     async def remember(self, line: AssureLine) -> None:
-        """Remember for the next run that Get process has answered under this URL and path."""
-        if line.path.is_proven:
+        """Remember that Get process has answered under this URL and path, or learn it.
+
+        Another daemon may have been the first; or a reload has brought back what was proven once.
+        """
+        if not line.path.is_proven:
+            await self._look(line)
+        else:
             await self._roster.remember({_ASSURE_PATH: line.endpoint.fingerprint()})
 
     async def recover(self) -> None:
@@ -47,5 +51,8 @@ class Recovery:
         await self._watch.mend_clock()
         await self._applier.recover(everything=True)
         up_for = round((self._monotonic() - self._begun_at) * 1000)
-        await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
-        self.is_done = True
+        self.is_done = await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
+
+    async def _look(self, line: AssureLine) -> None:
+        if await self._roster.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
+            line.path.proven()

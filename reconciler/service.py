@@ -221,9 +221,9 @@ class Service:
             self._listener.start(listening)
             if self._admin is not None:
                 await self._admin.start()
-            await self._vitals.until_ready(stop)
-            self._tell_ready(listening)
-            self._rota.wake("summary")  # a ping, for those who wait for one since the last stop
+            if await self._vitals.until_ready(stop, lambda: self._parts.has_ended):
+                self._tell_ready(listening)
+                self._rota.wake("summary")  # a ping, for those who wait for one since the stop
             survived = await self._parts.watch(stop)
             self._log.info("stopping", reason="signal" if survived else "part_failed")
         finally:
@@ -326,9 +326,10 @@ class Service:
         if self._admin is not None:
             await self._admin.stop()
         await self._close_lines()
-        with suppress(StoreError):
-            await self._beat()
-            await self._store.roster.sign_off(self._vitals.instance_id)
+        if parts.has_time:  # a store that hangs can take long; the row runs out by itself
+            with suppress(StoreError):
+                await self._beat()
+                await self._store.roster.sign_off(self._vitals.instance_id)
         self._spool.close()
         self._watchdog.stop()
         self._log.info(

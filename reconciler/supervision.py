@@ -30,6 +30,16 @@ class Parts:
         return self._stopping.is_set()
 
     @property
+    def has_ended(self) -> bool:
+        """Whether a part without which the daemon cannot be has ended."""
+        return any(task.done() for task in self._tasks)
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the stop has left enough for what may be done, and need not."""
+        return self.stopping_for < STOP_LIMIT / 2
+
+    @property
     def stopping_for(self) -> float:
         """Seconds since the stop began."""
         return self._monotonic() - self._stop_begun

@@ -128,11 +128,14 @@ class Vitals:
             spool_free_mb=free_mb.get("spool"),
         )
 
-    async def until_ready(self, stop: asyncio.Event) -> None:
-        """Wait until callbacks are kept, by the store or the spool, or until ``stop``."""
-        while not (stop.is_set() or (await self.readiness()).is_ready):
+    async def until_ready(self, stop: asyncio.Event, is_over: Callable[[], bool]) -> bool:
+        """Wait until callbacks are kept, by the store or the spool; False if we end before."""
+        while not (stop.is_set() or is_over()):
+            if (await self.readiness()).is_ready:
+                return True
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1.0)
+        return False
 
     async def readiness(self) -> Readiness:
         """Tell whether a callback would be kept: by a real commit, else a real spool file."""

@@ -30,10 +30,14 @@ class CallbackPath:
         for outcome in outcomes:
             if not any(entry.event == "process_settled" for entry in outcome.entries):
                 continue
-            if outcome.process is not None and outcome.process.settled_by is SettledBy.FETCH:
-                self._in_a_row += 1
-                if self._in_a_row == IN_A_ROW:
-                    self._log.warning("callback_path_suspect", settled_by_fetch=IN_A_ROW)
+            if outcome.process is None:
+                continue
+            if outcome.process.settled_by is not SettledBy.FETCH:
+                self.came()  # to another daemon on this store
+                continue
+            self._in_a_row += 1
+            if self._in_a_row == IN_A_ROW:
+                self._log.warning("callback_path_suspect", settled_by_fetch=IN_A_ROW)
 
 
 class AssurePath:

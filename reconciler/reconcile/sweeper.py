@@ -116,10 +116,11 @@ class Sweeper:
             self._wake_later(self._forbidden_for(self._breaker.allowance()) or TOKEN_RETRY)
             return False
         catching_up = Lane.CATCH_UP in lanes
-        units = await self._take(1 if catching_up else most)
         if catching_up:
-            # Paid for and not used: so it gets half of the budget at most.
+            # Paid for and not used: so it gets half of the budget at most. Before the one that is
+            # used, for where the budget is one call in all, nobody can hold two.
             self._budget.forgo(await self._take(1))
+        units = await self._take(1 if catching_up else most)
         until = self._monotonic() + LAST_CALL * self._lease_length / 1000
         claimed: list[TrackedProcess] = []
         caller = self._caller  # the lease and the call are of the same settings

@@ -48,6 +48,7 @@ class Watch:
         self._monotonic = monotonic
         self._on_progress = on_progress
         self._seen = (now(), monotonic())
+        self._looked_after: int | None = None
 
     async def tick(self) -> bool:
         """Turn overdue what is due, and wake the sweeper; True where there is more to turn."""
@@ -73,19 +74,26 @@ class Watch:
         if mended:
             self._log.warning("clock_jumped_back", processes=mended)
 
-    async def after_downtime(self, last_alive_at: int | None, *, up_for: int = 0) -> None:
+    async def after_downtime(self, last_alive_at: int | None, *, up_for: int = 0) -> bool:
         """Have each process that was waiting looked at once, if callbacks may be lost.
+
+        False where another daemon is at it, and may die before it is done: to be called again.
 
         ``up_for``: milliseconds for which we have been taking callbacks ourselves, into the
         spool, because the store was away.
         """
         now = self._now()
         if last_alive_at is None or now - up_for - last_alive_at <= DOWNTIME:
-            return
+            return True
+        if self._looked_after is None:  # called again, it is about the same processes
+            self._looked_after = now
         marked = 0
-        while found := await self._work.owe_catch_up(now, MARKED_AT_ONCE):
+        while found := await self._work.owe_catch_up(self._looked_after, MARKED_AT_ONCE):
             marked += found
             self._on_progress()
+        if found is None:
+            return False
         gap = (now - up_for - last_alive_at) // 1000
         self._log.warning("downtime_detected", gap_s=gap, processes=marked)
         self._on_due()
+        return True

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import HOUR, MINUTE, SECOND
 
@@ -100,6 +102,20 @@ async def test_checks_after_downtime_get_half_of_the_budget(play: Play) -> None:
     # Two units each; the first calls are the burst of 1.
     assert times[-1] - times[0] >= (2 * 39 - 1) / 10
     assert times[-1] - times[0] <= 2 * 40 / 10
+
+
+@pytest.mark.parametrize("rate", [0.5, 1])
+async def test_checks_after_downtime_get_on_where_the_budget_is_one_call(
+    play: Play, rate: float
+) -> None:
+    play.clock.flies = True
+    one = await play.daemon(rate=rate, clock=play.clock)
+    await play.register_many(["p1", "p2", "p3"])
+
+    await away(play, one, 60)
+    await play.rest()
+
+    assert sorted(play.called()) == ["p1", "p2", "p3"]
 
 
 async def test_what_is_overdue_gets_the_whole_budget_while_checks_wait(play: Play) -> None:

@@ -6,9 +6,11 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
-from reconciler.ledger import State, Verb
+from reconciler.ledger import Entry, Outcome, SettledBy, State, TrackedProcess, Verb
 from reconciler.ledger.policy import MINUTE
+from reconciler.reconcile.suspicion import CallbackPath
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import Instance, Play
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 @pytest.fixture
 def numbers() -> count[int]:
     return count()
+
+
+def settled_by(way: SettledBy) -> Outcome:
+    process = TrackedProcess(
+        process_id="p", dossier_id="d", registered_at=1, timeout_from=1, settled_by=way
+    )
+    return Outcome(process, (Entry("process_settled", {}),), None)
 
 
 async def settle_by_fetch(play: Play, numbers: count[int], number: int) -> None:
@@ -57,6 +66,16 @@ async def test_a_callback_starts_the_count_again(
 
     await settle_by_fetch(play, numbers, 1)
     assert await suspicions(play, one, 40) == 1
+
+
+def test_callbacks_that_another_daemon_takes_start_the_count_again() -> None:
+    with structlog.testing.capture_logs() as said:
+        path = CallbackPath(structlog.get_logger())
+        for _ in range(19):
+            path.recorded([settled_by(SettledBy.FETCH)])
+        path.recorded([settled_by(SettledBy.CALLBACK)])
+        path.recorded([settled_by(SettledBy.FETCH)])
+    assert said == []
 
 
 async def test_pending_ones_do_not_count(play: Play, one: Instance, numbers: count[int]) -> None:
