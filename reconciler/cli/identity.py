@@ -45,7 +45,7 @@ def as_owner(path: Path | None) -> Iterator[None]:
     own, such as a copy, is written in ``as_caller``. Raises CommandError where root may not change.
 
     A container's root mostly has no right to just read everything (CAP_DAC_READ_SEARCH), but one to
-    pass over all rights (CAP_DAC_OVERRIDE), and keeps that. There only half of the above holds: what
+    pass over all rights (CAP_DAC_OVERRIDE), and keeps that one. There less of the above holds: what
     is made belongs to the owner, but what the owner may not write can be written all the same.
     """
     owner = None if path is None or os.geteuid() != 0 else _nearest(path).stat()
