@@ -52,20 +52,23 @@ class Reloader:
         """Reload as soon as may be; asked several times meanwhile, once."""
         self._asked.set()
 
-    async def run(self, ready: asyncio.Event, stop: asyncio.Event) -> None:
-        """Reload whenever asked, from ``ready`` on; not once ``stop`` is set. Cancel it to end."""
+    async def run(self, ready: asyncio.Event, is_stopping: Callable[[], bool]) -> None:
+        """Reload whenever asked, from ``ready`` on; not once the stop begins. Cancel it to end."""
         await ready.wait()
         while True:
             await self._asked.wait()
             self._asked.clear()
-            if stop.is_set():
+            if is_stopping():
                 return
             with self._around():
-                await self._reload()
+                await self._reload(is_stopping)
 
-    async def _reload(self) -> None:
+    async def _reload(self, is_stopping: Callable[[], bool]) -> None:
         try:
             read = await asyncio.to_thread(self._read)
+            # It may have taken long, and nobody would close the connections that it opens now.
+            if is_stopping():
+                return
             # Hidden before anything is tried: what is said next may have one of them in it.
             self._logs.hide(read.secrets.all_values())
             change = weigh(self._present, read)

@@ -231,10 +231,7 @@ class Service:
         return survived
 
     async def reload(self, change: Change) -> None:
-        """Take on what has changed, and drop no connection by it.
-
-        Raises OSError or ValueError, and then nothing has changed.
-        """
+        """Take on a change, dropping no connection. Raises OSError, ValueError: nothing changed."""
         settings, secrets = change.configuration.settings, change.configuration.secrets
         has_tls = change.touches("listener.tls")
         tls = tls_of(settings) if has_tls else None
@@ -262,6 +259,7 @@ class Service:
         if change.touches("heartbeat"):
             old = self._ping
             self._ping = ping_of(settings, secrets, monotonic=self._monotonic, log=self._log)
+            self._rota.wake("summary")  # the new one is pinged now, and is seen to work
             if old is not None:
                 await old.stop()
 

@@ -142,7 +142,11 @@ async def _main(
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
         if early.is_set():
             reloader.ask()
-        reloading = asyncio.create_task(reloader.run(service.is_ready, stop), name="reloader")
+        # The stop of a daemon of which a part has failed begins without a signal.
+        reloading = asyncio.create_task(
+            reloader.run(service.is_ready, lambda: stop.is_set() or notifier.is_stopping),
+            name="reloader",
+        )
         try:
             return await service.run(stop)
         finally:

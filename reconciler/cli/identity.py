@@ -15,9 +15,9 @@ from reconciler.cli.errors import FAILED, CommandError
 _CAPABILITY_VERSION = 0x20080522
 """_LINUX_CAPABILITY_VERSION_3 of linux/capability.h: two words for each set."""
 
+_DAC_OVERRIDE = 1 << 1
 _DAC_READ_SEARCH = 1 << 2
 _NET_BIND_SERVICE = 1 << 10
-_KEPT = _DAC_READ_SEARCH | _NET_BIND_SERVICE
 
 
 class _Header(ctypes.Structure):
@@ -43,6 +43,10 @@ def as_owner(path: Path | None) -> Iterator[None]:
     dynamic user lies below a directory of root's), and any port be bound. That holds for the
     calling thread and those it starts, so none should outlive the block. What the caller is to
     own, such as a copy, is written in ``as_caller``. Raises CommandError where root may not change.
+
+    A container's root mostly has no right to just read everything (CAP_DAC_READ_SEARCH), but one to
+    pass over all rights (CAP_DAC_OVERRIDE), and keeps that one. There less of the above holds: what
+    is made belongs to the owner, but what the owner may not write can be written all the same.
     """
     owner = None if path is None or os.geteuid() != 0 else _nearest(path).stat()
     if path is None or owner is None or owner.st_uid == 0:
@@ -140,6 +144,17 @@ def _groups(uid: int, gid: int) -> list[int]:
         return [gid]
 
 
+def kept(permitted: int) -> int:
+    """Return which of the ``permitted`` capabilities root keeps while it works as the owner.
+
+    The right to read everything, or where that is missing (a container's root has it seldom) the
+    one to override every right: else a daemon could not read a secret again that it could at its
+    start.
+    """
+    reading = _DAC_READ_SEARCH if permitted & _DAC_READ_SEARCH else _DAC_OVERRIDE
+    return permitted & (reading | _NET_BIND_SERVICE)
+
+
 def _keep_capabilities() -> None:
     """Take back the rights to read everything and to bind any port, as far as root has them.
 
@@ -148,5 +163,5 @@ def _keep_capabilities() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     header, data = _Header(_CAPABILITY_VERSION, 0), (_Data * 2)()
     if libc.capget(ctypes.byref(header), ctypes.byref(data)) == 0:
-        data[0].effective = data[0].permitted & _KEPT
+        data[0].effective = kept(data[0].permitted)
         libc.capset(ctypes.byref(header), ctypes.byref(data))  # at worst, less can be read

@@ -85,8 +85,9 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "restarts the daemon when `WatchdogSec` is over. Nothing that was answered 200 is lost.",
           "Check that it came back (`ready`). If it repeats: a disk that hangs, or a bug of ours."),
     Event("setting_without_effect", "warning", ("key",),
-          "This setting, or section, is in the configuration but does nothing now.",
-          "Restart the daemon if it needs a restart (this loses nothing), or remove the setting."),
+          "SIGHUP came, and this setting has changed, but it cannot change at run time: it stays "
+          "as it was until a restart.",
+          "Restart the daemon (this loses nothing), or put the setting back."),
     Event("heartbeat_failed", "warning", ("error",),
           "The dead-man ping did not get through. Said once, until one does.",
           "Check `heartbeat.url` and the way there. The service behind it will raise its alarm."),
@@ -95,8 +96,8 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Nothing."),
     Event("certificate_expires", "warning", ("certificate", "days_left"),
           "The certificate of `listener.tls` ends in less than 21 days, or has ended (`days_left` "
-          "below 0). Told at start, with each reload and once a day. When it has ended, Assure "
-          "will not connect, and no callback arrives.",
+          "below 0). Told at start, with each reload that changes it, and once a day. When it has "
+          "ended, Assure will not connect, and no callback arrives.",
           "Find out why it was not renewed, renew it, and send SIGHUP."),
     Event("disk_low", "warning", ("place", "path", "free_mb"),
           "Less than a tenth of the disk and less than 1 GiB is free where the store or the spool "
@@ -334,8 +335,6 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "No instance was alive in this gap, so callbacks may be lost. Each process that was "
           "waiting then gets one Get process.",
           "Nothing, if the downtime was planned. Else find out why."),
-
-    # Telling your application
 
     # Telling your application
     Event("delivery_succeeded", "info",

@@ -38,10 +38,13 @@ class Notifier:
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self.watchdog_timeout = _watchdog_timeout(environ) if path else None
         """Seconds without a ping after which we are killed; None: nobody watches."""
+        self.is_stopping = False
+        """Whether the stop has begun."""
 
     def ready(self) -> None:
-        """Everything is up, or the reload is done."""
-        self._send("READY=1")
+        """Everything is up, or the reload is done. Not told any more once the stop has begun."""
+        if not self.is_stopping:
+            self._send("READY=1")
 
     def reloading(self) -> None:
         """The configuration is being read again; ``ready`` ends it, whatever came of it."""
@@ -61,6 +64,7 @@ class Notifier:
 
     def stopping(self) -> None:
         """The stop has begun."""
+        self.is_stopping = True
         self._send("STOPPING=1")
 
     def watchdog(self) -> None:

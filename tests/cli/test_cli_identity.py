@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli.identity import as_caller, as_owner
+from reconciler.cli.identity import as_caller, as_owner, kept
 from reconciler.cli.session import Session, on_store
 from tests.cli.conftest import LIMIT
 
@@ -149,6 +150,39 @@ def test_outside_of_the_block_the_caller_is_root_again(state: Path) -> None:
     (state / "by-root").touch()
     assert (state / "by-root").stat().st_uid == 0
     assert (state / "by-owner").stat().st_uid == OWNER
+
+
+WITHIN = """
+import os, sys
+from pathlib import Path
+from reconciler.cli.identity import as_owner
+with as_owner(Path(sys.argv[1])):
+    print(os.geteuid(), Path(sys.argv[2]).read_text())
+    Path(sys.argv[1], "made").touch()
+"""
+
+
+@pytest.mark.skipif(shutil.which("capsh") is None, reason="capsh (Debian's libcap2-bin) is absent")
+def test_the_root_of_a_container_can_still_read_what_it_could_at_the_start(state: Path) -> None:
+    secret = state.parent / "secret"
+    secret.write_text("whole")
+    secret.chmod(0o600)
+    within = [sys.executable, "-c", WITHIN, str(state), str(secret)]
+    drop = ["capsh", "--drop=cap_dac_read_search", "--", "-c", 'exec "$@"', "sh"]
+
+    done = subprocess.run(
+        [*drop, *within], check=False, capture_output=True, text=True, timeout=LIMIT
+    )
+
+    assert (done.stdout, done.stderr) == (f"{OWNER} whole\n", "")
+    assert owners(state) == {"made": OWNER}
+
+
+def test_of_its_rights_root_keeps_the_least_that_reads_everything() -> None:
+    override, read, bind, admin = 1 << 1, 1 << 2, 1 << 10, 1 << 21
+    assert kept(override | read | bind | admin) == read | bind
+    assert kept(override | bind | admin) == override | bind
+    assert kept(admin) == 0
 
 
 def test_in_the_middle_of_a_session_the_caller_may_write_what_is_the_callers(

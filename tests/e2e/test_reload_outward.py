@@ -162,6 +162,36 @@ async def test_deliveries_begin_change_and_end_with_a_reload(here: Any) -> None:
     assert "canary" not in "".join(daemon.lines)
 
 
+async def test_the_ping_goes_to_another_place_at_once_and_ends_with_its_section(
+    here: Any, aiohttp_server: Any
+) -> None:
+    pings: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        pings.append(request.path)
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_get("/{tail:.*}", take)
+    server = await aiohttp_server(app)
+    url = f"http://127.0.0.1:{server.port}/canary"
+    section = f'[heartbeat]\nurl = "{url}-one"\n'
+    with here.config.open("a") as file:
+        file.write(section)
+    daemon = await here.running()
+    await here.until(lambda: pings == ["/canary-one"])
+
+    here.edit((f"{url}-one", f"{url}-two"))
+    assert (await daemon.hang_up())["changed"] == ["heartbeat.url"]
+    await here.until(lambda: pings == ["/canary-one", "/canary-two"])
+
+    here.edit((section.replace("-one", "-two"), ""))
+    assert (await daemon.hang_up())["changed"] == ["heartbeat"]
+    assert await daemon.stop() == 0
+    assert "canary-" not in "".join(daemon.lines) + daemon.stderr
+    assert "unclosed" not in daemon.stderr.lower()
+
+
 async def test_many_reloads_leave_no_file_open_and_end_with_the_daemon(here: Any) -> None:
     async with Application() as application:
         with here.config.open("a") as file:

@@ -38,16 +38,48 @@ class Reader:
 
     def types(self, heading: str) -> str:
         """Type the blocks of the next heading, which must be this one; return what was said."""
+        return "".join(self.type(block) for block in self.begins(heading))
+
+    def begins(self, heading: str) -> list[str]:
+        """Return the blocks of the next heading, which must be this one."""
         assert self.rest.pop(0) == heading
-        return "".join(self._type(block) for block in self._blocks[heading])
+        return self._blocks[heading]
 
     def passes_over(self, heading: str) -> None:
         assert self.rest.pop(0) == heading
 
-    def _type(self, block: str) -> str:
+    def type(self, block: str) -> str:
         lines = [line for line in block.splitlines() if not line.startswith(IN_THE_BOX)]
         script = "\n".join(lines)
         return str(self._box.run("bash", "-euo", "pipefail", "-c", script, stdin="the-secret\n"))
+
+
+def changes_the_configuration(box: Any, reader: Reader) -> None:
+    reload, look, restart = reader.begins("Change the configuration")
+    path = "/etc/reconciler/reconciler.toml"
+    before = box.run("cat", path)
+    process = box.show("MainPID")
+
+    def answered(event: str) -> bool:
+        box.run("journalctl", "--sync")
+        return f'"event":"{event}"' in reader.type(look)
+
+    box.write(path, f'{before}\n[log]\nlevel = "debug"\n')
+    reader.type(reload)
+    box.until(lambda: answered("config_reloaded"), "the reload")
+    assert '"changed":["log.level"]' in reader.type(look)
+
+    box.write(path, f"{before}\nnonsense = 1\n")
+    box.run("systemctl", "reload", "reconciler.service")  # and it says nothing of it
+    box.until(lambda: answered("config_reload_failed"), "the failure")
+    assert "nonsense unknown key" in reader.type(look)
+    box.write(path, before)
+    reader.type(reload)
+    box.until(lambda: answered("config_reloaded"), "the reload back")
+    assert box.show("MainPID") == process
+
+    reader.type(restart)
+    assert box.show("MainPID") != process
 
 
 @pytest.mark.timeout(300)
@@ -84,7 +116,7 @@ def test_a_reader_gets_from_nothing_to_a_service_and_back(
     assert re.search(r"state +reported", said)
     assert "forgotten" in said
     reader.types("7. Watch")
-    reader.types("Change the configuration")
+    changes_the_configuration(box, reader)
     assert is_ready()
     reader.types("Upgrade")
     assert is_ready()

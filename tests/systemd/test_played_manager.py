@@ -39,6 +39,31 @@ async def test_the_manager_is_told_ready_alive_and_stopping(
     assert daemon.stderr == ""
 
 
+async def test_the_manager_is_told_of_each_reload_whatever_comes_of_it(
+    activated: Any, manager: Any, here: Any
+) -> None:
+    daemon = await activated.start()
+    await manager.told("READY=1")
+    await daemon.ready()
+    changed = (AUTHORIZATION, "Bearer of-tomorrow")
+    outcomes = [
+        ("config_reloaded", changed),
+        ("config_reloaded", ("[store]", "[store]")),  # as it was
+        ("config_reloaded", ("/spool", "/another-spool")),  # needs a restart
+        ("config_reload_failed", ("[store]", "colour = 1\n[store]")),
+        ("config_reloaded", ("colour = 1\n", "")),
+    ]
+    for outcome, edit in outcomes:
+        here.edit(edit)
+        manager.forget()
+        await daemon.hang_up(outcome)
+        told = await manager.told("READY=1")
+        assert [message.split("\n")[0] for message in told] == ["RELOADING=1", "READY=1"]
+        assert told[0].split("\n")[1].startswith("MONOTONIC_USEC=")
+    assert daemon.named("config_reloaded")[0]["changed"] == ["listener.authorization"]
+    assert await daemon.stop() == 0
+
+
 async def test_a_passed_socket_is_used_instead_of_host_and_port(activated: Any) -> None:
     daemon = await activated.start(RECONCILER_LISTENER__PORT="1")  # which nobody may bind
     told = await daemon.said("ready")

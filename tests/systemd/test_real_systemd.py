@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.e2e.conftest import AUTHORIZATION, PATIENCE
 from tests.systemd.box import WRITTEN
+from tests.systemd.conftest import BOX_CONFIG
 
 CALLBACK = '{"dossierId": "d-1", "processId": "%s", "status": "accepted"}'
 
@@ -112,6 +113,29 @@ def test_a_reload_leaves_the_same_process_running(running: Any) -> None:
     assert running.show("MainPID") == before
     assert running.show("ActiveState") == "active"
     assert post(running, "p-1") == "200"
+
+
+def test_a_reload_takes_on_what_has_changed(running: Any) -> None:
+    assert post(running, "p-1", "Bearer of-tomorrow") == "401"
+    before = '{ credential = "callback-authorization" }'
+    changed = BOX_CONFIG.replace(before, f'{before}, "Bearer of-tomorrow"')
+    running.write("/etc/reconciler/reconciler.toml", changed)
+    assert post(running, "p-2", "Bearer of-tomorrow") == "401"
+
+    running.run("systemctl", "reload", "reconciler.service")
+    running.until(
+        lambda: any(line["event"] == "config_reloaded" for line in running.log()), "the reload"
+    )
+
+    assert post(running, "p-3", "Bearer of-tomorrow") == "200"
+    assert post(running, "p-4") == "200"
+    assert running.show("NRestarts") == "0"
+    running.write("/etc/reconciler/reconciler.toml", BOX_CONFIG + "nonsense = 1\n")
+    running.run("systemctl", "reload", "reconciler.service")  # and says nothing of the fault
+    running.until(
+        lambda: any(line["event"] == "config_reload_failed" for line in running.log()), "the fault"
+    )
+    assert post(running, "p-5", "Bearer of-tomorrow") == "200"
 
 
 def test_a_callback_waits_while_a_missing_credential_keeps_the_daemon_from_starting(

@@ -57,6 +57,19 @@ def test_a_reload_is_told_together_with_its_time(manager: socket.socket) -> None
     assert before <= int(at) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
 
+def test_a_reload_that_ends_after_the_stop_has_begun_is_not_told_as_ready(
+    manager: socket.socket,
+) -> None:
+    notifier = Notifier(environ_of(manager))
+    with notifier.around_reload():
+        assert not notifier.is_stopping
+        notifier.stopping()
+        assert notifier.is_stopping
+    notifier.status("the end")
+    told = [manager.recv(4096).decode().split("\n")[0] for _ in range(3)]
+    assert told == ["RELOADING=1", "STOPPING=1", "STATUS=the end"]
+
+
 def test_a_manager_that_does_not_read_never_blocks_us(manager: socket.socket) -> None:
     notifier = Notifier(environ_of(manager))
     for _ in range(10_000):  # the queue of such a socket holds some 10 to 500
