@@ -5,33 +5,9 @@ catalogue against the code and the table against the catalogue.
 """
 
 import sys
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-Level = Literal["debug", "info", "warning", "error", "critical"]
-
-RANK: Final[dict[str, int]] = {
-    "debug": 10,
-    "info": 20,
-    "warning": 30,
-    "error": 40,
-    "critical": 50,
-}
-"""The numbers of the standard library's logging, which structlog uses too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event: what it means, and what an operator does about it."""
-
-    name: str
-    level: Level | Literal["any"]
-    """``any``: the line says at which."""
-    fields: tuple[str, ...]
-    """What can stand beside timestamp, level and event; a field without a value may be absent."""
-    meaning: str
-    action: str
-
+from reconciler.telemetry.event import RANK, Event
 
 _PROCESS = ("process_id", "dossier_id")
 _CALL = (*_PROCESS, "attempt")

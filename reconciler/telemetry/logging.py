@@ -7,7 +7,8 @@ from typing import Any, BinaryIO, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.telemetry.events import CATALOGUE, RANK
+from reconciler.telemetry.event import RANK
+from reconciler.telemetry.events import CATALOGUE
 from reconciler.telemetry.failure import FailureReducer
 from reconciler.telemetry.library import LibraryLogs
 from reconciler.telemetry.redact import Redactor

@@ -9,6 +9,7 @@ import pytest
 
 import reconciler
 from reconciler.telemetry import events
+from reconciler.telemetry.event import RANK
 from reconciler.telemetry.redact import names_a_secret
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -76,7 +77,7 @@ def _level(node: ast.expr) -> str | None:
     if isinstance(node, ast.Attribute) and node.attr.lower() in METHODS:
         return node.attr.lower()  # logging.WARNING
     if isinstance(node, ast.Constant):
-        return next(name for name, rank in events.RANK.items() if rank == node.value)
+        return next(name for name, rank in RANK.items() if rank == node.value)
     return None
 
 
