@@ -4,6 +4,7 @@ One file for each process that writes, locked by it, of lines with a checksum ea
 a file whose lock is free drains it: its owner is gone. All methods block; call them in a thread.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -54,10 +55,14 @@ class Spool:
         begins a new one.
         """
         with self._lock:
+            if self._current is not None and not _is_there(self._current):
+                os.close(self._current.fd)  # nobody would find what is written to it now
+                self._current = None
             file = self._current = self._current or self._begin()
             try:
                 _write_all(file.fd, b"".join(map(encode, receipts)))
                 os.fsync(file.fd)
+                _refuse_if_gone(file)
             except OSError:
                 self._current = None
                 if file.acknowledged:
@@ -176,6 +181,20 @@ class Spool:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in missing:
             _sync(path.parent)
+
+
+def _is_there(file: SpoolFile) -> bool:
+    """Tell whether the open file still stands under its name: a person may have removed it."""
+    try:
+        named, held = file.path.stat(), os.fstat(file.fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return (named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)
+
+
+def _refuse_if_gone(file: SpoolFile) -> None:
+    if not _is_there(file):
+        raise OSError(errno.ENOENT, "the spool was taken away meanwhile")
 
 
 def _receipts(file: SpoolFile) -> Iterator[Receipt]:

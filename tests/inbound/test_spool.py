@@ -1,6 +1,7 @@
 """The spool on disk: torn, flipped, orphaned, shared, full, and never lying."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,29 @@ def test_what_was_put_comes_back_once(spool: Spool, directory: Path, receipt: Ma
     assert drain(spool) == ([], 0)
     assert spool.is_empty()
     assert list(directory.iterdir()) == []
+
+
+def test_a_spool_that_was_taken_away_by_hand_is_begun_anew(
+    spool: Spool, directory: Path, receipt: Make
+) -> None:
+    spool.put_many([receipt("p-1")])
+    shutil.rmtree(directory)
+
+    later = receipt("p-2")
+    spool.put_many([later])
+
+    assert drain(spool) == ([later], 0)
+
+
+def test_where_no_spool_can_be_nothing_is_said_to_be_kept(
+    spool: Spool, directory: Path, receipt: Make
+) -> None:
+    spool.put_many([receipt("p-1")])
+    directory.rename(directory.with_name("away"))
+    directory.touch()
+
+    with pytest.raises(OSError, match=r"exists|directory"):
+        spool.put_many([receipt("p-2")])
 
 
 def test_files_of_several_owners_are_merged_by_arrival(
