@@ -46,6 +46,12 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
+    from reconciler.pem import check_files  # noqa: PLC0415 (after the log)
+
+    problems, unreadable = check_files(settings)
+    if problems or unreadable:
+        logs.close(timeout=2.0)
+        raise CommandError(CONFIG, *problems, *unreadable)
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
     try:
         survived = _serve(settings, path, secrets, logs, early)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from reconciler.cli.app import app
+from reconciler.cli.app import ConfigOption, app
 from reconciler.cli.errors import FAILED, CommandError
 from reconciler.cli.output import aligned, print_json, print_lines
 from reconciler.config import load, resolve_secrets, rules
@@ -69,8 +69,13 @@ def demo(
     seed: Annotated[int, typer.Option(help="The same seed loses the same callbacks.")] = 7,
     limit: Annotated[float, typer.Option(min=1, help="Give up after so many seconds.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Only the summary, as JSON.")] = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Watch lost callbacks being recovered, on a simulated Assure."""
+    """Watch lost callbacks being recovered, on a simulated Assure.
+
+    It makes a configuration of its own; --config is taken because every command takes it.
+    """
+    del config
     with tempfile.TemporaryDirectory(prefix="reconciler-demo-") as directory:
         summary = asyncio.run(_Demo(Path(directory), processes, seed, limit, quiet=json).run())
     if json:

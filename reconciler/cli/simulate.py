@@ -14,6 +14,7 @@ import orjson
 import structlog
 import typer
 
+from reconciler.cli.app import ConfigOption
 from reconciler.simulator import Faults, SimProcess, Simulator, World
 from reconciler.simulator.process import iso
 from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
@@ -64,8 +65,13 @@ def simulate(
     latency: Annotated[float, _seconds("How long every answer takes.")] = 0.0,
     lag: Annotated[float, _seconds("How long Get process stays pending after the callback.")] = 0.0,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every call.")] = False,
+    config: ConfigOption = None,
 ) -> None:
-    """Play the Assure API on loopback, with faults on demand: for development, demo and tests."""
+    """Play the Assure API on loopback, with faults on demand: for development, demo and tests.
+
+    It needs no configuration; --config is taken because every command takes it.
+    """
+    del config
     log = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger(

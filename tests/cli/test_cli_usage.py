@@ -39,6 +39,13 @@ def test_help_and_version_are_everywhere(reconciler: Command, command: str) -> N
     assert (version.code, version.out, version.err) == (0, f"reconciler {__version__}\n", "")
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_the_configuration_after_its_name(
+    reconciler: Command, command: str
+) -> None:
+    assert "--config" in reconciler(command, "--help").out
+
+
 def test_the_help_names_every_command_of_the_contract(reconciler: Command) -> None:
     shown = reconciler("--help")
 

@@ -38,13 +38,16 @@ async def test_a_taken_port_is_told_in_one_line(here: Any) -> None:
     assert port in line
 
 
-async def test_a_certificate_that_cannot_be_used_is_told_in_one_line(here: Any) -> None:
+async def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configuration(
+    here: Any,
+) -> None:
     tls = '{"certificate": "/nowhere/c.pem", "key": "/nowhere/k.pem"}'
     daemon = await here.start(RECONCILER_LISTENER__TLS=tls)
-    assert await daemon.stop(signal.SIGCONT) == 1
-    (line,) = daemon.stderr.splitlines()
-    assert "listener.tls" in line
-    assert "/nowhere/c.pem" in line
+    assert await daemon.stop(signal.SIGCONT) == 78
+    certificate, key = daemon.stderr.splitlines()
+    assert "listener.tls.certificate" in certificate
+    assert "/nowhere/c.pem" in certificate
+    assert "listener.tls.key" in key
 
 
 async def test_a_corrupt_store_is_refused_in_one_line_and_left_as_it_is(here: Any) -> None:
