@@ -11,12 +11,13 @@ from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
+from reconciler.store.among import among
 from reconciler.store.database import Database
 from reconciler.store.one_step import WholeSelect
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.repeat import repeated
 from reconciler.store.rows import from_row
-from reconciler.store.schema import ENDED, deliveries, processes
+from reconciler.store.schema import ENDED, Millis, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
 
 
@@ -78,6 +79,9 @@ class Attempt(NamedTuple):
     """Milliseconds that the attempt took."""
 
 
+CLAIMS_AT_ONCE = 1_000
+"""More than can be made in a millisecond; a clock that was put back is followed."""
+
 _D = deliveries.c
 _EARLIER = deliveries.alias("earlier")
 _IN_THE_WAY = exists().where(
@@ -94,6 +98,7 @@ _DUE = (
         _D.payload,
         _D.pending_since,
         _D.attempts + 1,
+        bindparam("until", type_=Millis()).label("until"),
     )
     .where(_D.next_attempt_at <= bindparam("now"))
     .where(or_(_D.lease_until.is_(None), _D.lease_until <= bindparam("now")))
@@ -103,7 +108,7 @@ _DUE = (
 )
 _CLAIMABLE = _DUE.with_for_update(skip_locked=True, of=deliveries)
 _CLAIMED = WholeSelect(_CLAIMABLE)
-_CHOSEN = _D.id.in_(bindparam("ids", expanding=True))
+_CHOSEN = among(_D.id, "ids")
 _LEASE = (
     update(deliveries)
     .where(_CHOSEN)
@@ -113,13 +118,17 @@ _LEASE = (
         attempts=_D.attempts + 1,
     )
 )
-# By name: SQLite gives the number of a row that was the last, and was forgotten, to the next one.
-_NAMED = _D.webhook_id.in_(bindparam("names", expanding=True))
-_HELD = (_D.lease_owner == bindparam("owner"), _D.attempts == bindparam("attempt"))
+# By the time too: no two helpings of one owner end in the same millisecond, and SQLite gives the
+# number of a row that was the last, and was forgotten, to the next one.
+_HELD = (
+    _D.lease_owner == bindparam("owner"),
+    _D.lease_until == bindparam("until"),
+    _D.attempts == bindparam("attempt"),
+)
 _FREE = {"lease_owner": None, "lease_until": None}
 _DELIVERED = (
     update(deliveries)
-    .where(_NAMED, *_HELD)
+    .where(_CHOSEN, *_HELD)
     .values(
         state=DeliveryState.DELIVERED.value,
         next_attempt_at=None,
@@ -128,10 +137,10 @@ _DELIVERED = (
         **_FREE,
     )
 )
-_UNSPENT = update(deliveries).where(_NAMED, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
+_UNSPENT = update(deliveries).where(_CHOSEN, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
 _FAILED = (
     update(deliveries)
-    .where(_D.webhook_id == bindparam("name"), *_HELD)
+    .where(_D.id == bindparam("row"), *_HELD)
     .values(
         state=bindparam("new_state"),
         next_attempt_at=bindparam("due"),
@@ -139,7 +148,11 @@ _FAILED = (
         **_FREE,
     )
 )
-_DEAD = select(_D.webhook_id).where(_NAMED, _D.state == DeliveryState.DEAD.value).order_by(_D.id)
+_DEAD = (
+    select(_D.webhook_id)
+    .where(among(_D.webhook_id, "names"), _D.state == DeliveryState.DEAD.value)
+    .order_by(_D.id)
+)
 _SEND_AGAIN = {
     "state": DeliveryState.PENDING.value,
     "delivered_at": None,
@@ -170,22 +183,18 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last_until = 0
 
     async def has_due(self, now: int) -> bool:
         """Tell whether there is anything to claim, without taking the writer."""
+        values = {"now": now, "most": 1, "until": 0}
         async with self._database.read() as connection:
-            return (await connection.execute(_DUE, {"now": now, "most": 1})).first() is not None
+            return (await connection.execute(_DUE, values)).first() is not None
 
     async def claim(self, most: int, *, owner: str, now: int, length: int) -> list[Leased]:
         """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
-        until = now + length
         async with self._database.write() as connection:
-            found = await _CLAIMED.rows(connection, {"now": now, "most": most})
-            leased = [Leased._make((*row, until)) for row in found]
-            if leased:
-                ids = [row.id for row in leased]
-                await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
-        return leased
+            return await self._claim(connection, most, owner, now + length, now)
 
     @repeated
     async def record(
@@ -195,26 +204,30 @@ class Outbox:
         *,
         owner: str,
         now: int,
-    ) -> None:
+        most: int = 0,
+        length: int = 0,
+    ) -> list[Leased]:
         """Write down what became of ``attempts``; one whose lease was lost changes nothing.
 
-        ``unspent``: leased and not attempted after all. It is due as before.
+        ``unspent``: leased and not attempted after all. It is due as before. In the same
+        transaction up to ``most`` others are leased, as by ``claim``, and returned.
         """
-        delivered: dict[int, list[str]] = {}
-        returned: dict[int, list[str]] = {}
+        delivered: dict[tuple[int, int], list[int]] = {}
+        returned: dict[tuple[int, int], list[int]] = {}
         failed = []
         dead: dict[str, dict[str, Any]] = {}
         for row in unspent:
-            returned.setdefault(row.attempt, []).append(row.webhook_id)
+            returned.setdefault((row.until, row.attempt), []).append(row.id)
         for attempt in attempts:
             row = attempt.row
             if attempt.state is DeliveryState.DELIVERED:
-                delivered.setdefault(row.attempt, []).append(row.webhook_id)
+                delivered.setdefault((row.until, row.attempt), []).append(row.id)
                 continue
             failed.append(
                 {
-                    "name": row.webhook_id,
+                    "row": row.id,
                     "owner": owner,
+                    "until": row.until,
                     "attempt": row.attempt,
                     "new_state": attempt.state.value,
                     "due": attempt.next_attempt_at,
@@ -225,17 +238,33 @@ class Outbox:
                 fields = {"type": row.type, "attempt": row.attempt, "error": attempt.error}
                 dead[row.webhook_id] = entry_row(row.process_id, now, "delivery_dead", fields)
         async with self._database.write() as connection:
-            for number, names in delivered.items():
-                values = {"names": names, "owner": owner, "attempt": number, "at": now}
-                await connection.execute(_DELIVERED, values)
-            for number, names in returned.items():
-                values = {"names": names, "owner": owner, "attempt": number}
-                await connection.execute(_UNSPENT, values)
+            for (until, number), ids in delivered.items():
+                held = {"ids": ids, "owner": owner, "until": until, "attempt": number}
+                await connection.execute(_DELIVERED, {**held, "at": now})
+            for (until, number), ids in returned.items():
+                held = {"ids": ids, "owner": owner, "until": until, "attempt": number}
+                await connection.execute(_UNSPENT, held)
             if failed:
                 await connection.execute(_FAILED, failed)
             if dead:  # not of those that were forgotten meanwhile, or leased by another
                 ended = await connection.execute(_DEAD, {"names": list(dead)})
                 await write_entries(connection, [dead[name] for name in ended.scalars()])
+            if not most:
+                return []
+            return await self._claim(connection, most, owner, now + length, now)
+
+    async def _claim(
+        self, connection: AsyncConnection, most: int, owner: str, until: int, now: int
+    ) -> list[Leased]:
+        if until <= self._last_until < until + CLAIMS_AT_ONCE:
+            until = self._last_until + 1
+        self._last_until = until
+        values = {"now": now, "most": most, "until": until}
+        leased = [Leased._make(row) for row in await _CLAIMED.rows(connection, values)]
+        if leased:
+            ids = [row.id for row in leased]
+            await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
+        return leased
 
     async def page(
         self, *, state: DeliveryState | None, limit: int, cursor: str | None

@@ -105,6 +105,42 @@ async def test_the_results_of_attempts_are_written_down(
     assert "delivery_succeeded" in [e.event for e in await settled.views.timeline("p0")]
 
 
+async def test_others_are_leased_in_the_transaction_that_writes_results_down(
+    settled: Store, other: Store, now: int, look: Look
+) -> None:
+    [first] = await claim(settled, now, 1)
+    leased = await settled.outbox.record(
+        [Attempt(first, DeliveryState.DELIVERED)], owner="one", now=now, most=1, length=LEASE
+    )
+    assert ids(leased) == ["p1"]
+    assert ids(await claim(other, now, owner="two")) == ["p2"]
+    assert look(ROWS)[0] == ("p0", "delivered", 1, None, None)
+
+
+async def test_no_two_helpings_of_an_owner_end_in_the_same_millisecond(
+    settled: Store, now: int
+) -> None:
+    ends = [row.until for _ in range(3) for row in await claim(settled, now, 1)]
+    assert ends == [now + LEASE, now + LEASE + 1, now + LEASE + 2]
+
+
+async def test_a_clock_that_was_put_back_is_followed(settled: Store, now: int) -> None:
+    far = 24 * 3_600_000
+    await claim(settled, now + far, 1)
+    [row] = await claim(settled, now, 1)
+    assert row.until == now + LEASE
+
+
+async def test_a_result_of_a_lease_that_ran_out_in_the_same_hands_changes_nothing(
+    settled: Store, now: int, look: Look
+) -> None:
+    before, *_ = await claim(settled, now)
+    again, *_ = await claim(settled, now + LEASE)
+    assert (before.id, before.attempt) == (again.id, again.attempt - 1)
+    await record(settled, now + LEASE, Attempt(before, DeliveryState.DELIVERED))
+    assert look(ROWS)[0][1] == "pending"
+
+
 async def test_what_was_not_attempted_is_due_as_before(
     settled: Store, now: int, look: Look
 ) -> None:

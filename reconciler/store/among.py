@@ -1,0 +1,58 @@
+"""``column IN (many values)`` as one parameter, whatever their number.
+
+SQLAlchemy's own ``in_`` writes the statement anew for each number of values, with a parameter for
+each: for hundreds of them that takes longer than the database does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Column, ColumnElement, Dialect, Text, bindparam
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
+
+
+class _Many(TypeDecorator[Sequence[Any]]):
+    """A list of texts or numbers: JSON for SQLite, which knows no arrays."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, element: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.element = element
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return ARRAY(self.element) if dialect.name == "postgresql" else Text()
+
+    def process_bind_param(self, value: Sequence[Any] | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return orjson.dumps(value).decode()
+
+
+class _Among(FunctionElement[Any]):
+    inherit_cache = True
+    # Not Boolean: SQLAlchemy would write "= 1" behind it for SQLite, and no index would serve.
+    type: TypeEngine[Any] = NULLTYPE
+
+
+def among(column: Column[Any], name: str) -> ColumnElement[Any]:
+    """Tell whether ``column`` has one of the values in the list that is bound as ``name``."""
+    return _Among(column, bindparam(name, type_=_Many(column.type)))
+
+
+@compiles(_Among, "sqlite")
+def _in_json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 (compiled parts)
+
+
+@compiles(_Among, "postgresql")
+def _in_array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = (compiler.process(each, **options) for each in element.clauses)
+    return f"{column} = ANY ({values})"
