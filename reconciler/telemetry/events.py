@@ -265,7 +265,7 @@ CATALOGUE: Final[tuple[Event, ...]] = (
           "Get process did not get through. It is tried again.",
           "Nothing, unless `breaker_opened` follows."),
     Event("outbound_call", "debug", ("verb", "http_status", "error", "duration_ms"),
-          "One HTTP call of ours, as it ended.",
+          "One HTTP call of ours, as it ended; a delivery has lines of its own.",
           "Nothing."),
     Event("assure_throttled", "warning", ("wait_s",),
           "Assure answered 429, or 5xx with Retry-After. All calls wait that long; a 429 spends no "

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.telemetry.batch import Columns, JsonLines, rows_of
 from reconciler.telemetry.event import RANK
 from reconciler.telemetry.events import CATALOGUE
 from reconciler.telemetry.failure import FailureReducer
@@ -23,12 +24,13 @@ Tap = Callable[[str, str | None, Mapping[str, Any]], None]
 
 
 class _Sink:
-    """What structlog wraps: the writer's door under each method's name, the level, the tap."""
+    """What structlog wraps: the writer's door, the level, the tap."""
 
-    def __init__(self, write: Callable[[bytes], None], threshold: int) -> None:
+    def __init__(self, writer: LineWriter, threshold: int) -> None:
+        self.write, self.write_all = writer.write, writer.write_all
         self.threshold = threshold
         self.tap: Tap | None = None
-        self.debug = self.info = self.warning = self.error = self.critical = write
+        self.batch: JsonLines | None = None
 
 
 # The base class is made at run time, so mypy cannot know it.
@@ -38,11 +40,34 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
     _logger: _Sink
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
-        if self._logger.tap is not None:
-            self._logger.tap(method_name, event, fields)
+        sink = self._logger
+        if sink.tap is not None:
+            sink.tap(method_name, event, fields)
         # Here and not in a processor: a line that is not wanted costs no copy of the context.
-        if RANK[method_name] >= self._logger.threshold:
-            super()._proxy_to_logger(method_name, event, **fields)
+        if RANK[method_name] >= sink.threshold:
+            self._write(method_name, event, fields)
+
+    def _write(self, level: str, event: str | None, fields: Mapping[str, Any]) -> None:
+        line: Any = {**self._context, **fields, "event": event or ""}
+        for processor in self._processors:
+            line = processor(self._logger, level, line)
+        self._logger.write(line)
+
+    def info_each(self, event: str, columns: Columns) -> None:
+        """Log ``event`` once for each row of ``columns``, as ``info`` would one by one."""
+        sink, rows = self._logger, rows_of(columns)
+        if sink.tap is not None:
+            for row in rows:
+                sink.tap("info", event, row)
+        if RANK["info"] < sink.threshold or not rows:
+            return
+        context = {**self._context, "event": event}
+        lines = None if sink.batch is None else sink.batch("info", context, columns, rows)
+        if lines is None:
+            for row in rows:
+                self._write("info", event, row)
+        else:
+            sink.write_all(lines)
 
     def is_enabled_for(self, level: int) -> bool:
         return level >= self._logger.threshold
@@ -75,8 +100,10 @@ class LogSystem:
         colored = on_terminal and not os.environ.get("NO_COLOR")  # https://no-color.org
         self._redactor = Redactor(frozenset(event.name for event in CATALOGUE))
         self._writer = LineWriter(fd, announce=self._announce)
-        self._sink = _Sink(self._writer.write, RANK[level])
+        self._sink = _Sink(self._writer, RANK[level])
         in_json = format == "json" or (format == "auto" and not on_terminal)
+        if in_json:
+            self._sink.batch = JsonLines(self._redactor)
         self.logger = structlog.wrap_logger(
             self._sink,
             processors=[

@@ -95,19 +95,32 @@ class Redactor:
             clean["event"] = name
         return clean
 
+    def passes(self, columns: Mapping[str, Sequence[Any]]) -> bool:
+        """Tell whether all values can be shown as they are: texts, numbers that JSON holds, None.
+
+        ``columns`` has the values of each field. False says only that this is not sure.
+        """
+        return all(_is_ordinary(key) and self._pass(column) for key, column in columns.items())
+
+    def _pass(self, column: Sequence[Any]) -> bool:
+        kinds = set(map(type, column))
+        if kinds == {str}:
+            text = "|".join(column)
+            longest = max(map(len, column))
+            return (
+                longest <= LONGEST_TEXT
+                and text.isascii()
+                and not _may_look_secret(text)
+                and not any(secret in text for secret in self._hidden)
+            )
+        return kinds <= {int, type(None)}
+
     def text(self, value: str) -> str:
         """Return ``value`` without secrets, encodable, and at most ``LONGEST_TEXT`` long."""
         for secret in self._hidden:
             if secret in value:
                 value = value.replace(secret, MASK)
-        # Nothing looks secret without one of these; most values are ids, and this runs often.
-        if (
-            ":" in value
-            or " " in value
-            or "=" in value
-            or "whsec_" in value
-            or not value.isprintable()
-        ):
+        if _may_look_secret(value):
             value = value[: 2 * LONGEST_TEXT]  # bounds the search
             for pattern, masked in _LOOKS_SECRET:
                 value = pattern.sub(masked, value)
@@ -165,6 +178,11 @@ class Redactor:
 
     def _member(self, key: object, value: object, depth: int) -> object:
         return MASK if names_a_secret(str(key)) else self._value(value, depth)
+
+
+def _may_look_secret(text: str) -> bool:
+    """Nothing looks secret without one of these; most values are ids, and this runs often."""
+    return ":" in text or " " in text or "=" in text or "whsec_" in text or not text.isprintable()
 
 
 def _encodable(text: str) -> str:

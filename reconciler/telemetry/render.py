@@ -21,8 +21,10 @@ def stamp(_logger: object, level: str, event: MutableMapping[str, Any]) -> dict[
     """Put timestamp (UTC, milliseconds), level and event first; no field can replace them."""
     now = time.time_ns() // 1_000_000
     at = f"{_second(now // 1000)}.{now % 1000:03}Z"
-    fixed = {"timestamp": at, "level": level, "event": event.get("event", "")}
-    return {**fixed, **event, **fixed}
+    line = {"timestamp": at, "level": level, "event": "", **event}
+    if line["timestamp"] is not at or line["level"] is not level:
+        line |= {"timestamp": at, "level": level}
+    return line
 
 
 @lru_cache(maxsize=4)
