@@ -5,8 +5,9 @@ time-out.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from structlog.typing import FilteringBoundLogger
 
@@ -15,8 +16,11 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, DeliveryState, Leased, Outbox
 
-MOST_AT_ONCE = 800
+MOST_AT_ONCE = 1_000
 """Deliveries leased or written down in one transaction: some 20 ms of the writer."""
+
+SIGNED_AHEAD = 64
+"""Letters made ready one after the other: that costs a third less than one at a time."""
 
 QUICK = 0.25
 """Seconds within which a helping must be gone for the next to be larger."""
@@ -51,7 +55,8 @@ class Deliverer:
         self._now = now
         self._monotonic = monotonic
         self._log = log
-        self._leased: asyncio.Queue[Letter | None] = asyncio.Queue()
+        self._leased: deque[Leased] = deque()
+        self._letters: deque[Letter] = deque()
         self._results: list[Attempt] = []
         self._unspent: list[Leased] = []
         self._in_hand = 0
@@ -59,12 +64,18 @@ class Deliverer:
         self._helped_at = -QUICK
         self._alarm: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
+        self._has_leased = asyncio.Event()
         self._has_results = asyncio.Event()
         self._is_stopping = False
+        self._is_leasing = False
+        self._has_news = False
+        self._came_short = False
+        self._has_leased_all = False
         self._has_sent = False
 
     def wake(self) -> None:
         """Look for deliveries as soon as may be."""
+        self._has_news = True
         self._wake.set()
 
     def stop(self) -> None:
@@ -74,8 +85,10 @@ class Deliverer:
 
     async def run(self) -> None:
         """Deliver whenever woken, until ``stop``. If it fails it can be run again."""
-        self._leased, self._results, self._unspent = asyncio.Queue(), [], []
+        self._leased, self._letters = deque(), deque()
+        self._results, self._unspent = [], []
         self._in_hand = 0
+        self._has_leased_all = self._has_sent = False
         leaser = asyncio.create_task(self._lease_whenever_woken())
         slots = [asyncio.create_task(self._send_each()) for _ in range(self._slots)]
         recorder = asyncio.create_task(self._record())
@@ -84,8 +97,8 @@ class Deliverer:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
-            for _ in slots:
-                self._leased.put_nowait(None)
+            self._has_leased_all = True
+            self._has_leased.set()
             await asyncio.gather(*slots)
             self._has_sent = True
             self._has_results.set()
@@ -105,65 +118,112 @@ class Deliverer:
                     pass
 
     async def _lease(self) -> bool:
-        """Lease one helping; False when there is no place for it, or nothing is due.
-
-        Helpings grow while the receiver is quick, so that the writer is asked seldom; when it is
-        slow they are no larger than the slots, so that no lease runs out in our hands.
-        """
+        """Lease one helping; False when there is no room for it, or nothing more is due."""
         allowance = self._breaker.allowance()
         if allowance == 0:
             self._look_again_in(self._breaker.seconds_to_probe())
             return False
-        if self._leased.qsize() > self._helping // 2 or (allowance is not None and self._in_hand):
+        if not self._has_room() or (allowance is not None and self._in_hand):
             return False
-        began = self._monotonic()
-        is_quick = began - self._helped_at < QUICK
-        if not is_quick and not await self._outbox.has_due(self._now()):
+        if not self._is_quick() and not await self._outbox.has_due(self._now()):
             return False
-        self._helping = min(self._helping * 2, MOST_AT_ONCE) if is_quick else self._slots
-        self._helped_at = began
-        rows = await self._outbox.claim(
-            self._helping if allowance is None else allowance,
-            owner=self._owner,
-            now=self._now(),
-            length=self._lease_length,
-        )
+        with self._helping_more() as most:
+            rows = await self._outbox.claim(
+                most if allowance is None else allowance,
+                owner=self._owner,
+                now=self._now(),
+                length=self._lease_length,
+            )
+            self._take(rows)
+        return self._may_be_more()
+
+    def _has_room(self) -> bool:
+        left = len(self._leased) + len(self._letters)
+        return left <= self._helping // 2 and not self._is_leasing
+
+    def _is_quick(self) -> bool:
+        return self._monotonic() - self._helped_at < QUICK
+
+    def _may_be_more(self) -> bool:
+        """Tell whether more may be due: the last helping was whole, or news came after it."""
+        return self._has_news or not self._came_short
+
+    @contextmanager
+    def _helping_more(self) -> Iterator[int]:
+        """Tell how many to lease in the block.
+
+        Helpings grow while the receiver is quick, so that the writer is asked seldom; when it is
+        slow they are no larger than the slots, so that no lease runs out in our hands.
+        """
+        self._helping = min(self._helping * 8, MOST_AT_ONCE) if self._is_quick() else self._slots
+        self._helped_at = self._monotonic()
+        self._is_leasing, self._has_news = True, False
+        try:
+            yield self._helping
+        finally:
+            self._is_leasing = False
+            if self._has_news:
+                self._wake.set()  # whoever was woken meanwhile has found no room
+
+    def _take(self, rows: Sequence[Leased]) -> None:
+        self._came_short = len(rows) < self._helping
         self._in_hand += len(rows)
-        for row in rows:
-            self._leased.put_nowait(self._sender.sign(row))
-        return bool(rows)
+        self._leased.extend(rows)
+        self._has_leased.set()
 
     async def _send_each(self) -> None:
-        while (letter := await self._leased.get()) is not None:
-            if self._may_send(letter.row):
-                self._results.append(await self._send(letter))
+        while self._letters or await self._sign_some():
+            letter = self._letters.popleft()
+            row = letter.row
+            if self._may_send(row):
+                try:
+                    attempt = await self._sender.send(letter)
+                except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
+                    attempt = self._crashed(row, error)
+                self._results.append(attempt)
             else:
-                self._unspent.append(letter.row)
-            self._have_written_down()
-            if self._leased.qsize() <= self._helping // 2:
-                self._wake.set()
+                self._unspent.append(row)
+            self._attempted()
 
-    def _have_written_down(self) -> None:
-        """Wake the recorder for a whole helping, or for less when nothing more is leased."""
-        count = len(self._results) + len(self._unspent)
-        if count and (count >= self._helping or not self._leased.qsize()):
+    async def _sign_some(self) -> bool:
+        """Wait until there are letters; False when there will be no more."""
+        while not self._leased:
+            if self._has_leased_all:
+                return False
+            self._has_leased.clear()
+            await self._has_leased.wait()
+        now = self._now()
+        for _ in range(min(SIGNED_AHEAD, len(self._leased))):
+            self._letters.append(self._sender.sign(self._leased.popleft(), now))
+        return True
+
+    def _attempted(self) -> None:
+        """Wake the recorder, or the leaser where there is little to write.
+
+        It is late for the recorder while much is left, so that it can lease with the same stroke.
+        """
+        left, made = len(self._leased) + len(self._letters), len(self._results) + len(self._unspent)
+        half = self._helping // 2
+        if not left or made >= (self._helping + half if left > half else half):
             self._has_results.set()
+        elif left <= half and self._may_be_more():
+            self._wake.set()
 
     def _may_send(self, row: Leased) -> bool:
         """Tell whether the attempt may begin: parked work costs none, nor does a late lease."""
+        allowance = self._breaker.allowance()
         has_time = self._now() < row.until - self._lease_length // 2
-        return has_time and not self._is_stopping and self._breaker.allowance() != 0
+        if self._is_stopping or allowance == 0 or not has_time:
+            return False
+        if allowance is not None:
+            self._breaker.probe_started(row.process_id)
+        return True
 
-    async def _send(self, letter: Letter) -> Attempt:
-        row = letter.row
-        self._breaker.probe_started(row.process_id)
-        try:
-            return await self._sender.send(letter)
-        except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
-            self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
-            self._breaker.probe_abandoned()
-            later = self._now() + self._lease_length
-            return Attempt(row, DeliveryState.PENDING, "internal_error", later)
+    def _crashed(self, row: Leased, error: Exception) -> Attempt:
+        self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
+        self._breaker.probe_abandoned()
+        later = self._now() + self._lease_length
+        return Attempt(row, DeliveryState.PENDING, "internal_error", later)
 
     async def _record(self) -> None:
         while self._results or self._unspent or not self._has_sent:
@@ -172,40 +232,58 @@ class Deliverer:
                 self._has_results.clear()
             batch, returned = self._results[:MOST_AT_ONCE], self._unspent[:MOST_AT_ONCE]
             try:
-                await self._write(batch, returned)
+                has_leased = await self._write(batch, returned)
             except StoreUnavailableError:
                 if self._is_stopping:
-                    self._tell(self._results)
+                    self._sender.tell(self._results)
                     return  # the leases run out, and they are sent once more
                 await asyncio.sleep(RETRY)
                 self._has_results.set()
                 continue
-            self._tell(batch)
+            self._sender.tell(batch)
             del self._results[: len(batch)]
             del self._unspent[: len(returned)]
             self._in_hand -= len(batch) + len(returned)
-            self._wake.set()  # the next news of the same processes may go now
+            if not has_leased:
+                self.wake()  # the next news of the same processes may go now
             self._has_results.clear()  # it was set again by what came beside this batch
-            self._have_written_down()
+            if self._results or self._unspent:
+                self._attempted()
 
-    def _tell(self, attempts: Sequence[Attempt]) -> None:
-        for attempt in attempts:
-            self._sender.tell(attempt)
+    async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> bool:
+        """Write down what became of ``batch``, and lease more if there is room: tell whether."""
+        may_lease = self._is_quick() and self._breaker.allowance() is None and not self._is_stopping
+        if not may_lease or not self._has_room():
+            await self._record_each(batch, returned)
+            return False
+        with self._helping_more() as most:
+            self._take(await self._record_each(batch, returned, most))
+        return True
 
-    async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> None:
+    async def _record_each(
+        self, batch: Sequence[Attempt], returned: Sequence[Leased], most: int = 0
+    ) -> list[Leased]:
         """Write down what became of ``batch``; one that the store refuses fails alone."""
         try:
-            await self._outbox.record(batch, returned, owner=self._owner, now=self._now())
+            return await self._outbox.record(
+                batch,
+                returned,
+                owner=self._owner,
+                now=self._now(),
+                most=most,
+                length=self._lease_length,
+            )
         except StoreUnavailableError:
             raise
         except StoreError as error:
             if len(batch) > 1:
                 for attempt in batch:
-                    await self._write([attempt], [])
-                return
+                    await self._record_each([attempt], [])
+                return []
             for attempt in batch:
                 key = attempt.row.process_id
                 self._log.error("result_not_recorded", process_id=key, error=str(error))
+            return []
 
     def _look_again_in(self, seconds: float) -> None:
         if self._alarm is not None:

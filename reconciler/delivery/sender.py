@@ -1,11 +1,9 @@
 """One attempt to deliver, and what its answer means for the delivery and for the target."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from aiohttp import BytesPayload
-from multidict import CIMultiDict
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
@@ -15,6 +13,7 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.errors import CallError
 from reconciler.outbound.transport import Answer, Transport
 from reconciler.store.outbox import Attempt, DeliveryState, Leased
+from reconciler.telemetry.batch import info_each
 
 GONE = 410
 """The receiver says that this endpoint is no more: no retry will help."""
@@ -23,12 +22,15 @@ FRESH = 1_000
 """Milliseconds for which a signature, and the time that it holds, may wait to be sent."""
 
 
+_DELIVERED = DeliveryState.DELIVERED
+
+
 class Letter(NamedTuple):
     """A delivery, signed and ready to be posted: what aiohttp would make of it is made."""
 
     row: Leased
     headers: Mapping[str, str]
-    body: BytesPayload
+    body: bytes
     signed_at: int
 
 
@@ -64,21 +66,20 @@ class Sender:
         self._monotonic = monotonic
         self._log = log
 
-    def sign(self, row: Leased) -> Letter:
-        """Return ``row`` ready to be posted. Signing many one after the other costs a third."""
-        now = self._now()
+    def sign(self, row: Leased, now: int) -> Letter:
+        """Return ``row`` ready to be posted at ``now``."""
         headers = self._signer.headers(row.webhook_id, row.payload, now)
-        return Letter(row, CIMultiDict(headers), BytesPayload(row.payload.encode()), now)
+        return Letter(row, headers, row.payload.encode(), now)
 
     async def send(self, letter: Letter) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""
-        if self._now() - letter.signed_at > FRESH:
-            letter = self.sign(letter.row)
-        begun = self._monotonic()
-        answer: Answer | CallError
+        now = self._now()
+        if now - letter.signed_at > FRESH:
+            letter = self.sign(letter.row, now)
+        row = letter.row
         try:
             answer = await self._transport.send(
-                "deliver",
+                None,
                 "POST",
                 self._url,
                 headers=letter.headers,
@@ -86,41 +87,57 @@ class Sender:
                 with_body=False,
             )
         except CallError as error:
-            answer = error
-        took = round((self._monotonic() - begun) * 1000)
-        return self._judge(letter.row, answer, took)
-
-    def _judge(self, row: Leased, answer: Answer | CallError, took: int) -> Attempt:
-        status = answer.http_status
-        if isinstance(answer, CallError):
-            self._breaker.failed(row.process_id, answer.code)
-            return self._retry(row, answer.code, answer, took)
+            self._breaker.failed(row.process_id, error.code)
+            return self._retry(row, error.code, error)
         if answer.succeeded:
             self._breaker.succeeded(row.process_id)
-            return Attempt(row, DeliveryState.DELIVERED, http_status=status, duration=took)
+            return Attempt(row, _DELIVERED, None, None, answer.http_status, answer.duration)
+        return self._refused(row, answer)
+
+    def _refused(self, row: Leased, answer: Answer) -> Attempt:
+        status = answer.http_status
         error = f"http_{status}"
-        if answer.http_status >= 500:
+        if status >= 500:
             self._breaker.failed(row.process_id, error)
         else:  # whatever it says, the application is there
             self._breaker.succeeded(row.process_id)
         if status == GONE:
-            return Attempt(row, DeliveryState.DEAD, error, http_status=status, duration=took)
-        return self._retry(row, error, answer, took)
+            return Attempt(row, DeliveryState.DEAD, error, None, status, answer.duration)
+        return self._retry(row, error, answer)
 
-    def _retry(self, row: Leased, error: str, answer: Answer | CallError, took: int) -> Attempt:
-        status = answer.http_status
+    def _retry(self, row: Leased, error: str, answer: Answer | CallError) -> Attempt:
+        status, took = answer.http_status, answer.duration
         now = self._now()
         if now >= row.pending_since + self._patience.give_up_after:
-            return Attempt(row, DeliveryState.DEAD, error, http_status=status, duration=took)
+            return Attempt(row, DeliveryState.DEAD, error, None, status, took)
         delay = self._patience.backoff.delay(row.attempt, row.webhook_id)
         if answer.retry_after is not None:
             delay = max(delay, round(answer.retry_after * 1000))
         return Attempt(row, DeliveryState.PENDING, error, now + delay, status, took)
 
-    def tell(self, attempt: Attempt) -> None:
-        """Log what became of ``attempt``. Call it after the commit: a line tells what is true."""
+    def tell(self, attempts: Sequence[Attempt]) -> None:
+        """Log what became of ``attempts``. Call it after the commit: a line tells what is true."""
+        delivered = [attempt for attempt in attempts if attempt.state is _DELIVERED]
+        info_each(
+            self._log,
+            "delivery_succeeded",
+            {
+                "delivery_id": [attempt.row.webhook_id for attempt in delivered],
+                "process_id": [attempt.row.process_id for attempt in delivered],
+                "type": [attempt.row.type for attempt in delivered],
+                "attempt": [attempt.row.attempt for attempt in delivered],
+                "http_status": [attempt.http_status for attempt in delivered],
+                "duration_ms": [attempt.duration for attempt in delivered],
+            },
+        )
+        for attempt in attempts:
+            if attempt.state is not _DELIVERED:
+                self._tell_failed(attempt)
+
+    def _tell_failed(self, attempt: Attempt) -> None:
         row = attempt.row
         told: dict[str, Any] = {
+            "error": attempt.error,
             "delivery_id": row.webhook_id,
             "process_id": row.process_id,
             "type": row.type,
@@ -128,11 +145,8 @@ class Sender:
             "http_status": attempt.http_status,
             "duration_ms": attempt.duration,
         }
-        match attempt.state:
-            case DeliveryState.DELIVERED:
-                self._log.info("delivery_succeeded", **told)
-            case DeliveryState.DEAD:
-                self._log.error("delivery_dead", error=attempt.error, **told)
-            case DeliveryState.PENDING:
-                wait = round(((attempt.next_attempt_at or 0) - self._now()) / 1000, 1)
-                self._log.warning("delivery_failed", error=attempt.error, retry_in_s=wait, **told)
+        if attempt.state is DeliveryState.DEAD:
+            self._log.error("delivery_dead", **told)
+        else:
+            wait = round(((attempt.next_attempt_at or 0) - self._now()) / 1000, 1)
+            self._log.warning("delivery_failed", retry_in_s=wait, **told)

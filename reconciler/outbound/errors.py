@@ -19,6 +19,8 @@ class CallError(Exception):
         """The status of the answer; None where none came."""
         self.retry_after = retry_after
         """Seconds that the answer asked us to wait, at most an hour; None where it did not."""
+        self.duration = 0
+        """Milliseconds that it took to fail; 0 where no call was made."""
 
 
 class TransportError(CallError):

@@ -13,54 +13,47 @@ class TimeLimit:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._calls: dict[_Call, None] = {}
-        """Those under way, in the order of their ends."""
+        self.under_way: dict[_Call, float] = {}
+        """When the time of each call is over, on the loop's clock; the first to end is first."""
         self._timer: asyncio.TimerHandle | None = None
 
     def call(self) -> "_Call":
         """Return the limit of one call that the present task makes."""
         return _Call(self)
 
-    def begin(self, call: "_Call") -> None:
-        """Run the time of ``call``."""
-        loop = asyncio.get_running_loop()
-        call.until = loop.time() + self.seconds
-        self._calls[call] = None
+    def ring_at(self, until: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Have the timer run; once set it stays, for most likely another call needs it."""
         if self._timer is None:
-            self._timer = loop.call_at(call.until, self._ring)
+            self._timer = loop.call_at(until, self._ring, loop)
 
-    def end(self, call: "_Call") -> None:
-        """Stop the time of ``call``. The timer stays: most likely another call needs it."""
-        self._calls.pop(call, None)
-
-    def _ring(self) -> None:
-        loop = asyncio.get_running_loop()
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         self._timer = None
-        for call in list(self._calls):
-            if call.until > now:
-                self._timer = loop.call_at(call.until, self._ring)
+        for call, until in list(self.under_way.items()):
+            if until > now:
+                self.ring_at(until, loop)
                 return
-            del self._calls[call]
+            del self.under_way[call]
             call.expire()
 
 
 class _Call:
     """The time of one call: asyncio.timeout's way to tell its cancellation from another's."""
 
-    __slots__ = ("_cancelling", "_is_over", "_limit", "_task", "until")
+    __slots__ = ("_cancelling", "_is_over", "_limit", "_task")
 
     def __init__(self, limit: TimeLimit) -> None:
-        task = asyncio.current_task()
-        assert task is not None
         self._limit = limit
-        self._task = task
         self._is_over = False
-        self.until = 0.0
 
     def __enter__(self) -> None:
-        self._cancelling = self._task.cancelling()
-        self._limit.begin(self)
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
+        limit, loop = self._limit, task.get_loop()
+        until = limit.under_way[self] = loop.time() + limit.seconds
+        limit.ring_at(until, loop)
 
     def __exit__(
         self,
@@ -68,7 +61,7 @@ class _Call:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._limit.end(self)
+        self._limit.under_way.pop(self, None)
         if not self._is_over:
             return
         is_ours = self._task.uncancel() <= self._cancelling

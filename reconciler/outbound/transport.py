@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import (
-    BytesPayload,
     ClientHandlerType,
     ClientRequest,
     ClientResponse,
@@ -34,15 +33,17 @@ _NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_re
 _ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "timeout"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """What came back, whatever its status."""
 
     http_status: int
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     """Empty unless the status is 2xx and the body was asked for."""
-    retry_after: float | None
-    """Seconds."""
+    retry_after: float | None = None
+    """Seconds that an answer other than 2xx asked us to wait."""
+    duration: int = 0
+    """Milliseconds that the whole exchange took."""
 
     @property
     def succeeded(self) -> bool:
@@ -72,15 +73,17 @@ class Transport:
 
     async def send(
         self,
-        verb: str,
+        verb: str | None,
         method: str,
         url: URL,
         *,
         headers: Mapping[str, str],
-        data: Mapping[str, str] | BytesPayload | None = None,
+        data: Mapping[str, str] | bytes | None = None,
         with_body: bool = True,
     ) -> Answer:
-        """Make the request within the timeout and return the answer; ``verb`` is for the log.
+        """Make the request within the timeout and return the answer.
+
+        ``verb`` is for the log; None where the caller tells of each call itself.
 
         Raises TransportError where no whole answer came, UnreadableAnswer where it is not HTTP,
         cannot be decompressed or is larger than ``MAX_ANSWER``.
@@ -102,23 +105,28 @@ class Transport:
                 )
                 try:
                     status = response.status
-                    wanted = with_body and 200 <= status < 300
-                    body = await _read(response) if wanted else b""
-                    wait = retry_after(response.headers.get("Retry-After"), self._wall())
-                    outcome = Answer(status, body, wait)
+                    outcome = Answer(status)
+                    if not outcome.succeeded:
+                        wait = response.headers.get("Retry-After")
+                        outcome.retry_after = retry_after(wait, self._wall())
+                    elif with_body:
+                        outcome.body = await _read(response)
                 finally:
-                    response.release()  # with an unread body, the connection goes too
+                    if not response.closed:  # its end has come, and the connection is free already
+                        response.release()  # with an unread body, the connection goes too
         except CallError as exc:
             outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = _translated(exc, status)
-        self._log.debug(
-            "outbound_call",
-            verb=verb,
-            http_status=outcome.http_status,
-            error=outcome.code if isinstance(outcome, CallError) else None,
-            duration_ms=round((self._monotonic() - begun) * 1000),
-        )
+        outcome.duration = round((self._monotonic() - begun) * 1000)
+        if verb is not None:
+            self._log.debug(
+                "outbound_call",
+                verb=verb,
+                http_status=outcome.http_status,
+                error=outcome.code if isinstance(outcome, CallError) else None,
+                duration_ms=outcome.duration,
+            )
         if isinstance(outcome, CallError):
             # Raised here and not where it was caught, so that aiohttp's exception, which holds
             # the request with its headers, is not even the context of ours.

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,10 +8,11 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from reconciler.delivery.deliverer import MOST_AT_ONCE
+from reconciler.delivery import deliverer
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
 from reconciler.store.database import Database
-from reconciler.store.outbox import Outbox
+from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.outbox import Attempt, Leased, Outbox
 
 HOUR = 3_600_000
 MEMBERS = {
@@ -144,19 +146,22 @@ async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: A
 
 
 async def test_more_results_than_one_transaction_takes_are_all_written_down(
-    bench: Any, receiver: Any
+    bench: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = MOST_AT_ONCE + 100
+    most, count = 3, 8
+    monkeypatch.setattr(deliverer, "MOST_AT_ONCE", most)
+    monkeypatch.setattr(deliverer, "RETRY", 0.01)
     await bench.settle(*(f"p{number}" for number in range(count)))
     outbox = SlowToWrite(bench.store.database)
     bench.store = replace(bench.store, outbox=outbox)
     async with bench.delivering():
         await receiver.has(count)
         assert bench.said("delivery_succeeded") == []  # a line tells what is written down
-        outbox.may_write.set()
+        outbox.may_write = True
         rows = await bench.until(lambda rows: all(row.delivered_at for row in rows))
     assert len(rows) == count == len(receiver.got)
     assert len(bench.said("delivery_succeeded")) == count
+    assert max(outbox.written) == most
 
 
 async def test_one_that_waited_for_its_turn_bears_the_time_at_which_it_is_sent(
@@ -181,11 +186,50 @@ class SlowToWrite(Outbox):
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
-        self.may_write = asyncio.Event()
+        self.may_write = False
+        self.written: list[int] = []
 
-    async def record(self, *results: Any, **about: Any) -> None:
-        await self.may_write.wait()
-        await super().record(*results, **about)
+    async def record(self, attempts: Sequence[Attempt], *rest: Any, **about: Any) -> list[Leased]:
+        if not self.may_write:
+            raise StoreUnavailableError("not now")
+        self.written.append(len(attempts))
+        return await super().record(attempts, *rest, **about)
+
+
+async def test_news_that_comes_while_a_helping_is_leased_is_not_forgotten(
+    bench: Any, receiver: Any
+) -> None:
+    """Nobody wakes the deliverer again: it has to remember that it was woken."""
+    outbox = Interrupted(bench.store.database)
+    bench.store = replace(bench.store, outbox=outbox)
+    await bench.settle("p1")
+    async with bench.delivering() as worker:
+
+        async def tell() -> None:
+            await bench.settle("p2")
+            worker.wake()
+
+        outbox.meanwhile = tell
+        await bench.until(lambda rows: len(rows) == 2 and all(row.delivered_at for row in rows))
+    assert outbox.meanwhile is None
+    assert [receiver.types(key) for key in ("p1", "p2")] == [["process.settled"]] * 2
+
+
+class Interrupted(Outbox):
+    """An outbox during whose next record with a lease something comes to pass."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def record(
+        self, *results: Any, most: int = 0, length: int = 0, **about: Any
+    ) -> list[Leased]:
+        leased = await super().record(*results, most=most, length=length, **about)
+        if most and self.meanwhile is not None:
+            told, self.meanwhile = self.meanwhile, None
+            await told()
+            for _ in range(10):  # let the one who was woken look
+                await asyncio.sleep(0)
+        return leased
 
 
 async def test_a_dead_delivery_no_longer_blocks_the_next(bench: Any, receiver: Any) -> None:

@@ -26,7 +26,7 @@ def test_the_signature_of_every_payload_verifies_with_the_reference_library(
     )
     payload = orjson.dumps({"type": "process.settled", "data": process_json(process)}).decode()
     signer = Signer(chosen, {})
-    headers = signer.headers("msg_1", payload, time.time_ns() // 1_000_000)
+    headers = dict(signer.headers("msg_1", payload, time.time_ns() // 1_000_000))
     for secret in chosen:
         told = Webhook(secret).verify(payload.encode(), headers)
         assert told["data"]["processId"] == process_id
