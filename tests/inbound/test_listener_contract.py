@@ -23,6 +23,9 @@ REJECTED: dict[str, tuple[bytes, str]] = {
     "a byte order mark": (b"\xef\xbb\xbf" + body(), "not_json"),
     "UTF-16": (body().decode().encode("utf-16"), "not_json"),
     "not UTF-8": (body(status="ok").replace(b"ok", b"\xff\xfe"), "not_json"),
+    "not a number": (body(score=7).replace(b"7", b"NaN"), "not_json"),
+    "endless": (body(score=7).replace(b"7", b"-Infinity"), "not_json"),
+    "a huge number as id": (body(processId=7).replace(b"7", b"7" * 5_000), "not_a_string"),
     "a lone surrogate": (body(status="S").replace(b"S", rb"\ud800"), "not_json"),
     "deep nesting": (b"[" * 60_000, "not_json"),
     "null": (b"null", "not_an_object"),
@@ -58,6 +61,10 @@ KEPT: dict[str, bytes] = {
     "characters that are not control characters": body(processId="\u2028\u202e"),
     "white space around it": b" \r\n" + body() + b"\n",
     "an escaped pair": body(status="S").replace(b"S", rb"\ud83d\ude42"),
+    "an integer that no machine holds": body(score=7).replace(b"7", b"7" * 5_000),
+    "a fraction that no machine holds": body(score=7).replace(b"7", b"-1e99999"),
+    "half a surrogate pair that nobody needs": body(note="S").replace(b"S", rb"\ud800"),
+    "half a surrogate pair as a name": body(S=1).replace(b'"S"', rb'"\ud800"'),
 }
 
 
