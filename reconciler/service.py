@@ -182,7 +182,7 @@ class Service:
         housekeeping = Housekeeping(
             store.database, keep=lambda: keep_of(self._settings), now=now, log=log
         )
-        self._rota.add("sweep", self._tick, settings.reconcile.sweep_interval / 1000)
+        self._rota.add("sweep", self._tick, settings.reconcile.shortest_sweep / 1000)
         self._rota.add("heartbeat", self._beat, HEARTBEAT)
         self._rota.add("summary", self._summarize, SUMMARY)
         self._rota.add("foresight", self._foresight.look, FORESIGHT)
@@ -250,7 +250,7 @@ class Service:
         )
         self._budget.set_rate(settings.assure.requests_per_second)
         self._vitals.requests_per_second = settings.assure.requests_per_second
-        self._rota.change("sweep", settings.reconcile.sweep_interval / 1000)
+        self._rota.change("sweep", settings.reconcile.shortest_sweep / 1000)
         if self._admin is not None:
             self._admin.token = secrets.admin_token
         self._logs.set_level(settings.log.level)

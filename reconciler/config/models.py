@@ -203,6 +203,8 @@ class PolicyKeys(Section):
 
     callback_timeout: Annotated[int, Duration(1, 365 * DAY)] = 15 * MINUTE
     """With no callback this long after ``createdAt``, else registration, a process is overdue."""
+    sweep_interval: Annotated[int, Duration(10, HOUR)] = 5 * SECOND
+    """Longest time between two looks for what is due."""
     ladder: Annotated[
         tuple[Annotated[Verb, Strict(strict=False)], ...],
         _LIST,
@@ -223,10 +225,13 @@ class PolicyKeys(Section):
 class Reconcile(PolicyKeys):
     """``[reconcile]``: when a callback is missing, and what is done then."""
 
-    sweep_interval: Annotated[int, Duration(10, HOUR)] = 5 * SECOND
-    """Time between two looks for what is due."""
     providers: dict[str, PolicyKeys] = Field(default_factory=dict)
     """By provider name in lower case, each complete: what it does not set is filled in on load."""
+
+    @property
+    def shortest_sweep(self) -> int:
+        """How often to look, in ms: one look is for all, so the most impatient decides."""
+        return min(keys.sweep_interval for keys in (self, *self.providers.values()))
 
 
 class Store(Section):

@@ -60,8 +60,8 @@ WRONG = {
         'providers.readid = { ladder = ["x"] }': (
             "providers.readid.ladder[0]: 'x' is not allowed; write 'notify' or 'fetch'"
         ),
-        'providers.readid = { sweep_interval = "1s" }': (
-            "providers.readid.sweep_interval: unknown key; did you mean reconcile.sweep_interval?"
+        'providers.readid = { sweep_interval = "1ms" }': (
+            "providers.readid.sweep_interval: '1ms' is too short; allowed is 10ms to 1h"
         ),
         'providers.readid = { backoff = { initial = "2h" } }': (
             "providers.readid.backoff.max: '1h' is shorter than initial, which is \"2h\""

@@ -119,6 +119,20 @@ def test_a_provider_has_the_general_keys_that_it_does_not_set(load_text: Loader)
     assert onfido.give_up_after == reconcile.give_up_after
 
 
+def test_the_most_impatient_provider_decides_how_often_the_ledger_is_searched(
+    load_text: Loader,
+) -> None:
+    text = """
+        [reconcile]
+        sweep_interval = "4s"
+        [reconcile.providers.readid]
+        sweep_interval = "1s"
+        [reconcile.providers.onfido]
+        """
+    assert load_text(text).reconcile.shortest_sweep == 1_000
+    assert load_text(text.replace("1s", "9s")).reconcile.shortest_sweep == 4_000
+
+
 def test_a_single_address_is_a_network_and_a_slash_after_the_base_url_is_dropped(
     load_text: Loader,
 ) -> None:
