@@ -348,8 +348,27 @@ class Outbox:
     async def _send_again(
         self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int
     ) -> None:
-        """One that is pending keeps its attempts and its lease; it is only due now."""
+        """One that is pending keeps its attempts and its lease; it is only due now.
+
+        That one was delivered before goes to the timeline: the row will tell of the next time.
+        """
         chosen = _D.webhook_id.in_(webhook_ids)
+        told = select(_D.process_id, _D.delivered_at, _D.type, _D.attempts.label("attempt"))
+        before = await connection.execute(
+            told.where(chosen, _D.delivered_at.is_not(None)).order_by(_D.delivered_at, _D.id)
+        )
+        await write_entries(
+            connection,
+            [
+                entry_row(
+                    row.process_id,
+                    row.delivered_at,
+                    "delivery_succeeded",
+                    {"type": row.type, "attempt": row.attempt},
+                )
+                for row in before
+            ],
+        )
         pending = and_(chosen, _D.state == DeliveryState.PENDING.value)
         await connection.execute(update(deliveries).where(pending).values(next_attempt_at=now))
         ended = and_(chosen, _D.state != DeliveryState.PENDING.value)

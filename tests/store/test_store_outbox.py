@@ -117,6 +117,23 @@ async def test_others_are_leased_in_the_transaction_that_writes_results_down(
     assert look(ROWS)[0] == ("p0", "delivered", 1, None, None)
 
 
+async def test_each_time_that_a_result_was_delivered_stays_in_the_timeline(
+    settled: Store, now: int
+) -> None:
+    for later in (0, 10):
+        [row, *rest] = await claim(settled, now + later)
+        done = [Attempt(one, DeliveryState.DELIVERED) for one in (row, *rest)]
+        await record(settled, now + later + 1, *done)
+        await settled.outbox.redeliver([row.webhook_id], by="me", now=now + later + 2)
+    told = [(e.event, e.at) for e in await settled.views.timeline("p0") if e.at > now]
+    assert told == [
+        ("delivery_succeeded", now + 1),
+        ("operator_action", now + 2),
+        ("delivery_succeeded", now + 11),
+        ("operator_action", now + 12),
+    ]
+
+
 async def test_no_two_helpings_of_an_owner_end_in_the_same_millisecond(
     settled: Store, now: int
 ) -> None:
