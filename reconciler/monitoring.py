@@ -53,7 +53,7 @@ def admin_of(
         log=log,
         own=own.instance,
     )
-    outbox = OutboxApi(store.outbox, now=now, on_change=on_redeliver, log=log)
+    outbox = OutboxApi(store.outbox, store.redelivery, now=now, on_change=on_redeliver, log=log)
     disks = disks_of(settings, secrets)
     looks = monitoring_routes(
         metrics, store, health, own, disks=disks, now=now, monotonic=monotonic

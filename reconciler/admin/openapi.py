@@ -5,7 +5,7 @@ from typing import Any
 from reconciler import __version__
 from reconciler.admin.registrations import CONTROL, LONGEST
 from reconciler.ledger import SettledBy, State, Verb
-from reconciler.store.outbox import DeliveryState
+from reconciler.store.delivery_row import DeliveryState
 
 Schema = dict[str, Any]
 

@@ -9,8 +9,10 @@ from reconciler.admin.api import CALLER
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.requests import choice, from_store, limit_of, query_of
 from reconciler.admin.shapes import deliveries_json
-from reconciler.store.outbox import DeliveryState, Outbox
+from reconciler.store.delivery_row import DeliveryState
+from reconciler.store.outbox import Outbox
 from reconciler.store.paging import BadCursorError
+from reconciler.store.redelivery import Redelivery
 
 
 class OutboxApi:
@@ -19,6 +21,7 @@ class OutboxApi:
     def __init__(
         self,
         outbox: Outbox,
+        redelivery: Redelivery,
         *,
         now: Callable[[], int],
         on_change: Callable[[], None],
@@ -26,6 +29,7 @@ class OutboxApi:
     ) -> None:
         """``on_change`` is called when something may have become due."""
         self._outbox = outbox
+        self._redelivery = redelivery
         self._now = now
         self._on_change = on_change
         self._log = log
@@ -53,7 +57,7 @@ class OutboxApi:
     async def redeliver(self, request: web.Request) -> web.Response:
         """Have one delivery sent again, under the same id."""
         key = request.match_info["id"]
-        found = await from_store(self._outbox.redeliver([key], by=CALLER, now=self._now()))
+        found = await from_store(self._redelivery.redeliver([key], by=CALLER, now=self._now()))
         if not found:
             raise ApiError(404, "unknown_delivery", "no such delivery is in the outbox")
         self._log.info("operator_action", action="redeliver", by=CALLER, deliveries=1)

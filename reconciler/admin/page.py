@@ -19,8 +19,9 @@ from reconciler.admin.glance import Glance
 from reconciler.admin.health import Health
 from reconciler.admin.shapes import status_json
 from reconciler.ledger import State, TrackedProcess
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError
-from reconciler.store.outbox import DeliveryState, Outbox, OutboxRow
+from reconciler.store.outbox import Outbox, OutboxRow
 from reconciler.store.roster import Instance, Roster
 from reconciler.store.views import Views
 

@@ -13,7 +13,7 @@ from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json, print_table, write_out
 from reconciler.cli.session import Session, on_store, settings_of
 from reconciler.ledger import process_json
-from reconciler.store.outbox import DeliveryState
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.paging import BadCursorError
 
 AT_ONCE = 100
@@ -79,18 +79,18 @@ def redeliver(
     at = _time(since)
 
     async def work(session: Session) -> tuple[int, list[str]]:
-        outbox, by = session.store.outbox, session.caller
+        again, by = session.store.redelivery, session.caller
         if at is not None:
             done = 0
-            ended = await outbox.ended_since(at)
+            ended = await again.ended_since(at)
             for batch in _batches(ended):
-                done += await outbox.redeliver_results(batch, by=by, now=session.now())
+                done += await again.redeliver_results(batch, by=by, now=session.now())
             found, unknown = done, list[str]()
         else:
-            wanted = await outbox.dead(sys.maxsize) if dead else list(dict.fromkeys(ids or ()))
+            wanted = await again.dead(sys.maxsize) if dead else list(dict.fromkeys(ids or ()))
             known: set[str] = set()
             for batch in _batches(wanted):
-                known |= set(await outbox.redeliver(batch, by=by, now=session.now()))
+                known |= set(await again.redeliver(batch, by=by, now=session.now()))
             found, unknown = len(known), [key for key in wanted if key not in known]
         session.log.info("operator_action", action="redeliver", by=by, deliveries=found)
         return found, unknown

@@ -13,8 +13,9 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.delivery.sender import Letter, Sender
 from reconciler.outbound.breaker import Breaker
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.outbox import Attempt, DeliveryState, Leased, Outbox
+from reconciler.store.outbox import Attempt, Leased, Outbox
 
 MOST_AT_ONCE = 1_000
 """Deliveries leased or written down in one transaction: some 20 ms of the writer."""

@@ -12,7 +12,8 @@ from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.errors import CallError
 from reconciler.outbound.transport import Answer, Transport
-from reconciler.store.outbox import Attempt, DeliveryState, Leased
+from reconciler.store.delivery_row import DeliveryState
+from reconciler.store.outbox import Attempt, Leased
 from reconciler.telemetry.batch import info_each
 
 GONE = 410

@@ -11,7 +11,7 @@ import orjson
 
 from reconciler.ledger import State, Verb
 from reconciler.ledger.process import DeliveryType
-from reconciler.store.outbox import DeliveryState
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.rows import from_row
 
 Row = Mapping[str, Any]

@@ -6,9 +6,9 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.delivery_row import delivery_row
 from reconciler.store.exclusive import hold_keys
 from reconciler.store.one_step import Insert, WholeSelect
-from reconciler.store.outbox import delivery_row
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries

@@ -15,6 +15,7 @@ from reconciler.store.inspection import SchemaState, inspect_sqlite
 from reconciler.store.lock import DaemonLock
 from reconciler.store.migrate import HEAD, migrate_sqlite
 from reconciler.store.outbox import Outbox
+from reconciler.store.redelivery import Redelivery
 from reconciler.store.registry import Registry
 from reconciler.store.roster import Roster
 from reconciler.store.sqlite import SqliteDatabase
@@ -35,6 +36,7 @@ class Store:
     work: WorkQueue
     roster: Roster
     outbox: Outbox
+    redelivery: Redelivery
     views: Views
 
 
@@ -99,6 +101,7 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
         work=WorkQueue(database),
         roster=Roster(database),
         outbox=Outbox(database),
+        redelivery=Redelivery(database),
         views=Views(database),
     )
 

@@ -2,32 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, NamedTuple
-from uuid import uuid4
 
-import orjson
-from sqlalchemy import and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_json
 from reconciler.store.among import among
 from reconciler.store.database import Database
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.one_step import WholeSelect
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.repeat import repeated
-from reconciler.store.rows import from_row
-from reconciler.store.schema import ENDED, Millis, deliveries, processes
+from reconciler.store.schema import Millis, deliveries
 from reconciler.store.timeline import entry_row, write_entries
-
-
-class DeliveryState(StrEnum):
-    """Where a delivery stands."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    DEAD = "dead"
-    """Given up; a person can have it sent again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,29 +140,7 @@ _DEAD = (
     .where(among(_D.webhook_id, "names"), _D.state == DeliveryState.DEAD.value)
     .order_by(_D.id)
 )
-_SEND_AGAIN = {
-    "state": DeliveryState.PENDING.value,
-    "delivered_at": None,
-    "lease_owner": None,
-    "lease_until": None,
-}
 _FIELDS = tuple(OutboxRow.__dataclass_fields__)
-
-
-def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[str, Any]:
-    """Return the row that tells the application of ``process`` as it stands."""
-    body = {"type": kind, "timestamp": iso(now), "data": process_json(process)}
-    return {
-        "webhook_id": f"msg_{uuid4().hex}",
-        "process_id": process.process_id,
-        "type": kind,
-        "payload": orjson.dumps(body).decode(),
-        "created_at": now,
-        "state": DeliveryState.PENDING.value,
-        "pending_since": now,
-        "attempts": 0,
-        "next_attempt_at": now,
-    }
 
 
 class Outbox:
@@ -279,109 +244,6 @@ class Outbox:
             rows = (await connection.execute(query)).all()
         found = [_outbox_row(row) for row in rows[:limit]]
         return found, cursor_of(found[-1].id, "") if len(rows) > limit else None
-
-    @repeated
-    async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
-        """Have deliveries sent again, under the same ids; returns those that were found."""
-        possible = [
-            key for key in webhook_ids if "\0" not in key
-        ]  # which PostgreSQL cannot be asked for
-        wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(possible))
-        async with self._database.write() as connection:
-            found = (await connection.execute(wanted)).all()
-            await self._send_again(connection, [row.webhook_id for row in found], now)
-            note = {"action": "redeliver", "by": by}
-            await write_entries(
-                connection,
-                [
-                    entry_row(row.process_id, now, "operator_action", {**note, "type": row.type})
-                    for row in found
-                ],
-            )
-        return [row.webhook_id for row in found]
-
-    async def dead(self, most: int) -> list[str]:
-        """Return ids of up to ``most`` dead deliveries, the oldest first."""
-        query = select(_D.webhook_id).where(_D.state == DeliveryState.DEAD.value)
-        async with self._database.read() as connection:
-            return list((await connection.execute(query.order_by(_D.id).limit(most))).scalars())
-
-    async def ended_since(self, since: int) -> list[str]:
-        """Return the processes that ended at or after ``since``, the oldest first."""
-        query = (
-            select(processes.c.process_id)
-            .where(ENDED)
-            .where(processes.c.state_since >= since)
-            .order_by(processes.c.state_since)
-        )
-        async with self._database.read() as connection:
-            return list((await connection.execute(query)).scalars())
-
-    @repeated
-    async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
-        """Have the present results of processes delivered: again, or for the first time."""
-        newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
-            _D.process_id.in_(process_ids)
-        )
-        wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
-        async with self._database.write() as connection:
-            # Locked first: nobody else tells of them meanwhile.
-            rows = (await connection.execute(wanted.order_by(processes.c.process_id))).mappings()
-            ended = [process for process in map(from_row, rows) if not process.state.is_open]
-            ended.sort(key=lambda process: process.state_since)
-            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
-            new = [
-                delivery_row(process, _type_of(process), now)
-                for process in ended
-                if process.process_id not in told
-            ]
-            if new:
-                await connection.execute(insert(deliveries), new)
-            await self._send_again(connection, [row.webhook_id for row in told.values()], now)
-            fields = {"action": "redeliver", "by": by}
-            await write_entries(
-                connection,
-                [entry_row(p.process_id, now, "operator_action", fields) for p in ended],
-            )
-        return len(new) + len(told)
-
-    async def _send_again(
-        self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int
-    ) -> None:
-        """One that is pending keeps its attempts and its lease; it is only due now.
-
-        That one was delivered before goes to the timeline: the row will tell of the next time.
-        """
-        chosen = _D.webhook_id.in_(webhook_ids)
-        told = select(_D.process_id, _D.delivered_at, _D.type, _D.attempts.label("attempt"))
-        before = await connection.execute(
-            told.where(chosen, _D.delivered_at.is_not(None)).order_by(_D.delivered_at, _D.id)
-        )
-        await write_entries(
-            connection,
-            [
-                entry_row(
-                    row.process_id,
-                    row.delivered_at,
-                    "delivery_succeeded",
-                    {"type": row.type, "attempt": row.attempt},
-                )
-                for row in before
-            ],
-        )
-        pending = and_(chosen, _D.state == DeliveryState.PENDING.value)
-        await connection.execute(update(deliveries).where(pending).values(next_attempt_at=now))
-        ended = and_(chosen, _D.state != DeliveryState.PENDING.value)
-        again = {**_SEND_AGAIN, "attempts": 0, "pending_since": now, "next_attempt_at": now}
-        await connection.execute(update(deliveries).where(ended).values(again))
-
-
-def _type_of(process: TrackedProcess) -> DeliveryType:
-    if process.state is State.GONE:
-        return "process.gone"
-    if process.state is State.EXPIRED:
-        return "process.expired"
-    return "process.corrected" if process.revision else "process.settled"
 
 
 def _outbox_row(row: Any) -> OutboxRow:

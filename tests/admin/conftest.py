@@ -201,7 +201,9 @@ def routes(
     api: Api, store: Store, health: Health, metrics: Metrics, played: Played, tmp_path: Path
 ) -> list[web.RouteDef]:
     log = structlog.wrap_logger(None, processors=[played.log])
-    outbox = OutboxApi(store.outbox, now=lambda: played.now, on_change=played.changed, log=log)
+    outbox = OutboxApi(
+        store.outbox, store.redelivery, now=lambda: played.now, on_change=played.changed, log=log
+    )
     monitoring = monitoring_routes(
         metrics,
         store,

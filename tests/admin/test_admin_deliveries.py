@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from reconciler.ledger import Callback, Policy, Registration, Rules, iso
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.opening import Store
-from reconciler.store.outbox import Attempt, DeliveryState
+from reconciler.store.outbox import Attempt
 
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from aiohttp import web
 
-from reconciler.store.outbox import Attempt, DeliveryState
+from reconciler.store.delivery_row import DeliveryState
+from reconciler.store.outbox import Attempt
 
 
 async def test_a_result_that_is_refused_after_its_process_was_forgotten_leaves_no_trace(

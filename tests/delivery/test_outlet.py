@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from reconciler.delivery.outlet import Line, Outlet
-from reconciler.store.outbox import DeliveryState
+from reconciler.store.delivery_row import DeliveryState
 
 
 @asynccontextmanager

@@ -18,8 +18,8 @@ from structlog.testing import CapturingLogger
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR
 from reconciler.reconcile.housekeeping import FIRST, LEAST, MOST, MOST_BATCHES, Housekeeping, Pace
+from reconciler.store.delivery_row import delivery_row
 from reconciler.store.opening import Store, open_store
-from reconciler.store.outbox import delivery_row
 from reconciler.store.retention import Keep
 from reconciler.store.rows import to_row
 from reconciler.store.schema import callbacks, deliveries, processes, timeline

@@ -15,9 +15,10 @@ import psycopg
 import pytest
 
 from reconciler.ledger import Fetched, Lane, Registration, Rules, State
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store, open_store, prepare
-from reconciler.store.outbox import Attempt, DeliveryState
+from reconciler.store.outbox import Attempt
 from reconciler.store.roster import Instance
 from tests.postgres import FAST, Server, running_server
 from tests.store.conftest import NOW, PATIENCE, get

@@ -8,9 +8,10 @@ import psycopg
 import pytest
 
 from reconciler.ledger import Registration, Rules
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.inbox import Receipt
 from reconciler.store.opening import Store
-from reconciler.store.outbox import Attempt, DeliveryState
+from reconciler.store.outbox import Attempt
 from reconciler.store.retention import Keep, stages
 from tests.store.conftest import NOW, call_back, register
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from reconciler.ledger import Fetched, Lane, Policy, Registration, Rules, Verb
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.opening import Store, open_store
-from reconciler.store.outbox import Attempt, DeliveryState, Leased
+from reconciler.store.outbox import Attempt, Leased
 from tests.store.conftest import LEASE, NOW, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
@@ -124,7 +125,7 @@ async def test_each_time_that_a_result_was_delivered_stays_in_the_timeline(
         [row, *rest] = await claim(settled, now + later)
         done = [Attempt(one, DeliveryState.DELIVERED) for one in (row, *rest)]
         await record(settled, now + later + 1, *done)
-        await settled.outbox.redeliver([row.webhook_id], by="me", now=now + later + 2)
+        await settled.redelivery.redeliver([row.webhook_id], by="me", now=now + later + 2)
     told = [(e.event, e.at) for e in await settled.views.timeline("p0") if e.at > now]
     assert told == [
         ("delivery_succeeded", now + 1),
@@ -201,9 +202,9 @@ async def test_the_dead_are_sent_again_under_their_old_ids(
 ) -> None:
     rows = await claim(settled, now)
     await record(settled, now, *(Attempt(row, DeliveryState.DEAD, "http_410") for row in rows))
-    assert await settled.outbox.dead(2) == [row.webhook_id for row in rows[:2]]
+    assert await settled.redelivery.dead(2) == [row.webhook_id for row in rows[:2]]
     wanted = [rows[0].webhook_id, "unknown", "no\0id"]
-    assert await settled.outbox.redeliver(wanted, by="me", now=now + 9) == wanted[:1]
+    assert await settled.redelivery.redeliver(wanted, by="me", now=now + 9) == wanted[:1]
     assert look(ROWS)[0] == ("p0", "pending", 0, now + 9, "http_410")
     [again] = await claim(settled, now + 9)
     assert (again.webhook_id, again.attempt) == (rows[0].webhook_id, 1)
@@ -213,10 +214,10 @@ async def test_results_are_delivered_again_or_for_the_first_time(
     settled: Store, now: int, look: Look
 ) -> None:
     look("DELETE FROM deliveries WHERE process_id = 'p1'")
-    ended = await settled.outbox.ended_since(now)
+    ended = await settled.redelivery.ended_since(now)
     assert ended == ["p0", "p1", "p2"]
-    assert await settled.outbox.ended_since(now + 1) == []
-    assert await settled.outbox.redeliver_results([*ended, "p9"], by="me", now=now + 9) == 3
+    assert await settled.redelivery.ended_since(now + 1) == []
+    assert await settled.redelivery.redeliver_results([*ended, "p9"], by="me", now=now + 9) == 3
     assert sorted(ids(await claim(settled, now + 9))) == ended
 
 

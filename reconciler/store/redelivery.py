@@ -1,0 +1,123 @@
+"""Having results delivered once more, because a person wants it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.store.database import Database
+from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
+from reconciler.store.repeat import repeated
+from reconciler.store.rows import from_row
+from reconciler.store.schema import ENDED, deliveries, processes
+from reconciler.store.timeline import entry_row, write_entries
+
+_D = deliveries.c
+_SEND_AGAIN = {
+    "state": DeliveryState.PENDING.value,
+    "delivered_at": None,
+    "lease_owner": None,
+    "lease_until": None,
+}
+
+
+class Redelivery:
+    """Puts what the outbox has had, or never had, into it again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @repeated
+    async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
+        """Have deliveries sent again, under the same ids; returns those that were found."""
+        possible = [
+            key for key in webhook_ids if "\0" not in key
+        ]  # which PostgreSQL cannot be asked for
+        wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(possible))
+        async with self._database.write() as connection:
+            found = (await connection.execute(wanted)).all()
+            await self._send_again(connection, [row.webhook_id for row in found], now)
+            note = {"action": "redeliver", "by": by}
+            await write_entries(
+                connection,
+                [
+                    entry_row(row.process_id, now, "operator_action", {**note, "type": row.type})
+                    for row in found
+                ],
+            )
+        return [row.webhook_id for row in found]
+
+    async def dead(self, most: int) -> list[str]:
+        """Return ids of up to ``most`` dead deliveries, the oldest first."""
+        query = select(_D.webhook_id).where(_D.state == DeliveryState.DEAD.value)
+        async with self._database.read() as connection:
+            return list((await connection.execute(query.order_by(_D.id).limit(most))).scalars())
+
+    async def ended_since(self, since: int) -> list[str]:
+        """Return the processes that ended at or after ``since``, the oldest first."""
+        query = (
+            select(processes.c.process_id)
+            .where(ENDED)
+            .where(processes.c.state_since >= since)
+            .order_by(processes.c.state_since)
+        )
+        async with self._database.read() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    @repeated
+    async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
+        """Have the present results of processes delivered: again, or for the first time."""
+        newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
+            _D.process_id.in_(process_ids)
+        )
+        wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
+        async with self._database.write() as connection:
+            # Locked first: nobody else tells of them meanwhile.
+            rows = (await connection.execute(wanted.order_by(processes.c.process_id))).mappings()
+            ended = [process for process in map(from_row, rows) if not process.state.is_open]
+            ended.sort(key=lambda process: process.state_since)
+            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
+            new = [
+                delivery_row(process, type_of(process), now)
+                for process in ended
+                if process.process_id not in told
+            ]
+            if new:
+                await connection.execute(insert(deliveries), new)
+            await self._send_again(connection, [row.webhook_id for row in told.values()], now)
+            fields = {"action": "redeliver", "by": by}
+            await write_entries(
+                connection,
+                [entry_row(p.process_id, now, "operator_action", fields) for p in ended],
+            )
+        return len(new) + len(told)
+
+    async def _send_again(
+        self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int
+    ) -> None:
+        """One that is pending keeps its attempts and its lease; it is only due now.
+
+        That one was delivered before goes to the timeline: the row will tell of the next time.
+        """
+        chosen = _D.webhook_id.in_(webhook_ids)
+        told = select(_D.process_id, _D.delivered_at, _D.type, _D.attempts.label("attempt"))
+        before = await connection.execute(
+            told.where(chosen, _D.delivered_at.is_not(None)).order_by(_D.delivered_at, _D.id)
+        )
+        await write_entries(
+            connection,
+            [
+                entry_row(
+                    row.process_id,
+                    row.delivered_at,
+                    "delivery_succeeded",
+                    {"type": row.type, "attempt": row.attempt},
+                )
+                for row in before
+            ],
+        )
+        pending = and_(chosen, _D.state == DeliveryState.PENDING.value)
+        await connection.execute(update(deliveries).where(pending).values(next_attempt_at=now))
+        ended = and_(chosen, _D.state != DeliveryState.PENDING.value)
+        again = {**_SEND_AGAIN, "attempts": 0, "pending_since": now, "next_attempt_at": now}
+        await connection.execute(update(deliveries).where(ended).values(again))
