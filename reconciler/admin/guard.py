@@ -61,8 +61,9 @@ def guard(
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not is_unix:
+            if not is_unix:  # a socket in the file system has no name that a page could borrow
                 _check_host(request, hosts)
+            _check_origin(request)
             if (wanted := token()) and request.path not in OPEN_PATHS:
                 _check_token(request, wanted)
             return await handler(request)
@@ -90,11 +91,13 @@ def guard(
 
 def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
     """Refuse what a page in an operator's browser may send by a name that points at us."""
-    host = request.headers.get("Host", "")
-    if not _is_ours(host, hosts):
+    if not _is_ours(request.headers.get("Host", ""), hosts):
         raise ApiError(403, "foreign_host", "this Host is not served here")
+
+
+def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and _netloc(origin) != host:
+    if origin is not None and _netloc(origin) != request.headers.get("Host", ""):
         raise ApiError(403, "foreign_origin", "requests of other sites are not answered")
 
 

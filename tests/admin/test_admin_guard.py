@@ -11,6 +11,8 @@ import pytest
 from yarl import URL
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.admin.conftest import Client, Played, Serve
 
 CLOSED = ["/v1/status", "/v1/processes", "/v1/processes/p1", "/openapi.json"]
@@ -97,6 +99,19 @@ async def test_a_foreign_origin_is_refused(client: Client, origin: str) -> None:
 
     assert (answer.status, answer.body["error"]) == (403, "foreign_origin")
     assert (await client.get("/v1/processes")).body["items"] == []
+
+
+async def test_a_foreign_origin_is_refused_on_a_unix_socket_too(
+    serve: Serve, tmp_path: Path
+) -> None:
+    async with serve(unix=tmp_path / "admin.sock") as client:
+        for origin, status in (
+            ("http://evil.example", 403),
+            ("http://localhost", 200),
+            (None, 200),
+        ):
+            headers = {} if origin is None else {"Origin": origin}
+            assert (await client("GET", "/v1/status", headers=headers)).status == status
 
 
 async def test_our_own_origin_is_served(client: Client) -> None:
