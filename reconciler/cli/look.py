@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,8 @@ from reconciler.cli.output import (
     print_table,
     when,
 )
-from reconciler.cli.session import Session, on_store
+from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.inbound.spool import Spool
 from reconciler.ledger import State
 from reconciler.store.paging import BadCursorError
 
@@ -150,7 +152,10 @@ def status(
     async def look(session: Session) -> tuple[Json, int]:
         now = session.now()
         counts = await session.store.views.counts()
-        return status_json(counts, await session.store.roster.live(now), now), now
+        found = status_json(counts, await session.store.roster.live(now), now)
+        if not found["instances"]:  # or they say it themselves
+            found["spooled"] = _waiting_in(spool)
+        return found, now
 
     async def keep_looking(session: Session) -> None:
         with _shown_in_place() if sys.stdout.isatty() and not json else nullcontext() as live:
@@ -166,6 +171,7 @@ def status(
                 await asyncio.sleep(WATCH)
 
     path = chosen(context, config)
+    spool = Path(settings_of(path)[0].store.spool)
     if watch:
         try:
             on_store(path, keep_looking)
@@ -176,6 +182,15 @@ def status(
         print_json(found)
     else:
         print_lines(_status(found, now))
+
+
+def _waiting_in(spool: Path) -> int:
+    """Return how many callbacks wait in ``spool`` for the next daemon."""
+    try:
+        return Spool(spool, "status").count()
+    except OSError as error:
+        complain(f"warning: the spool {spool} cannot be counted: {error.strerror}")
+        return 0
 
 
 def _shown_in_place() -> Live:

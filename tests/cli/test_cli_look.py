@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from reconciler.admin.openapi import openapi
+from reconciler.inbound.spool import SUFFIX
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Place, Terminal
@@ -238,6 +239,24 @@ def test_status_for_people_names_every_state_and_the_oldest(
     ]
     assert lines[2][2:] == ["oldest", "1h", "2m"]
     assert lines[-1] == ["daemons", "none", "is", "running"]
+
+
+def test_status_without_a_daemon_counts_what_waits_in_the_spool(
+    four: Place, reconciler: Command
+) -> None:
+    spool = four.path / "spool"
+    spool.mkdir()
+    (spool / f"left{SUFFIX}").write_bytes(b"one\ntwo\n")
+    assert reconciler("status", "--json").json["spooled"] == 2
+    assert reconciler("status").out.splitlines()[-2].split() == ["spooled", "2"]
+    (spool / f"left{SUFFIX}").unlink()
+    spool.rmdir()
+    spool.write_text("no directory")
+    done = reconciler("status", "--json")
+    assert (done.code, done.json["spooled"]) == (0, 0)
+    assert done.said == [
+        f"reconciler: warning: the spool {spool} cannot be counted: Not a directory"
+    ]
 
 
 def test_status_watch_looks_again_until_ctrl_c(four: Place) -> None:
