@@ -90,9 +90,10 @@ class Deliverer:
         self._results, self._unspent = [], []
         self._in_hand = 0
         self._has_leased_all = self._has_sent = False
+        self._breaker.probe_abandoned()  # that of a run that failed
         leaser = asyncio.create_task(self._lease_whenever_woken())
         slots = [asyncio.create_task(self._send_each()) for _ in range(self._slots)]
-        recorder = asyncio.create_task(self._record())
+        recorder = asyncio.create_task(self._write_whenever_woken())
         tasks = {leaser, recorder, *slots}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -156,11 +157,15 @@ class Deliverer:
         Helpings grow while the receiver is quick, so that the writer is asked seldom; when it is
         slow they are no larger than the slots, so that no lease runs out in our hands.
         """
-        self._helping = min(self._helping * 8, MOST_AT_ONCE) if self._is_quick() else self._slots
+        before = self._helping
+        self._helping = min(before * 8, MOST_AT_ONCE) if self._is_quick() else self._slots
         self._helped_at = self._monotonic()
         self._is_leasing, self._has_news = True, False
         try:
             yield self._helping
+        except StoreError:
+            self._helping, self._came_short = before, False
+            raise
         finally:
             self._is_leasing = False
             if self._has_news:
@@ -169,7 +174,8 @@ class Deliverer:
     def _take(self, rows: Sequence[Leased]) -> None:
         self._came_short = len(rows) < self._helping
         self._in_hand += len(rows)
-        self._leased.extend(rows)
+        # What is leased while we stop goes back: no slot may be there any more.
+        (self._unspent if self._is_stopping else self._leased).extend(rows)
         self._has_leased.set()
 
     async def _send_each(self) -> None:
@@ -188,11 +194,13 @@ class Deliverer:
 
     async def _sign_some(self) -> bool:
         """Wait until there are letters; False when there will be no more."""
-        while not self._leased:
+        while not self._leased and not self._letters:
             if self._has_leased_all:
                 return False
             self._has_leased.clear()
             await self._has_leased.wait()
+        if self._letters:  # another slot that waited has made them
+            return True
         now = self._now()
         for _ in range(min(SIGNED_AHEAD, len(self._leased))):
             self._letters.append(self._sender.sign(self._leased.popleft(), now))
@@ -226,7 +234,7 @@ class Deliverer:
         later = self._now() + self._lease_length
         return Attempt(row, DeliveryState.PENDING, "internal_error", later)
 
-    async def _record(self) -> None:
+    async def _write_whenever_woken(self) -> None:
         while self._results or self._unspent or not self._has_sent:
             if not self._has_sent:
                 await self._has_results.wait()
@@ -257,34 +265,44 @@ class Deliverer:
         if not may_lease or not self._has_room():
             await self._record_each(batch, returned)
             return False
-        with self._helping_more() as most:
-            self._take(await self._record_each(batch, returned, most))
+        try:
+            with self._helping_more() as most:
+                self._take(await self._record(batch, returned, most))
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            await self._record_each(batch, returned)
+            return False
         return True
 
-    async def _record_each(
-        self, batch: Sequence[Attempt], returned: Sequence[Leased], most: int = 0
-    ) -> list[Leased]:
+    async def _record_each(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> None:
         """Write down what became of ``batch``; one that the store refuses fails alone."""
         try:
-            return await self._outbox.record(
-                batch,
-                returned,
-                owner=self._owner,
-                now=self._now(),
-                most=most,
-                length=self._lease_length,
-            )
+            await self._record(batch, returned)
         except StoreUnavailableError:
             raise
         except StoreError as error:
-            if len(batch) > 1:
+            if len(batch) + len(returned) > 1:
                 for attempt in batch:
                     await self._record_each([attempt], [])
-                return []
-            for attempt in batch:
-                key = attempt.row.process_id
+                for row in returned:
+                    await self._record_each([], [row])
+                return
+            for row in (*(attempt.row for attempt in batch), *returned):
+                key = row.process_id
                 self._log.error("result_not_recorded", process_id=key, error=str(error))
-            return []
+
+    async def _record(
+        self, batch: Sequence[Attempt], returned: Sequence[Leased], most: int = 0
+    ) -> list[Leased]:
+        return await self._outbox.record(
+            batch,
+            returned,
+            owner=self._owner,
+            now=self._now(),
+            most=most,
+            length=self._lease_length,
+        )
 
     def _look_again_in(self, seconds: float) -> None:
         if self._alarm is not None:

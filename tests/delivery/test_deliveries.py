@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from reconciler.delivery import deliverer
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
 from reconciler.store.database import Database
-from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, Leased, Outbox
 
 HOUR = 3_600_000
@@ -213,6 +213,70 @@ async def test_news_that_comes_while_a_helping_is_leased_is_not_forgotten(
         await bench.until(lambda rows: len(rows) == 2 and all(row.delivered_at for row in rows))
     assert outbox.meanwhile is None
     assert [receiver.types(key) for key in ("p1", "p2")] == [["process.settled"]] * 2
+
+
+async def test_as_many_go_at_once_as_there_are_slots(bench: Any, receiver: Any) -> None:
+    everybody_is_there = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        await everybody_is_there.wait()
+        return web.Response()
+
+    receiver.answer = answer
+    await bench.settle(*(f"p{number}" for number in range(bench.slots)))
+    async with bench.delivering():
+        await receiver.has(bench.slots)
+        everybody_is_there.set()
+        await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    assert receiver.most_at_once == bench.slots
+
+
+async def test_what_is_leased_while_it_stops_goes_back_at_once(bench: Any, receiver: Any) -> None:
+    outbox = Interrupted(bench.store.database)
+    bench.store = replace(bench.store, outbox=outbox)
+    bench.slots = 1
+    await bench.settle("p0", "p1", "p2", "p3", "p4")
+    async with bench.delivering() as worker:
+
+        async def stop() -> None:
+            worker.stop()
+            for _ in range(100):  # until the slots have ended
+                await asyncio.sleep(0)
+
+        outbox.meanwhile = stop
+        await bench.until(lambda _rows: outbox.meanwhile is None)
+    waiting = [row for row in await bench.rows() if row.state == "pending"]
+    assert waiting
+    assert {row.attempts for row in waiting} == {0}
+    free = await outbox.claim(9, owner="another", now=bench.now, length=1)
+    assert len(free) == len(waiting)
+
+
+async def test_a_lease_that_the_store_refuses_does_not_cost_the_results_beside_it(
+    bench: Any, receiver: Any
+) -> None:
+    outbox = Picky(bench.store.database)
+    bench.store = replace(bench.store, outbox=outbox)
+    await bench.settle("p1")
+    async with bench.delivering():
+        await bench.until(lambda rows: all(row.delivered_at for row in rows))
+    assert outbox.refused
+    assert len(receiver.got) == len(bench.said("delivery_succeeded")) == 1
+    assert bench.said("result_not_recorded") == []
+
+
+class Picky(Outbox):
+    """An outbox whose store does not like to lease while it writes down."""
+
+    refused = 0
+
+    async def record(
+        self, *results: Any, most: int = 0, length: int = 0, **about: Any
+    ) -> list[Leased]:
+        if most:
+            self.refused += 1
+            raise StoreError("no")
+        return await super().record(*results, **about)
 
 
 class Interrupted(Outbox):
