@@ -203,7 +203,6 @@ def _deliverer(
         patience=Patience(Backoff(), 3_600_000),
         breaker=breaker,
         now=now,
-        monotonic=time.monotonic,
         log=log,
     )
     return Deliverer(

@@ -105,7 +105,6 @@ def deliverer_of(
         patience=Patience(backoff, delivery.give_up_after),
         breaker=breaker,
         now=now,
-        monotonic=monotonic,
         log=log,
     )
     return Deliverer(

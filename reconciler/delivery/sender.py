@@ -55,7 +55,6 @@ class Sender:
         patience: Patience,
         breaker: Breaker,
         now: Callable[[], int],
-        monotonic: Callable[[], float],
         log: FilteringBoundLogger,
     ) -> None:
         self._url = URL(url)
@@ -64,7 +63,6 @@ class Sender:
         self._patience = patience
         self._breaker = breaker
         self._now = now
-        self._monotonic = monotonic
         self._log = log
 
     def sign(self, row: Leased, now: int) -> Letter:

@@ -129,7 +129,7 @@ def check_text(name: str, value: object) -> str:
         raise Rejection(400, "empty", f"{name} must not be empty")
     if len(value) > LONGEST:
         raise Rejection(400, "too_long", f"{name} must not be longer than {LONGEST} characters")
-    if _encodable(value) != value:
+    if not value.isascii() and _encodable(value) != value:
         raise Rejection(400, "not_json", f"{name} must not have half a surrogate pair")
     if _CONTROL.search(value):
         raise Rejection(400, "control_characters", f"{name} must not have control characters")

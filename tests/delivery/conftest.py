@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import pytest
@@ -20,12 +21,14 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
 from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.outbox import Outbox
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 START = 1_800_000_000_000
 HOUR = 3_600_000
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
 
+Kind = TypeVar("Kind", bound=Outbox)
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -91,6 +94,12 @@ class Bench:
         self.slots = 8
         self._serial = 0
 
+    def use(self, kind: type[Kind]) -> Kind:
+        """Work with an outbox of another kind on the same store."""
+        outbox = kind(self.store.database)
+        self.store = replace(self.store, outbox=outbox)
+        return outbox
+
     def clock(self) -> int:
         return self.now
 
@@ -132,7 +141,6 @@ class Bench:
             patience=self.patience,
             breaker=breaker,
             now=self.clock,
-            monotonic=self.monotonic,
             log=log,
         )
         deliverer = Deliverer(

@@ -152,8 +152,7 @@ async def test_more_results_than_one_transaction_takes_are_all_written_down(
     monkeypatch.setattr(deliverer, "MOST_AT_ONCE", most)
     monkeypatch.setattr(deliverer, "RETRY", 0.01)
     await bench.settle(*(f"p{number}" for number in range(count)))
-    outbox = SlowToWrite(bench.store.database)
-    bench.store = replace(bench.store, outbox=outbox)
+    outbox = bench.use(SlowToWrite)
     async with bench.delivering():
         await receiver.has(count)
         assert bench.said("delivery_succeeded") == []  # a line tells what is written down
@@ -200,8 +199,7 @@ async def test_news_that_comes_while_a_helping_is_leased_is_not_forgotten(
     bench: Any, receiver: Any
 ) -> None:
     """Nobody wakes the deliverer again: it has to remember that it was woken."""
-    outbox = Interrupted(bench.store.database)
-    bench.store = replace(bench.store, outbox=outbox)
+    outbox = bench.use(Interrupted)
     await bench.settle("p1")
     async with bench.delivering() as worker:
 
@@ -232,8 +230,7 @@ async def test_as_many_go_at_once_as_there_are_slots(bench: Any, receiver: Any) 
 
 
 async def test_what_is_leased_while_it_stops_goes_back_at_once(bench: Any, receiver: Any) -> None:
-    outbox = Interrupted(bench.store.database)
-    bench.store = replace(bench.store, outbox=outbox)
+    outbox = bench.use(Interrupted)
     bench.slots = 1
     await bench.settle("p0", "p1", "p2", "p3", "p4")
     async with bench.delivering() as worker:
@@ -255,8 +252,7 @@ async def test_what_is_leased_while_it_stops_goes_back_at_once(bench: Any, recei
 async def test_a_lease_that_the_store_refuses_does_not_cost_the_results_beside_it(
     bench: Any, receiver: Any
 ) -> None:
-    outbox = Picky(bench.store.database)
-    bench.store = replace(bench.store, outbox=outbox)
+    outbox = bench.use(Picky)
     await bench.settle("p1")
     async with bench.delivering():
         await bench.until(lambda rows: all(row.delivered_at for row in rows))
