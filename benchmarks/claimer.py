@@ -13,7 +13,7 @@ import orjson
 from benchmarks.children import until
 from benchmarks.yard import now
 from reconciler.ledger import Lane, Rules
-from reconciler.store.opening import open_store
+from reconciler.store.open import open_store
 
 ROUND = "benchmark_round"
 """The fact that says which round has begun."""

@@ -28,7 +28,7 @@ from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import delivery_row
-from reconciler.store.opening import open_store
+from reconciler.store.open import open_store
 from reconciler.store.outbox import Attempt, Leased, Outbox
 from reconciler.telemetry.counting import Metrics
 from reconciler.telemetry.logging import LogSystem

@@ -23,7 +23,7 @@ from reconciler.ledger import (
     transition,
 )
 from reconciler.ledger.policy import DAY
-from reconciler.store.opening import Store, open_store
+from reconciler.store.open import Store, open_store
 from reconciler.store.schema import processes
 
 CLAIM = 100

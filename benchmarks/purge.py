@@ -15,7 +15,7 @@ from benchmarks.yard import AUTHORIZATION, PATH, Place, Yard, nobody, now
 from reconciler.ledger import SettledBy, State, TrackedProcess
 from reconciler.ledger.policy import DAY
 from reconciler.store.delivery_row import delivery_row
-from reconciler.store.opening import open_store
+from reconciler.store.open import open_store
 from reconciler.store.rows import to_row
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row

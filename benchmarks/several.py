@@ -18,7 +18,7 @@ from benchmarks.figures import Figure, ratio
 from benchmarks.intake import MANY, UNAPPLIED, send, url_of
 from benchmarks.yard import BATCH, Place, Yard, nobody, now, registration
 from reconciler.ledger import Rules
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 from tests.postgres import Server
 
 MOST = 3

@@ -13,7 +13,7 @@ from benchmarks.children import Child, daemon_words, python
 from benchmarks.figures import Say
 from reconciler.ledger import Policy, Registration, Rules
 from reconciler.ledger.policy import DAY
-from reconciler.store.opening import open_store, prepare
+from reconciler.store.open import open_store, prepare
 
 AUTHORIZATION = "Bearer benchmark"
 PATH = "/callbacks/assure"

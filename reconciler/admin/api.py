@@ -9,21 +9,21 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.health import Health
 from reconciler.admin.openapi import MOST_AT_ONCE, openapi
-from reconciler.admin.registrations import (
+from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
+from reconciler.ledger import Recheck, Registration, Rules, State, Verb
+from reconciler.operations.json_shapes import detail_json, page_json, status_json
+from reconciler.operations.registration import (
     BadRegistrationError,
     can_be_id,
     parse_time,
     registration_from,
 )
-from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
-from reconciler.admin.shapes import detail_json, page_json, status_json
-from reconciler.ledger import Recheck, Registration, Rules, State, Verb
-from reconciler.store.journal import announce
+from reconciler.store.announce import announce
+from reconciler.store.instances import Instance, Roster
 from reconciler.store.paging import BadCursorError
 from reconciler.store.registry import Registry
-from reconciler.store.roster import Instance, Roster
 from reconciler.store.views import Views
-from reconciler.store.work import WorkQueue
+from reconciler.store.work_queue import WorkQueue
 
 CALLER = "api"
 """The name under which changes through the API stand in timelines."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from reconciler.admin.glance import Glance
 from reconciler.admin.health import Health
+from reconciler.admin.single_flight import Glance
 from reconciler.store.errors import StoreError
-from reconciler.store.roster import Instance, Roster
+from reconciler.store.instances import Instance, Roster
 from reconciler.store.views import Counts, Views
 from reconciler.telemetry.metrics import BY_NAME, OTHER
 

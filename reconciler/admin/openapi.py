@@ -3,8 +3,8 @@
 from typing import Any
 
 from reconciler import __version__
-from reconciler.admin.registrations import CONTROL, LONGEST
 from reconciler.ledger import SettledBy, State, Verb
+from reconciler.operations.registration import CONTROL, LONGEST
 from reconciler.store.delivery_row import DeliveryState
 
 Schema = dict[str, Any]

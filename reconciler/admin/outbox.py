@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.admin.api import CALLER
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.requests import choice, from_store, limit_of, query_of
-from reconciler.admin.shapes import deliveries_json
+from reconciler.operations.json_shapes import deliveries_json
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.outbox import Outbox
 from reconciler.store.paging import BadCursorError

@@ -15,14 +15,14 @@ import jinja2
 from aiohttp import web
 
 from reconciler import __version__
-from reconciler.admin.glance import Glance
 from reconciler.admin.health import Health
-from reconciler.admin.shapes import status_json
+from reconciler.admin.single_flight import Glance
 from reconciler.ledger import State, TrackedProcess
+from reconciler.operations.json_shapes import status_json
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError
+from reconciler.store.instances import Instance, Roster
 from reconciler.store.outbox import Outbox, OutboxRow
-from reconciler.store.roster import Instance, Roster
 from reconciler.store.views import Views
 
 PATIENCE = 3.0

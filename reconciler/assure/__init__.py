@@ -1,6 +1,5 @@
 """The client of the Assure API: calls, token, errors, rate limit and breaker."""
 
-from reconciler.assure.budget import Budget
 from reconciler.assure.client import AssureClient
 from reconciler.assure.endpoint import Endpoint
 from reconciler.assure.errors import (
@@ -17,10 +16,11 @@ from reconciler.assure.errors import (
     UnreadableAnswer,
 )
 from reconciler.assure.process_status import ProcessStatus
-from reconciler.assure.share import Portion, Share, portion
 from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
 from reconciler.outbound.retry_after import retry_after
 from reconciler.outbound.session import build_session
+from reconciler.outbound.share import Portion, Share, portion
 
 __all__ = [
     "AssureClient",

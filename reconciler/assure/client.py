@@ -9,7 +9,6 @@ from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from reconciler.assure.budget import Budget
 from reconciler.assure.endpoint import Endpoint
 from reconciler.assure.errors import (
     AssureError,
@@ -25,6 +24,7 @@ from reconciler.assure.errors import (
 from reconciler.assure.process_status import ProcessStatus
 from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
+from reconciler.outbound.budget import Budget
 from reconciler.outbound.transport import Answer, Transport
 
 __all__ = ["AssureClient", "Endpoint", "ProcessStatus"]

@@ -24,14 +24,14 @@ def _register() -> None:
     """Import the modules of all commands; each registers its own."""
     from reconciler.cli import (  # noqa: PLC0415
         backup,  # noqa: F401
+        changes,  # noqa: F401
         check,  # noqa: F401
         copying,  # noqa: F401
         daemon,  # noqa: F401
         demo,  # noqa: F401
-        edit,  # noqa: F401
         importing,  # noqa: F401
-        look,  # noqa: F401
         outbox,  # noqa: F401
+        queries,  # noqa: F401
     )
     from reconciler.cli.app import Command, app  # noqa: PLC0415
     from reconciler.cli.simulate import simulate  # noqa: PLC0415

@@ -8,12 +8,12 @@ import typer
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
-from reconciler.cli.identity import as_caller
 from reconciler.cli.output import print_json
+from reconciler.cli.privileges import as_caller
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
-from reconciler.store.backup import BackedUp, back_up
-from reconciler.store.sqlite import SqliteDatabase
+from reconciler.store.sqlite.backup import BackedUp, back_up
+from reconciler.store.sqlite.database import SqliteDatabase
 
 TABLES = ("processes", "callbacks", "timeline", "deliveries")
 

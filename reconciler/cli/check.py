@@ -11,10 +11,10 @@ from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import plain, print_json, print_lines
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
-from reconciler.store.checkup import Checkup, damage
-from reconciler.store.invariants import Finding
-from reconciler.store.migrate import HEAD
-from reconciler.store.sqlite import SqliteDatabase
+from reconciler.store.maintenance.check import Checkup, damage
+from reconciler.store.maintenance.invariants import Finding
+from reconciler.store.sqlite.database import SqliteDatabase
+from reconciler.store.sqlite.migrate import HEAD
 
 MOST_TOLD = 1_000
 """Findings that are told one by one; the others are counted."""

@@ -9,8 +9,8 @@ import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain
-from reconciler.cli.identity import as_owner, check_access
 from reconciler.cli.output import print_json, print_table
+from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import caller_name, log_action, settings_of
 from reconciler.config import ConfigError, resolve_secrets
@@ -33,8 +33,8 @@ def copy(
     All of it in one transaction, compared by counts and checksums before it is kept. Leave the
     password out of a URL and in PGPASSWORD or ~/.pgpass: others can see a command line.
     """
-    from reconciler.store.copying import copy_store  # noqa: PLC0415 (loads SQLAlchemy)
-    from reconciler.store.opening import store_file  # noqa: PLC0415
+    from reconciler.store.maintenance.copy import copy_store  # noqa: PLC0415 (loads SQLAlchemy)
+    from reconciler.store.open import store_file  # noqa: PLC0415
 
     origin = source or _configured(context, config)
     now = time.time_ns() // 1_000_000

@@ -15,8 +15,8 @@ import typer
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
-from reconciler.cli.identity import as_owner, check_access
 from reconciler.cli.output import print_json
+from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.session import on_store, settings_of
 from reconciler.config import (
     ConfigError,
@@ -26,10 +26,10 @@ from reconciler.config import (
     resolve_secrets,
     to_toml,
 )
-from reconciler.inbound.passed import passed_socket
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.systemd.listen_fds import passed_socket
+from reconciler.systemd.notify import Notifier, forget
 from reconciler.telemetry.logging import LogSystem
-from reconciler.telemetry.sd_notify import Notifier, forget
 
 
 @app.command()
@@ -46,7 +46,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
-    from reconciler.pem import check_files  # noqa: PLC0415 (after the log)
+    from reconciler.daemon.certificates import check_files  # noqa: PLC0415 (after the log)
 
     problems, unreadable = check_files(settings)
     if problems or unreadable:
@@ -68,7 +68,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 def _serve(
     settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
 ) -> bool:
-    from reconciler.store.opening import (  # noqa: PLC0415 (after the log)
+    from reconciler.store.open import (  # noqa: PLC0415 (after the log)
         daemon_lock,
         prepare,
         store_file,
@@ -111,10 +111,10 @@ async def _main(
 ) -> bool:
     """``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
     store that could not be reached yet."""
-    from reconciler.reload import Reloader, reading  # noqa: PLC0415 (after the log)
-    from reconciler.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
-    from reconciler.store.arrival import Arrival, tell_opened  # noqa: PLC0415
-    from reconciler.store.opening import open_store  # noqa: PLC0415
+    from reconciler.daemon.reload import Reloader, reading  # noqa: PLC0415 (after the log)
+    from reconciler.daemon.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
+    from reconciler.store.open import open_store  # noqa: PLC0415
+    from reconciler.store.postgres.wait_for_server import Arrival, tell_opened  # noqa: PLC0415
 
     notifier, listening = Notifier(os.environ), passed_socket(os.environ)
     forget(os.environ)
@@ -194,7 +194,7 @@ def check_config(
 
     Secrets are resolved, to see that they are there, and not shown.
     """
-    from reconciler.pem import check_files  # noqa: PLC0415 (only this command needs it)
+    from reconciler.daemon.certificates import check_files  # noqa: PLC0415 (only this command needs it)
 
     settings, path = settings_of(chosen(context, config))
     try:
@@ -235,7 +235,7 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _made(url: str) -> list[str]:
-    from reconciler.store.opening import daemon_lock, prepare, store_file  # noqa: PLC0415
+    from reconciler.store.open import daemon_lock, prepare, store_file  # noqa: PLC0415
 
     check_access(store_file(url), to_create=True)
     with as_owner(store_file(url)):

@@ -17,11 +17,11 @@ from reconciler.cli.app import ConfigOption, app
 from reconciler.cli.errors import FAILED, CommandError
 from reconciler.cli.output import aligned, print_json, print_lines
 from reconciler.config import load, resolve_secrets, rules
+from reconciler.daemon.service import Service
 from reconciler.ledger import Registration, State, TrackedProcess
-from reconciler.service import Service
 from reconciler.simulator import Faults, SimProcess, Simulator, World
 from reconciler.store.clock import system_clock
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.logging import LogSystem
 
 FAULTS = Faults(

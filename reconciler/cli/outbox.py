@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from reconciler.admin.registrations import BadRegistrationError, parse_time
-from reconciler.admin.shapes import deliveries_json
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json, print_table, write_out
 from reconciler.cli.session import Session, on_store, settings_of
 from reconciler.ledger import process_json
+from reconciler.operations.json_shapes import deliveries_json
+from reconciler.operations.registration import BadRegistrationError, parse_time
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.paging import BadCursorError
 

@@ -7,9 +7,9 @@ from typing import BinaryIO
 
 import orjson
 
-from reconciler.admin.registrations import MEMBERS, BadRegistrationError, registration_from
 from reconciler.cli.errors import FAILED, CommandError
 from reconciler.ledger import Registration
+from reconciler.operations.registration import MEMBERS, BadRegistrationError, registration_from
 
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")

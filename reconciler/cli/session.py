@@ -13,12 +13,12 @@ from typing import TypeVar
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.cli.errors import CONFIG, FAILED, CommandError
-from reconciler.cli.identity import as_owner, check_access
+from reconciler.cli.privileges import as_owner, check_access
 from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
 from reconciler.ledger import Rules
 from reconciler.store.clock import StoreClock, system_clock
 from reconciler.store.errors import StoreError
-from reconciler.store.opening import Store, open_store, prepare, store_file
+from reconciler.store.open import Store, open_store, prepare, store_file
 from reconciler.telemetry.logging import LogSystem
 
 T = TypeVar("T")

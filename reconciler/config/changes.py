@@ -1,6 +1,6 @@
 """What differs between two readings of the configuration, and what of it a reload takes on.
 
-Pure: ``reconciler/reload.py`` reads, ``Service.reload`` applies. Every key stands in one of the
+Pure: ``daemon/reload.py`` reads, ``Service.reload`` applies. Every key stands in one of the
 two tables below; a test holds them against the models, so that a new key must be thought about.
 """
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.inbound.quiet import Quiet
+from reconciler.inbound.log_limit import Quiet
 
 BACKLOG = 1024
 """Connections that may wait in the kernel."""

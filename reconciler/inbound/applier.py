@@ -7,9 +7,9 @@ from contextlib import suppress
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Rules
+from reconciler.store.announce import announce
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
-from reconciler.store.journal import announce
 
 MOST_AT_ONCE = 200
 """Callbacks applied in one transaction: some 20 ms of the writer."""

@@ -26,8 +26,8 @@ from reconciler.inbound.checks import (
 )
 from reconciler.inbound.deadline import REQUEST_TIMEOUT, TimedConnection
 from reconciler.inbound.intake import Intake, NotDurableError
+from reconciler.inbound.log_limit import Quiet
 from reconciler.inbound.protocol import Handler, connection_of, read_body
-from reconciler.inbound.quiet import Quiet
 from reconciler.store.inbox import Receipt
 
 MOST_CONNECTIONS = 1_000

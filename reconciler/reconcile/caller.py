@@ -26,7 +26,7 @@ from reconciler.ledger import (
 from reconciler.ledger import NotFound as NotFoundSeen
 from reconciler.ledger import Refused as RefusedSeen
 from reconciler.ledger import Throttled as ThrottledSeen
-from reconciler.reconcile.suspicion import AssurePath
+from reconciler.reconcile.misconfiguration import AssurePath
 
 DEFAULT_PAUSE = 5.0
 """Seconds to wait after a 429 that does not say how long."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Observation, Outcome, Rules
+from reconciler.store.announce import announce
+from reconciler.store.apply import Observed
 from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.journal import announce
-from reconciler.store.observe import Observed
-from reconciler.store.work import WorkQueue
+from reconciler.store.work_queue import WorkQueue
 
 MOST_AT_ONCE = 100
 RETRY = 0.5

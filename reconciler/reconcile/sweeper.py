@@ -16,7 +16,7 @@ from reconciler.ledger import CallFailed, Lane, Rules, TrackedProcess
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.recorder import Recorder
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.work import WorkQueue
+from reconciler.store.work_queue import WorkQueue
 
 URGENT = (Lane.CONFIRM, Lane.ASKED, Lane.OVERDUE)
 

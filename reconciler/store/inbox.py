@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
+from reconciler.store.apply import Observed, observe
 from reconciler.store.database import Database
-from reconciler.store.facts import remember
-from reconciler.store.observe import Observed, observe
-from reconciler.store.repeat import repeated
+from reconciler.store.key_value import remember
+from reconciler.store.retry import repeated
 from reconciler.store.schema import Millis, Word, callbacks
 
 

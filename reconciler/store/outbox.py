@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reconciler.store.among import among
+from reconciler.store.any_of import among
+from reconciler.store.bulk import WholeSelect
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.one_step import WholeSelect
 from reconciler.store.paging import cursor_of, position_in
-from reconciler.store.repeat import repeated
+from reconciler.store.retry import repeated
 from reconciler.store.schema import Millis, deliveries
 from reconciler.store.timeline import entry_row, write_entries
 

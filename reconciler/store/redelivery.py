@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
-from reconciler.store.repeat import repeated
+from reconciler.store.retry import repeated
 from reconciler.store.rows import from_row
 from reconciler.store.schema import ENDED, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
+from reconciler.store.apply import Observed, load, observe
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
-from reconciler.store.observe import Observed, load, observe
-from reconciler.store.repeat import repeated
+from reconciler.store.retry import repeated
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row, write_entries
 

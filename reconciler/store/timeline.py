@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reconciler.store.one_step import Insert
+from reconciler.store.bulk import Insert
 from reconciler.store.schema import timeline
 
 _INSERT = Insert(timeline)

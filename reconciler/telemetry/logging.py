@@ -8,8 +8,8 @@ import structlog
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.telemetry.batch import Columns, JsonLines, rows_of
+from reconciler.telemetry.catalogue import CATALOGUE
 from reconciler.telemetry.event import RANK
-from reconciler.telemetry.events import CATALOGUE
 from reconciler.telemetry.failure import FailureReducer
 from reconciler.telemetry.library import LibraryLogs
 from reconciler.telemetry.redact import Redactor

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.event import RANK
-from reconciler.telemetry.events import CATALOGUE as EVENTS
 
 OTHER: Final = "other"
 """The value of a label for whatever is not among its values."""

@@ -24,9 +24,9 @@ from reconciler.admin.openapi import openapi
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
 from reconciler.config import Settings, rules
-from reconciler.monitoring import monitoring_routes
-from reconciler.store.opening import Store, open_store, prepare
-from reconciler.store.roster import Instance
+from reconciler.daemon.monitoring import monitoring_routes
+from reconciler.store.instances import Instance
+from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.counting import Metrics
 
 DOCUMENT = openapi()

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.ledger import Callback, Policy, Registration, Rules, iso
 from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.opening import Store
+from reconciler.store.open import Store
 from reconciler.store.outbox import Attempt
 
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)

@@ -9,10 +9,10 @@ import pytest
 
 from reconciler.config import Settings, rules
 from reconciler.store.inbox import Receipt
-from reconciler.store.roster import Instance
+from reconciler.store.instances import Instance
 
 if TYPE_CHECKING:
-    from reconciler.store.opening import Store
+    from reconciler.store.open import Store
     from tests.admin.conftest import Client, Played
 
 RULES = rules(Settings())

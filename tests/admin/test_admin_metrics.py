@@ -14,8 +14,8 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
 from reconciler.admin.gauges import PATIENCE, Gauges, Own
-from reconciler.admin.glance import Glance
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.single_flight import Glance
 from reconciler.store.inbox import Receipt
 from reconciler.telemetry.metrics import CATALOGUE
 from tests.admin.conftest import START
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from reconciler.store.opening import Store
+    from reconciler.store.open import Store
     from reconciler.telemetry.counting import Metrics
     from tests.admin.conftest import Client, Played, Serve
 

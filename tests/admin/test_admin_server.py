@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from reconciler.store.opening import Store
+    from reconciler.store.open import Store
     from tests.admin.conftest import Client, Played, Serve
 
 EVERYTHING_THAT_NEEDS_THE_STORE = [

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli import main
-from reconciler.store.opening import prepare
+from reconciler.store.open import prepare
 
 LIMIT = 60.0
 """Seconds that any child may take, on the slowest machine."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.store.opening import daemon_lock
+from reconciler.store.open import daemon_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

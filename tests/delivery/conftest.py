@@ -20,7 +20,7 @@ from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Outbox
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

@@ -24,7 +24,7 @@ from reconciler.inbound.listener import Door, Listener, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Rules
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 
 PATIENCE = 30.0
 """Seconds within which what must happen has happened on a slow, busy machine."""

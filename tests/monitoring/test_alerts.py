@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.telemetry.events import CATALOGUE as EVENTS
+from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.metrics import BY_NAME, OTHER
 from tests.monitoring.conftest import ROOT, SHIPPED
 

@@ -12,7 +12,7 @@ from aiohttp.test_utils import unused_port
 from structlog.testing import LogCapture
 
 from reconciler.admin.health import Readiness
-from reconciler.monitoring import ping_if_well
+from reconciler.daemon.monitoring import ping_if_well
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
 

@@ -21,14 +21,14 @@ from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_ses
 from reconciler.inbound.applier import Applier
 from reconciler.ledger import Backoff, Lane, Outcome, Policy, Registration, Rules, TrackedProcess
 from reconciler.reconcile.caller import Caller
+from reconciler.reconcile.misconfiguration import AssurePath, CallbackPath
+from reconciler.reconcile.overdue import Watch
 from reconciler.reconcile.recorder import Recorder
-from reconciler.reconcile.suspicion import AssurePath, CallbackPath
 from reconciler.reconcile.sweeper import Sweeper
-from reconciler.reconcile.watch import Watch
 from reconciler.simulator import Simulator, World
 from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 
 NOW = 1_800_000_000_000
 PATIENCE = 30.0
@@ -80,7 +80,7 @@ class Monotonic:
 
 
 class Instance:
-    """What one daemon has of this room, joined as service.py does it."""
+    """What one daemon has of this room, joined as daemon/service.py does it."""
 
     def __init__(
         self,

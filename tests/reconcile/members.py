@@ -16,9 +16,9 @@ import structlog
 from structlog.testing import CapturingLogger
 
 from reconciler.assure import Budget, Share
-from reconciler.reconcile.membership import Membership
+from reconciler.daemon.membership import Membership
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.roster import LIVE_FOR, Instance
+from reconciler.store.instances import LIVE_FOR, Instance
 
 HEARTBEAT = 5.0
 HELPING = 16

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.assure.share import SILENCE, USABLE, whole
+from reconciler.outbound.share import SILENCE, USABLE, whole
 from tests.reconcile.members import Cluster
 
 RATES = st.sampled_from([0.4, 1.0, 3.0, 5.0, 9.995, 10.0, 12 / 1.1, 20.0, 100.0])

@@ -18,7 +18,7 @@ import pytest
 
 from reconciler.ledger import Lane, Registration, Rules, TrackedProcess
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store, open_store, prepare
+from reconciler.store.open import Store, open_store, prepare
 from tests.postgres import Databases
 
 NOW = 1_800_000_000_000

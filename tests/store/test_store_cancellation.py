@@ -11,8 +11,8 @@ import pytest
 
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store
-from reconciler.store.steady import to_the_end
+from reconciler.store.open import Store
+from reconciler.store.shielded import to_the_end
 from tests.store.conftest import PATIENCE
 
 

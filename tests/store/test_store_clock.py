@@ -8,7 +8,7 @@ import structlog
 from structlog.testing import CapturingLogger
 
 from reconciler.store.clock import StoreClock
-from reconciler.store.opening import Store
+from reconciler.store.open import Store
 
 Look = Callable[..., list[tuple[Any, ...]]]
 HOUR = 3_600_000

@@ -14,7 +14,7 @@ import pytest
 from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store, open_store
+from reconciler.store.open import Store, open_store
 from tests.store.conftest import NOW
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.ledger import Registration, Rules, State
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store
+from reconciler.store.open import Store
 from tests.store.conftest import NOW
 
 Look = Callable[..., list[tuple[Any, ...]]]

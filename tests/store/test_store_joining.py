@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from reconciler.store.exclusive import be_alone
-from reconciler.store.opening import Store, open_store
-from reconciler.store.roster import Instance
+from reconciler.store.instances import Instance
+from reconciler.store.locks import be_alone
+from reconciler.store.open import Store, open_store
 from tests.store.conftest import NOW, PATIENCE
 
 ONE = Instance(

@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.ledger import Fetched, Lane, Policy, Registration, Rules, Verb
 from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.opening import Store, open_store
+from reconciler.store.open import Store, open_store
 from reconciler.store.outbox import Attempt, Leased
 from tests.store.conftest import LEASE, NOW, register
 

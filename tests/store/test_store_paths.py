@@ -11,16 +11,16 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from reconciler.store.errors import StoreError
-from reconciler.store.inspection import SchemaState, inspect_sqlite
-from reconciler.store.migrate import HEAD
-from reconciler.store.opening import prepare
+from reconciler.store.open import prepare
+from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
+from reconciler.store.sqlite.migrate import HEAD
 from tests.store.conftest import PATIENCE
 
 AS_NOBODY = """
 import asyncio, os, sys
 import aiosqlite, alembic.command, alembic.config, sqlalchemy.dialects.sqlite.aiosqlite
 from reconciler.store.errors import StoreError
-from reconciler.store.opening import open_store, prepare
+from reconciler.store.open import open_store, prepare
 
 async def main(url):
     store = await open_store(url, is_daemon=False)

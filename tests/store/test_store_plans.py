@@ -11,9 +11,9 @@ from sqlalchemy import Engine, event
 
 from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State, Verb
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store
-from reconciler.store.retention import Keep, stages
-from reconciler.store.wal import Leftovers
+from reconciler.store.maintenance.retention import Keep, stages
+from reconciler.store.open import Store
+from reconciler.store.sqlite.wal import Leftovers
 from tests.store.conftest import NOW
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from reconciler.store.errors import StoreError
-from reconciler.store.inspection import SchemaState, inspect_sqlite
-from reconciler.store.migrate import HEAD
-from reconciler.store.opening import daemon_lock, prepare
+from reconciler.store.open import daemon_lock, prepare
+from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
+from reconciler.store.sqlite.migrate import HEAD
 
 BUSY = """
 import asyncio, sys
-from reconciler.store.opening import open_store
+from reconciler.store.open import open_store
 
 async def main():
     number = 0

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.ledger import Fetched, Lane, Registration, Rules, State
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store
+from reconciler.store.open import Store
 from reconciler.store.schema import metadata
 from tests.store.conftest import NOW
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
-from reconciler.store.one_step import WholeSelect
-from reconciler.store.opening import postgres_url
+from reconciler.store.bulk import WholeSelect
+from reconciler.store.open import postgres_url
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import processes
 from tests.postgres import Databases

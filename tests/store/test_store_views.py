@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.ledger import Recheck, Registration, Rules, State, TrackedProcess, Verb
 from reconciler.store.inbox import Receipt
-from reconciler.store.opening import Store
+from reconciler.store.open import Store
 from reconciler.store.views import BadCursorError, Counts
 from tests.store.conftest import NOW
 

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from reconciler.config import load, resolve_secrets
-from reconciler.reconcile.rota import STALE
-from reconciler.service import Service
-from reconciler.store.opening import open_store, prepare
+from reconciler.daemon.rota import STALE
+from reconciler.daemon.service import Service
+from reconciler.store.open import open_store, prepare
+from reconciler.systemd.notify import Notifier
 from reconciler.telemetry.logging import LogSystem
-from reconciler.telemetry.sd_notify import Notifier
 from tests.e2e.conftest import PATIENCE
 
 

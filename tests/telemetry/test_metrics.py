@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 import reconciler
 from reconciler.ledger import SettledBy, State
 from reconciler.telemetry import metrics as catalogue
+from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.counting import Metrics, outcome_of
-from reconciler.telemetry.events import CATALOGUE as EVENTS
 from reconciler.telemetry.metrics import BY_NAME, CATALOGUE, OTHER
 
 PACKAGE = Path(reconciler.__file__).parent
@@ -93,7 +93,7 @@ def test_every_reason_for_a_refusal_is_a_value_of_its_label() -> None:
 def test_every_repeated_job_is_a_value_of_its_label() -> None:
     calls = (
         node
-        for node in ast.walk(ast.parse((PACKAGE / "service.py").read_text("utf-8")))
+        for node in ast.walk(ast.parse((PACKAGE / "daemon/service.py").read_text("utf-8")))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._rota.add"
     )
     named = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}

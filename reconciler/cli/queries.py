@@ -1,0 +1,223 @@
+"""``list``, ``show`` and ``status``: commands that only look."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
+from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.output import (
+    NOTHING,
+    aligned,
+    duration,
+    moment,
+    print_json,
+    print_lines,
+    print_table,
+    when,
+)
+from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.inbound.spool import Spool
+from reconciler.ledger import State
+from reconciler.operations.json_shapes import detail_json, page_json, status_json
+from reconciler.operations.registration import can_be_id
+from reconciler.store.paging import BadCursorError
+
+WATCH = 2.0
+"""Seconds between two looks of ``status --watch``."""
+
+Json = dict[str, Any]
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    state: Annotated[State | None, typer.Option(help="Only this state.")] = None,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only overdue ones.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="nextCursor of the page before (from --json).")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the ledger, the newest first.
+
+    A status with a question mark is what a callback claims and Assure has not confirmed yet.
+    """
+    if overdue and state not in (None, State.OVERDUE):
+        raise CommandError(USAGE, "--overdue and --state exclude each other")
+    wanted = State.OVERDUE if overdue else state
+
+    async def work(session: Session) -> tuple[Json, int]:
+        found, following = await session.store.views.page(state=wanted, limit=limit, cursor=cursor)
+        return page_json(found, following), session.now()
+
+    try:
+        page, now = on_store(chosen(context, config), work)
+    except BadCursorError as error:
+        raise CommandError(USAGE, str(error)) from None
+    if json:
+        print_json(page)
+        return
+    columns = ("process", "dossier", "provider", "state", "status", "registered", "next", "error")
+    print_table(columns, (_row(item, now) for item in page["items"]))
+    if page["nextCursor"]:
+        complain(f"there are more than these {limit}; --limit shows them")
+
+
+def _row(item: Json, now: int) -> tuple[str | None, ...]:
+    claim = item["claimedStatus"] and f"{item['claimedStatus']}?"
+    return (
+        item["processId"],
+        item["dossierId"],
+        item["provider"],
+        item["state"],
+        item["status"] or claim,
+        when(item["registeredAt"], now),
+        _next(item["nextCheckAt"], now),
+        item["lastError"],
+    )
+
+
+def _next(at: str | None, now: int) -> str:
+    said = when(at, now)
+    return "now" if said.endswith("ago") else said
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    process_id: ProcessId,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show one process with its whole timeline. Times are UTC."""
+
+    async def work(session: Session) -> tuple[Json | None, int]:
+        process = can_be_id(process_id) and await session.store.views.process(process_id)
+        if not process:
+            return None, 0
+        timeline = await session.store.views.timeline(process_id)
+        return detail_json(process, timeline), session.now()
+
+    found, now = on_store(chosen(context, config), work)
+    if found is None:
+        raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
+    if json:
+        print_json(found)
+        return
+    timeline = found.pop("timeline")
+    told = {name: value for name, value in found.items() if value is not None}
+    rows = [
+        (name, _at(value, now) if name.endswith("At") else value) for name, value in told.items()
+    ]
+    print_lines(aligned(rows))
+    print_lines(["", *aligned(_history(timeline))])
+
+
+def _at(at: str | None, now: int) -> str:
+    return NOTHING if at is None else f"{moment(at)}, {when(at, now)}"
+
+
+def _history(timeline: list[Json]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield time, distance from the line above, event and fields."""
+    before = None
+    for entry in timeline:
+        at = datetime.fromisoformat(entry["at"])
+        gap = "" if before is None else f"+{duration((at - before).total_seconds())}"
+        fields = (f"{name}={value}" for name, value in entry.items() if name not in ("at", "event"))
+        yield moment(entry["at"]), gap, entry["event"], " ".join(fields)
+        before = at
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every 2 s.")] = False,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show how things stand."""
+
+    async def look(session: Session) -> tuple[Json, int]:
+        now = session.now()
+        counts = await session.store.views.counts()
+        found = status_json(counts, await session.store.roster.live(now), now)
+        if not found["instances"]:  # or they say it themselves
+            found["spooled"] = _waiting_in(spool)
+        return found, now
+
+    async def keep_looking(session: Session) -> None:
+        with _shown_in_place() if sys.stdout.isatty() and not json else nullcontext() as live:
+            is_read = True
+            while is_read:
+                found, now = await look(session)
+                if live is not None:
+                    live.update(Text("\n".join(_status(found, now))), refresh=True)
+                elif json:
+                    is_read = print_json(found, on_one_line=True)
+                else:
+                    is_read = print_lines([*_status(found, now), ""])
+                await asyncio.sleep(WATCH)
+
+    path = chosen(context, config)
+    spool = Path(settings_of(path)[0].store.spool)
+    if watch:
+        try:
+            on_store(path, keep_looking)
+        except KeyboardInterrupt:  # the way to end it
+            return
+    found, now = on_store(path, look)
+    if json:
+        print_json(found)
+    else:
+        print_lines(_status(found, now))
+
+
+def _waiting_in(spool: Path) -> int:
+    """Return how many callbacks wait in ``spool`` for the next daemon."""
+    try:
+        return Spool(spool, "status").count()
+    except OSError as error:
+        complain(f"warning: the spool {spool} cannot be counted: {error.strerror}")
+        return 0
+
+
+def _shown_in_place() -> Live:
+    return Live(console=Console(highlight=False), auto_refresh=False)
+
+
+def _status(found: Json, now: int) -> list[str]:
+    oldest = {
+        "overdue": found["oldestOverdueSeconds"],
+        "reported": found["oldestReportedSeconds"],
+    }
+    states = [
+        (state, f"{count:>7}", f"oldest {duration(age)}" if (age := oldest.get(state)) else "")
+        for state, count in found["states"].items()
+    ]
+    outbox = found["outbox"]
+    daemons = [
+        f"{each['host']}, process {each['pid']}, {each['version']}, started "
+        f"{when(each['startedAt'], now)}"
+        for each in found["instances"]
+    ]
+    rest = [
+        ("last callback", _at(found["lastCallbackAt"], now)),
+        ("last sweep", _at(found["lastSweepAt"], now)),
+        ("breaker", found["breaker"] or NOTHING),
+        ("outbox", f"{outbox['pending']} pending, {outbox['dead']} dead"),
+        ("spooled", found["spooled"]),
+        *zip(["daemons", *[""] * len(daemons)], daemons or ["none is running"], strict=False),
+    ]
+    return [*aligned(states), "", *aligned(rest)]

@@ -1,0 +1,1 @@
+"""Builds one daemon from the configuration, runs its parts, reloads and stops them."""

@@ -1,0 +1,141 @@
+"""The two lines outward, to Assure and to your application; a reload makes new ones whole.
+
+What has begun on an old line ends on it, with the settings that it began with.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import ClientSession
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
+from reconciler.config import Change, Secrets, Settings
+from reconciler.daemon.build import deliverer_of, endpoint_of
+from reconciler.delivery.outlet import Line, Outlet
+from reconciler.outbound.session import Retired
+from reconciler.reconcile.caller import Caller
+from reconciler.reconcile.misconfiguration import AssurePath
+from reconciler.store.outbox import Outbox
+
+LONGEST_CALL = 6
+"""Times ``assure.timeout`` after which a call that has begun must be over: it may last four."""
+
+_NOT_OF_THE_LINE = {
+    "assure.requests_per_second",
+    "assure.final_statuses",
+    "assure.pending_statuses",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AssureLine:
+    """One way of calling Assure."""
+
+    endpoint: Endpoint
+    session: ClientSession
+    path: AssurePath
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True)
+class NewLines:
+    """What a change asks for, made and not yet in use."""
+
+    assure: AssureLine | None
+    """None: the present one stays."""
+    delivery: Line | None
+    has_delivery: bool
+    """Whether ``delivery`` replaces the present one; it is None where deliveries end."""
+
+
+class Lines:
+    """The lines in use."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        outbox: Outbox,
+        *,
+        budget: Budget,
+        breaker: Breaker,
+        owner: str,
+        now: Callable[[], int],
+        monotonic: Callable[[], float],
+        log: FilteringBoundLogger,
+    ) -> None:
+        """Raises ValueError where a ``ca_file`` cannot be used."""
+        self._outbox = outbox
+        self._budget = budget
+        self._breaker = breaker
+        self._owner = owner
+        self._now = now
+        self._monotonic = monotonic
+        self._log = log
+        self._retired = Retired()
+        self.assure = self._build_assure(settings, secrets)
+        self.outlet = Outlet(self._build_delivery(settings, secrets))
+
+    async def prepare(self, change: Change) -> NewLines:
+        """Make what ``change`` asks for. Raises ValueError, and then nothing is left open."""
+        settings, secrets = change.configuration.settings, change.configuration.secrets
+        assure, delivery = None, None
+        has_delivery = change.touches("delivery")
+        if any(key.startswith("assure.") for key in {*change.changed} - _NOT_OF_THE_LINE):
+            assure = self._build_assure(settings, secrets)
+        try:
+            if has_delivery:
+                delivery = self._build_delivery(settings, secrets)
+        except ValueError:
+            if assure is not None:
+                await assure.session.close()
+            raise
+        return NewLines(assure, delivery, has_delivery)
+
+    def use(self, new: NewLines) -> None:
+        """Let what begins from now on go over ``new``."""
+        if new.has_delivery:
+            self.outlet.use(new.delivery)
+        if new.assure is not None:
+            old, self.assure = self.assure, new.assure
+            if (
+                old.path.is_proven
+                and old.endpoint.fingerprint() == new.assure.endpoint.fingerprint()
+            ):
+                new.assure.path.proven()
+            self._retired.add(old.session, after=LONGEST_CALL * old.endpoint.timeout)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.assure.session.close()
+        await self._retired.close()
+        await self.outlet.close()
+
+    def _build_assure(self, settings: Settings, secrets: Secrets) -> AssureLine:
+        assure = settings.assure
+        endpoint = endpoint_of(settings, secrets)
+        session = build_session(ca_file=assure.ca_file, max_concurrency=assure.max_concurrency)
+        client = AssureClient(endpoint, session, self._budget, self._log, monotonic=self._monotonic)
+        path = AssurePath(is_proven=False, now=self._now, log=self._log)
+        caller = Caller(
+            client, breaker=self._breaker, budget=self._budget, path=path, log=self._log
+        )
+        return AssureLine(endpoint, session, path, caller)
+
+    def _build_delivery(self, settings: Settings, secrets: Secrets) -> Line | None:
+        delivery = settings.delivery
+        if delivery is None:
+            return None
+        session = build_session(ca_file=delivery.ca_file, max_concurrency=delivery.max_concurrency)
+        deliverer = deliverer_of(
+            settings,
+            secrets,
+            session,
+            self._outbox,
+            owner=self._owner,
+            now=self._now,
+            monotonic=self._monotonic,
+            log=self._log,
+        )
+        return Line(deliverer, session)

@@ -1,0 +1,116 @@
+"""Removes what is past its time, and gives the room back. Never in the way of a callback."""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.store.database import Database
+from reconciler.store.locks import may_alone
+from reconciler.store.maintenance.retention import Keep, Stage, stages
+from reconciler.store.sqlite.vacuum import FreePages
+from reconciler.store.sqlite.wal import Leftovers, small_checkpoints
+
+TARGET = 0.01
+"""Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""
+
+FIRST, LEAST, MOST = 50, 20, 1_000
+"""Rows in the first transaction of a kind, and in any. Under ``LEAST`` it is the disk that is slow,
+and fewer rows would not help."""
+
+LONGEST_PAUSE = 0.05
+"""Seconds between two transactions; in general as long as the first has held the writer."""
+
+MOST_BATCHES = 20
+"""Transactions in one turn, so that a stop waits for about a second; on a slow disk a few."""
+
+
+class Pace:
+    """How many rows one transaction takes, by how long the last one has held the writer."""
+
+    def __init__(self) -> None:
+        self.rows = FIRST
+
+    def took(self, seconds: float) -> None:
+        """Learn from a transaction of ``rows``."""
+        fitting = int(self.rows * TARGET / max(seconds, 1e-6))
+        self.rows = max(LEAST, min(fitting, 2 * self.rows, MOST))
+
+
+class Housekeeping:
+    """One round: what ended long ago, old callbacks, strays, free pages. In small pieces."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        keep: Callable[[], Keep],
+        now: Callable[[], int],
+        log: FilteringBoundLogger,
+        monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._leftovers = Leftovers(database)
+        self._keep = keep
+        self._now = now
+        self._monotonic = monotonic
+        self._pause = pause
+        self._log = log
+        self._stages: deque[Stage] = deque()
+        self._pace = Pace()
+        self._removed: Counter[str] = Counter()
+        self._longest = 0.0
+
+    async def tick(self) -> bool:
+        """Begin a round, or go on with the one that has begun; True while it is not over."""
+        if not self._stages:
+            self._stages.extend(stages(self._database, self._keep(), self._now()))
+            self._stages.append(FreePages(self._database))
+        async with small_checkpoints(self._database):
+            for _ in range(MOST_BATCHES):
+                if self._stages:
+                    await self._batch()
+        if self._stages:
+            return True
+        self._tell()
+        await self._leftovers.wipe()
+        return False
+
+    async def _batch(self) -> None:
+        found = await self._stages[0].find(self._pace.rows)
+        if found is None:
+            self._stages.popleft()
+            self._pace = Pace()
+        elif found:
+            await self._remove(found)
+
+    async def _remove(self, found: Sequence[Any]) -> None:
+        async with self._database.write() as connection:
+            begun = self._monotonic()
+            if not await may_alone(connection, "retention"):  # another daemon is at it
+                self._stages.clear()
+                return
+            removed = await self._stages[0].remove(connection, found, self._pace.rows)
+        held = self._monotonic() - begun  # the commit is in it
+        self._removed += removed
+        self._longest = max(self._longest, held)
+        self._pace.took(held)
+        await self._pause(min(held, LONGEST_PAUSE))  # for others, who may be other programs
+
+    def _tell(self) -> None:
+        removed, self._removed = self._removed, Counter()
+        longest, self._longest = self._longest, 0.0
+        if removed:
+            self._log.info(
+                "purged",
+                processes=removed["processes"],
+                callbacks=removed["callbacks"],
+                deliveries=removed["deliveries"],
+                entries=removed["entries"],
+                pages=removed["pages"],
+                longest_ms=round(longest * 1000, 1),
+            )

@@ -1,0 +1,58 @@
+"""What an earlier run has left in the store, and what must be seen to because of it."""
+
+from collections.abc import Callable
+
+from reconciler.daemon.clients import AssureLine
+from reconciler.inbound.applier import Applier
+from reconciler.reconcile.overdue import Watch
+from reconciler.store.instances import Roster
+
+_ASSURE_PATH = "assure_path"
+
+
+class Recovery:
+    """Carries over what is remembered from one run to the next."""
+
+    def __init__(
+        self, roster: Roster, *, watch: Watch, applier: Applier, monotonic: Callable[[], float]
+    ) -> None:
+        self._roster = roster
+        self._watch = watch
+        self._applier = applier
+        self._monotonic = monotonic
+        self._begun_at = monotonic()
+        self._last_alive_at: int | None = None
+        self.is_introduced = False
+        """Whether what the store remembers has been read."""
+        self.is_done = False
+
+    async def introduce(self, line: AssureLine) -> None:
+        """Learn what the store remembers, before our first heartbeat says that one is alive."""
+        await self._look(line)
+        self._last_alive_at = await self._roster.last_alive_at()
+        self.is_introduced = True
+
+    async def remember(self, line: AssureLine) -> None:
+        """Remember that Get process has answered under this URL and path, or learn it.
+
+        Another daemon may have been the first; or a reload has brought back what was proven once.
+        """
+        if not line.path.is_proven:
+            await self._look(line)
+        else:
+            await self._roster.remember({_ASSURE_PATH: line.endpoint.fingerprint()})
+
+    async def recover(self) -> None:
+        """See to clock, inbox and downtime.
+
+        The first tick does it, not the start: on a large ledger it takes seconds, in which
+        callbacks must be taken already.
+        """
+        await self._watch.mend_clock()
+        await self._applier.recover(everything=True)
+        up_for = round((self._monotonic() - self._begun_at) * 1000)
+        self.is_done = await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
+
+    async def _look(self, line: AssureLine) -> None:
+        if await self._roster.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
+            line.path.proven()

@@ -1,0 +1,88 @@
+"""Apply observations to the ledger: load, ``transition``, save. The only writer of processes."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.store.bulk import Insert, WholeSelect
+from reconciler.store.delivery_row import delivery_row
+from reconciler.store.locks import hold_keys
+from reconciler.store.rows import from_row, to_row
+from reconciler.store.schema import deliveries, processes
+from reconciler.store.timeline import entry_row, write_entries
+
+Observed = tuple[str, Observation]
+"""A process id, and what has been observed of it."""
+
+_BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
+_COLUMNS = processes.c.keys()
+_LOAD = WholeSelect(_BY_IDS.order_by(processes.c.process_id).with_for_update())
+_INSERT = Insert(processes)
+_DELIVER = Insert(deliveries)
+_SAVE = (
+    update(processes)
+    .where(processes.c.process_id == bindparam("pk"))
+    .values({c.name: bindparam(c.name) for c in processes.c if c.name != "process_id"})
+)
+
+
+async def load(
+    connection: AsyncConnection, process_ids: Sequence[str]
+) -> dict[str, TrackedProcess]:
+    """Return the known ones of ``process_ids``, locked for the rest of the transaction.
+
+    Nobody else inserts the others meanwhile.
+    """
+    wanted = sorted(set(process_ids))
+    found = await _locked(connection, wanted)
+    missing = [process_id for process_id in wanted if process_id not in found]
+    if missing and connection.dialect.name != "sqlite":
+        await hold_keys(connection, missing)
+        found |= await _locked(connection, missing)  # they may have come before the lock
+    return found
+
+
+async def _locked(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, TrackedProcess]:
+    rows = await _LOAD.rows(connection, {"ids": ids})
+    loaded = (from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
+    return {process.process_id: process for process in loaded}
+
+
+async def observe(
+    connection: AsyncConnection, observed: Sequence[Observed], rules: Rules, now: int
+) -> list[Outcome]:
+    """Apply ``observed`` in order, in the caller's transaction, and return their outcomes."""
+    before = await load(connection, [process_id for process_id, _ in observed])
+    current = dict(before)
+    outcomes = []
+    entries = []
+    news = []
+    for process_id, observation in observed:
+        outcome = transition(current.get(process_id), observation, rules, now)
+        outcomes.append(outcome)
+        if outcome.process is not None:
+            current[process_id] = outcome.process
+            if outcome.delivery is not None and rules.deliver:
+                news.append(delivery_row(outcome.process, outcome.delivery.type, now))
+        entries += [entry_row(process_id, now, e.event, e.fields) for e in outcome.entries]
+    await save(connection, before, current)
+    await write_entries(connection, entries)
+    await _DELIVER(connection, news)
+    return outcomes
+
+
+async def save(
+    connection: AsyncConnection,
+    before: dict[str, TrackedProcess],
+    after: dict[str, TrackedProcess],
+) -> None:
+    """Write what differs, in the order of the keys."""
+    new = [to_row(after[key]) for key in sorted(after) if key not in before]
+    changed = [
+        {**to_row(after[key]), "pk": key} for key in sorted(before) if after[key] != before[key]
+    ]
+    await _INSERT(connection, new)
+    if changed:
+        await connection.execute(_SAVE, changed)

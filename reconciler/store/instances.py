@@ -1,0 +1,100 @@
+"""The daemons on this store, and single facts to remember."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import bindparam, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.store.database import Database
+from reconciler.store.key_value import insert_into, remember
+from reconciler.store.locks import be_alone
+from reconciler.store.retry import repeated
+from reconciler.store.schema import facts, instances
+
+LIVE_FOR = 15_000
+"""Milliseconds after its last heartbeat that an instance counts as alive."""
+
+_LAST_ALIVE = "last_alive_at"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What a daemon says of itself with each heartbeat."""
+
+    instance_id: str
+    host: str
+    pid: int
+    version: str
+    started_at: int
+    heartbeat_at: int
+    last_sweep_at: int | None
+    breaker: str
+    spooled: int
+    requests_per_second: float | None = None
+    """The rate that it was given for its calls to Assure."""
+
+
+class Roster:
+    """Heartbeats and facts in one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @repeated
+    async def beat(self, instance: Instance, *, joins: bool = False) -> list[Instance]:
+        """Write the heartbeat and return the live instances, this one among them.
+
+        A real commit, so it also proves that the store takes writes. Those that join do so one
+        after the other: of two that come at once, at most one can think that it is alone.
+        """
+        row = asdict(instance)
+        async with self._database.write() as connection:
+            if joins:
+                await be_alone(connection, "join")
+            upsert = insert_into(instances, connection).values(row)
+            upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
+            await connection.execute(upsert)
+            live = await _live(connection, instance.heartbeat_at)
+            stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
+            await connection.execute(delete(instances).where(stale))
+            # Last: all daemons write this row, and wait for a transaction that holds it.
+            await remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+        return live
+
+    async def sign_off(self, instance_id: str) -> None:
+        """Take a cleanly stopped instance off the roster."""
+        query = delete(instances).where(instances.c.instance_id == instance_id)
+        async with self._database.write() as connection:
+            await connection.execute(query)
+
+    async def live(self, now: int) -> list[Instance]:
+        """Return the instances with a recent heartbeat, the newest first."""
+        async with self._database.read() as connection:
+            return await _live(connection, now)
+
+    async def last_alive_at(self) -> int | None:
+        """Return when any instance was last alive; None on a new store."""
+        value = await self.fact(_LAST_ALIVE)
+        return None if value is None else int(value)
+
+    async def fact(self, name: str) -> str | None:
+        """Return a remembered value."""
+        query = select(facts.c.value).where(facts.c.name == bindparam("name"))
+        async with self._database.read() as connection:
+            return (await connection.execute(query, {"name": name})).scalar()
+
+    @repeated
+    async def remember(self, values: Mapping[str, str]) -> None:
+        """Remember ``values`` from now on."""
+        async with self._database.write() as connection:
+            await remember(connection, values)
+
+
+async def _live(connection: AsyncConnection, now: int) -> list[Instance]:
+    query = (
+        select(instances)
+        .where(instances.c.heartbeat_at >= now - LIVE_FOR)
+        .order_by(instances.c.heartbeat_at.desc())
+    )
+    return [Instance(**row) for row in (await connection.execute(query)).mappings()]

@@ -1,0 +1,1 @@
+"""Work on a whole store: retention, checks, and copies into another database."""

@@ -1,0 +1,149 @@
+"""Opening a store by its URL: for the daemon, or for a command beside it."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from reconciler.store.database import Database
+from reconciler.store.errors import StoreError
+from reconciler.store.inbox import Inbox
+from reconciler.store.instances import Roster
+from reconciler.store.outbox import Outbox
+from reconciler.store.redelivery import Redelivery
+from reconciler.store.registry import Registry
+from reconciler.store.sqlite.database import SqliteDatabase
+from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
+from reconciler.store.sqlite.lock import DaemonLock
+from reconciler.store.sqlite.migrate import HEAD, migrate_sqlite
+from reconciler.store.views import Views
+from reconciler.store.work_queue import WorkQueue
+
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The parts of an open store."""
+
+    database: Database
+    inbox: Inbox
+    registry: Registry
+    work: WorkQueue
+    roster: Roster
+    outbox: Outbox
+    redelivery: Redelivery
+    views: Views
+
+
+def prepare(
+    url: str, *, may_create: bool, may_migrate: bool, lock: DaemonLock | None = None
+) -> list[str]:
+    """Make sure that the store at ``url`` is there and has this program's schema.
+
+    Blocks; call it before the loop runs. Returns what was done, in words. ``lock`` is taken
+    before anything is changed. Raises StoreError with one line that says what to do.
+    """
+    if is_postgres(url):
+        address, place = postgres_url(url)
+        from reconciler.store.postgres.migrate import prepare_postgres  # noqa: PLC0415 (an extra)
+
+        return prepare_postgres(address, place, may_create=may_create, may_migrate=may_migrate)
+    path = sqlite_path(url)
+    state, revision = inspect_sqlite(path, HEAD)
+    if state is SchemaState.CURRENT:
+        if lock is not None:
+            lock.acquire()
+        return []
+    if state is SchemaState.ABSENT and not may_create:
+        raise StoreError(f"there is no store at {path}; `reconciler init-db` creates one")
+    if state is SchemaState.OLDER and not may_migrate:
+        raise StoreError(
+            f"the store {path} has the older schema {revision}; run `reconciler init-db`"
+        )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create the store {path}: {error.strerror}") from error
+    if lock is not None:
+        lock.acquire()
+    backup = migrate_sqlite(path)
+    if state is SchemaState.ABSENT:
+        return [f"created {path}"]
+    if backup is None:  # another process was faster
+        return []
+    return [f"migrated {path}", f"kept the old one as {backup}"]
+
+
+async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> Store:
+    """Connect to a store. Raises StoreError.
+
+    ``is_prepared``: False where ``prepare`` could not reach it yet. All that is asked of it is
+    then a StoreUnavailableError until ``Store.database.admit``.
+    """
+    database: Database
+    if is_postgres(url):
+        address, place = postgres_url(url)
+        from reconciler.store.postgres.database import PostgresDatabase  # noqa: PLC0415 (an extra)
+
+        database = PostgresDatabase(address, place, is_prepared=is_prepared)
+    else:
+        database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
+        await database.open()
+    return Store(
+        database=database,
+        inbox=Inbox(database),
+        registry=Registry(database),
+        work=WorkQueue(database),
+        roster=Roster(database),
+        outbox=Outbox(database),
+        redelivery=Redelivery(database),
+        views=Views(database),
+    )
+
+
+def daemon_lock(url: str) -> DaemonLock:
+    """Return the lock that keeps a second daemon off a SQLite file."""
+    return DaemonLock(None if is_postgres(url) else sqlite_path(url))
+
+
+def is_postgres(url: str) -> bool:
+    """Tell whether ``url`` names a PostgreSQL database, which several daemons may share."""
+    return url.startswith(_POSTGRES)
+
+
+def postgres_url(url: str) -> tuple[URL, str]:
+    """Return a PostgreSQL URL for SQLAlchemy, and what of it may be told: where, never who."""
+    if find_spec("psycopg") is None:
+        raise StoreError(
+            "store.url names PostgreSQL, but psycopg is not installed; "
+            "install assure-reconciler[postgres]"
+        )
+    try:
+        address = make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        raise StoreError("store.url is not a URL of PostgreSQL that can be read") from None
+    hosts = address.host or ",".join(_texts(address.query.get("host"))) or "localhost"
+    ports = address.port or ",".join(_texts(address.query.get("port"))) or 5432
+    return address, f"{hosts}:{ports}/{address.database or ''}"
+
+
+def store_file(url: str) -> Path | None:
+    """Return the file of a store that is one; None for a database server."""
+    return sqlite_path(url) if url.startswith(_SQLITE) else None
+
+
+def sqlite_path(url: str) -> Path:
+    """Return the file that a ``sqlite:///`` URL names."""
+    if not url.startswith(_SQLITE):
+        raise StoreError("store.url names neither a SQLite file nor a PostgreSQL database")
+    # Resolved, for SQLite puts its other files beside the file that a symbolic link names.
+    return Path(os.path.realpath(url.removeprefix(_SQLITE)))
+
+
+def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value or ()

@@ -1,0 +1,250 @@
+"""PostgreSQL: one store for several daemons, also behind PgBouncer in transaction mode.
+
+So no session state: no prepared statement, no setting but by SET LOCAL, no session lock. Each
+transaction ends within a limit: the server is told by time-outs, and if it does not answer at
+all, we hang up.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Column, event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.postgres.errors import is_left_behind, translation
+from reconciler.store.shielded import SteadyConnection, to_the_end, undo
+
+WRITERS = 2
+READERS = 2
+"""Connections of one daemon beside that of the inbox: a server has some hundred for all."""
+
+URGENT_LIMIT = 2.5
+"""Seconds for a transaction of the inbox, from its turn on: less than the 3 s until we spool."""
+
+LIMIT = 8.0
+"""Seconds for any other one."""
+
+CONNECT_TIMEOUT = 2
+"""Seconds for a connection to each host of the URL; libpq knows none shorter."""
+
+DRIVER = {
+    "autocommit": True,  # or the driver begins transactions of its own
+    "prepare_threshold": None,
+    "connect_timeout": CONNECT_TIMEOUT,
+    "application_name": "reconciler",
+}
+
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Connections for one purpose, and who may use one."""
+
+    engine: AsyncEngine
+    size: int
+    limit: float
+    free: asyncio.Semaphore
+
+
+class PostgresDatabase:
+    """One database on a server: connections for the inbox, for other writers, and for readers."""
+
+    dialect = "postgresql"
+
+    def __init__(self, url: URL, place: str, *, is_prepared: bool) -> None:
+        """``place``: what may be said of the URL. ``is_prepared``: its schema has been seen to."""
+        self._url = url
+        self._place = place
+        self._is_prepared = is_prepared
+        self._is_closed = False
+        self._inserts: dict[tuple[Column[Any], ...], str] = {}
+        begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+        look = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        self._inbox = self._line(1, begin, URGENT_LIMIT)
+        self._writing = self._line(WRITERS, begin, LIMIT)
+        self._reading = self._line(READERS, look, LIMIT)
+
+    def admit(self) -> None:
+        """Let transactions in: the schema has been seen to."""
+        self._is_prepared = True
+
+    async def durability(self) -> dict[str, str | bool]:
+        """Return what the server says about durability in a transaction of ours."""
+        said: dict[str, str | bool] = {"server": self._place}
+        async with self.write() as connection:
+            for name in ("server_version", "synchronous_commit", "fsync", "full_page_writes"):
+                said[name] = str((await connection.exec_driver_sql(f"SHOW {name}")).scalar())
+        for name in ("fsync", "full_page_writes"):
+            said[name] = said[name] if said[name] == "on" else "UNSAFE"
+        return said
+
+    async def close(self) -> None:
+        """Give all connections back, after what is under way."""
+        self._is_closed = True
+        for line in (self._inbox, self._writing, self._reading):
+            for _ in range(line.size):
+                await line.free.acquire()
+            await to_the_end(line.engine.dispose())
+            for _ in range(line.size):
+                line.free.release()
+
+    @asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction. Keep it under 50 ms: others wait for what it has locked."""
+        async with self._transaction(self._inbox if urgent else self._writing) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent look at the last committed state."""
+        async with self._transaction(self._reading) as connection:
+            yield connection
+
+    async def insert_new(
+        self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """One urgent transaction of one statement, through the driver's own connection.
+
+        A column goes as one array in binary: a third of the work of a statement for each row.
+        """
+        key = tuple(columns)
+        statement = self._inserts.get(key) or self._inserts.setdefault(key, _insert_of(columns))
+        arrays = [list(column) for column in zip(*rows, strict=True)]
+        async with self._transaction(self._inbox) as connection:
+            if arrays:
+                driver = await _driver_of(connection)
+                await to_the_end(driver.execute(statement, arrays))
+
+    @asynccontextmanager
+    async def _transaction(self, line: _Line) -> AsyncIterator[SteadyConnection]:
+        with translation(self._place):
+            async with asyncio.timeout(line.limit):  # those before us may hang
+                await line.free.acquire()
+            try:
+                self._check()
+                deadline = asyncio.get_running_loop().time() + line.limit
+                connection, alarm = await self._begun(line, deadline)
+                try:
+                    yield connection
+                    await to_the_end(connection.commit())
+                except BaseException as error:
+                    await undo(connection)
+                    if is_left_behind(error):
+                        await to_the_end(connection.invalidate())
+                    raise
+                finally:
+                    alarm.cancel()
+                    await to_the_end(connection.close())
+            finally:
+                line.free.release()
+
+    async def _begun(
+        self, line: _Line, deadline: float
+    ) -> tuple[SteadyConnection, asyncio.TimerHandle]:
+        """Return a connection with an open transaction, and the alarm that ends it by force."""
+        try:
+            return await _begin(line.engine, deadline)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # It had died in the pool, which has dropped all others with it: this is a new one.
+        return await _begin(line.engine, deadline)
+
+    def _check(self) -> None:
+        if self._is_closed:
+            raise StoreUnavailableError("the store is closed")
+        if not self._is_prepared:
+            raise StoreUnavailableError(f"PostgreSQL at {self._place} has not been reached yet")
+
+    def _line(self, size: int, begin: str, limit: float) -> _Line:
+        engine = create_async_engine(
+            self._url,
+            connect_args=DRIVER,
+            pool_size=size,
+            max_overflow=0,
+            pool_use_lifo=True,
+            use_native_hstore=False,  # or it looks for a type that we have no use for
+            hide_parameters=True,
+        )
+        begin_on(engine.sync_engine, begin, limit)
+        return _Line(engine, size, limit, asyncio.Semaphore(size))
+
+
+def begin_on(engine: Any, begin: str, limit: float) -> None:
+    """Have each transaction of ``engine`` begin with its time-outs, in one exchange.
+
+    ``synchronous_commit`` is never off: that would lose what has been acknowledged.
+    """
+    milliseconds = round(limit * 1000)
+    opening = "; ".join(
+        (
+            begin,
+            f"SET LOCAL statement_timeout = {milliseconds}",
+            f"SET LOCAL lock_timeout = {milliseconds * 4 // 5}",
+            f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}",
+            # Since 17, and the only one that ends a client which has stopped between two messages
+            # of a pipeline: neither idle nor at a statement, it would keep its locks for ever.
+            f"SELECT set_config('transaction_timeout', '{milliseconds}', true)"
+            " WHERE current_setting('transaction_timeout', true) IS NOT NULL",
+            "SELECT set_config('synchronous_commit', 'on', true)"
+            " WHERE current_setting('synchronous_commit') = 'off'",
+        )
+    )
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(opening))
+
+
+def hang_up(driver: Any) -> None:
+    """Cut the connection: whoever waits for the server's answer gets an error at once.
+
+    The driver's own cancelling asks the server, which may be what does not answer.
+    """
+    with (
+        suppress(OSError, psycopg.Error),  # it is closed already
+        socket.socket(fileno=os.dup(driver.fileno())) as line,
+    ):
+        line.shutdown(socket.SHUT_RDWR)
+
+
+async def _begin(
+    engine: AsyncEngine, deadline: float
+) -> tuple[SteadyConnection, asyncio.TimerHandle]:
+    loop = asyncio.get_running_loop()
+    connection = SteadyConnection(engine)
+    alarm = None
+    try:
+        await to_the_end(asyncio.wait_for(connection.start(), deadline - loop.time()))
+        alarm = loop.call_at(deadline, hang_up, await _driver_of(connection))
+        await to_the_end(connection.begin().start())
+    except BaseException:
+        if connection.sync_connection is not None:
+            await undo(connection)
+            await to_the_end(connection.close())
+        if alarm is not None:
+            alarm.cancel()
+        raise
+    return connection, alarm
+
+
+def _insert_of(columns: Sequence[Column[Any]]) -> str:
+    names = ", ".join(column.name for column in columns)
+    types = (column.type.compile(_DIALECT).partition("(")[0] for column in columns)
+    arrays = ", ".join(f"%b::{kind}[]" for kind in types)
+    return (
+        f"INSERT INTO {columns[0].table.name} ({names})"  # noqa: S608 (constants)
+        f" SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+    )
+
+
+async def _driver_of(connection: AsyncConnection) -> Any:
+    return (await connection.get_raw_connection()).driver_connection

@@ -1,0 +1,140 @@
+"""A look at a PostgreSQL store, and bringing it to this program's schema."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import Any
+
+from sqlalchemy import URL, Connection, NullPool, create_engine, text
+
+from reconciler.store.errors import StoreError
+from reconciler.store.postgres.database import DRIVER, begin_on, hang_up
+from reconciler.store.postgres.errors import translation
+from reconciler.store.sqlite.inspect import OURS, SchemaState
+from reconciler.store.sqlite.migrate import HEAD, MIGRATIONS
+
+LOOK_LIMIT = 5.0
+"""Seconds for a look at the schema."""
+
+MIGRATION_LIMIT = 600.0
+"""Seconds for a migration, and for waiting until another daemon has done it."""
+
+OLDEST = 120_000
+"""PostgreSQL 12, the oldest with MATERIALIZED."""
+
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('reconciler.schema', 0))")
+_TABLES = text("""
+    SELECT relname FROM pg_class
+    WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+    AND relkind IN ('r', 'p') AND NOT EXISTS (
+        SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid
+        AND deptype = 'e'
+    )
+""")
+"""Those of an extension say nothing about whose schema it is."""
+
+
+def prepare_postgres(url: URL, place: str, *, may_create: bool, may_migrate: bool) -> list[str]:
+    """Make sure that the database is there with this program's schema; return what was done.
+
+    Blocks. Raises StoreUnavailableError where it cannot be reached now, and StoreError where
+    it never can be used as it is.
+    """
+    with transaction_on(url, place, LOOK_LIMIT) as connection:
+        state, revision = inspect_postgres(connection, place, HEAD)
+    if state is SchemaState.CURRENT:
+        return []
+    if state is SchemaState.ABSENT and not may_create:
+        raise StoreError(f"there is no store at {place}; `reconciler init-db` creates one")
+    if state is SchemaState.OLDER and not may_migrate:
+        raise StoreError(
+            f"the store {place} has the older schema {revision}; run `reconciler init-db`"
+        )
+    found = migrate_postgres(url, place)
+    if found is SchemaState.CURRENT:  # another daemon was faster
+        return []
+    return [f"created {place}" if found is SchemaState.ABSENT else f"migrated {place}"]
+
+
+def migrate_postgres(
+    url: URL, place: str, scripts: Path = MIGRATIONS, head: str = HEAD
+) -> SchemaState:
+    """Create or upgrade the schema in one transaction; return how it stood to ``head`` before.
+
+    Of several at once, one migrates and the others wait for it and find it done.
+    """
+    from alembic import command  # noqa: PLC0415 (a third of a second that a start must not pay)
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    try:
+        with transaction_on(url, place, MIGRATION_LIMIT) as connection:
+            connection.execute(_LOCK)
+            state, _ = inspect_postgres(connection, place, head)
+            if state is not SchemaState.CURRENT:
+                config.attributes["connection"] = connection
+                command.upgrade(config, head)
+    except CommandError as error:
+        raise StoreError(f"cannot migrate the store {place}: {error}") from error
+    return state
+
+
+def inspect_postgres(
+    connection: Connection, place: str, head: str
+) -> tuple[SchemaState, str | None]:
+    """Return how the schema stands to ``head``, and its revision.
+
+    Raises StoreError where we must not touch it.
+    """
+    version = int(connection.exec_driver_sql("SHOW server_version_num").scalar() or 0)
+    if version < OLDEST:
+        raise StoreError(f"PostgreSQL {version // 10_000} at {place} is too old; 12 is needed")
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding != "UTF8":
+        raise StoreError(f"the database {place} has the encoding {encoding}; UTF8 is needed")
+    if connection.exec_driver_sql("SELECT current_schema()").scalar() is None:
+        raise StoreError(f"the database {place} has no schema on the search_path of our role")
+    tables = set(connection.execute(_TABLES).scalars())
+    if not tables:
+        return SchemaState.ABSENT, None
+    found = None
+    if tables >= OURS:
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found is None:
+        raise StoreError(f"{place} holds tables of another program; nothing was changed")
+    revision = str(found)
+    if revision > head:
+        raise StoreError(
+            f"the store {place} has schema {revision}, newer than this program's {head}; "
+            "run the newer program, or restore a backup; nothing was changed"
+        )
+    return (SchemaState.CURRENT if revision == head else SchemaState.OLDER), revision
+
+
+@contextmanager
+def transaction_on(url: URL, place: str, limit: float) -> Iterator[Connection]:
+    """One transaction on a connection of its own, over in ``limit`` seconds in whatever way."""
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args=DRIVER,
+        use_native_hstore=False,
+        hide_parameters=True,
+    )
+    begin_on(engine, "BEGIN", limit)
+    try:
+        with translation(place), engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            alarm = Timer(limit, hang_up, (driver,))
+            alarm.daemon = True
+            alarm.start()
+            try:
+                with connection.begin():
+                    yield connection
+            finally:
+                alarm.cancel()
+    finally:
+        engine.dispose()

@@ -1,0 +1,144 @@
+"""A consistent copy of a live SQLite store, beside the daemon that uses it.
+
+https://www.sqlite.org/backup.html
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.store.errors import StoreError
+from reconciler.store.schema import metadata
+from reconciler.store.sqlite.migrate import HEAD
+
+PAGES = 200
+"""Pages (0.8 MB) in one step."""
+
+PAUSE = 0.002
+"""Seconds between two steps, in which the disk is the daemon's alone."""
+
+BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
+"""What the files of a store are called after its name."""
+
+_TABLES = sorted(metadata.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class BackedUp:
+    """A copy that was looked through and lies under its name, on disk."""
+
+    path: Path
+    size: int
+    """In bytes."""
+    revision: str
+    rows: dict[str, int]
+    """How many each table holds."""
+
+
+def back_up(
+    store: Path,
+    target: Path,
+    *,
+    force: bool,
+    on_step: Callable[[int, int], None],
+) -> BackedUp:
+    """Copy ``store`` to ``target``: whole, checked, fsynced, readable by its owner only.
+
+    Blocks. ``on_step`` hears how many pages are done, of how many; what it raises ends the work.
+    Whatever happens, ``target`` is either as it was or a good copy. ``force`` replaces a file
+    that is there. Raises StoreError with one line.
+    """
+    _refuse(store, target, force=force)
+    try:
+        with _part_of(target) as part:
+            rows = _copied(store, part, on_step)
+            revision = _checked(part, rows)
+            size = _synced(part)
+            _refuse(store, target, force=force)  # a file may have come meanwhile
+            part.replace(target)
+            _sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {target}: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot write {target}: {error}") from error
+    return BackedUp(target, size, revision, rows)
+
+
+def _refuse(store: Path, target: Path, *, force: bool) -> None:
+    own = {os.path.realpath(store.with_name(store.name + suffix)) for suffix in BESIDE}
+    if os.path.realpath(target) in own:
+        raise StoreError(f"{target} belongs to the store itself; name another file")
+    if target.is_dir():
+        raise StoreError(f"{target} is a directory; name a file in it")
+    if not force and os.path.lexists(target):
+        raise StoreError(f"{target} exists; --force replaces it")
+
+
+@contextmanager
+def _part_of(target: Path) -> Iterator[Path]:
+    """Yield a new file beside ``target``, on the same disk, which is gone after a failure."""
+    fd, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(fd)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _copied(store: Path, part: Path, on_step: Callable[[int, int], None]) -> dict[str, int]:
+    """Copy and return how many rows there are in the copied state."""
+    with (
+        closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(part)) as copy,
+    ):
+        source.isolation_level = None
+        # One state from the first page to the last: else each write of the daemon's would make
+        # SQLite begin anew. Nobody waits for a reader of a WAL.
+        source.execute("BEGIN")
+        rows = _counted(source)
+        copy.execute("PRAGMA journal_mode=OFF")  # until it is whole it is nothing
+        copy.execute("PRAGMA synchronous=OFF")
+        source.backup(
+            copy,
+            pages=PAGES,
+            progress=lambda _, left, total: on_step(total - left, total),
+            sleep=PAUSE,
+        )
+    return rows
+
+
+def _checked(part: Path, rows: dict[str, int]) -> str:
+    """Look the copy through and return its revision."""
+    with closing(sqlite3.connect(f"{part.as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
+        damage = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if damage != "ok":
+            raise StoreError(f"the copy is damaged, and so may the store be: {damage}")
+        revision = str(copy.execute("SELECT version_num FROM alembic_version").fetchone()[0])
+        if revision != HEAD or _counted(copy) != rows:
+            raise StoreError("the copy is not the same as the store; nothing was written")
+    return revision
+
+
+def _counted(connection: sqlite3.Connection) -> dict[str, int]:
+    return {
+        table: int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608 (our own names)
+        for table in _TABLES
+    }
+
+
+def _synced(part: Path) -> int:
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+        return os.fstat(file.fileno()).st_size
+
+
+def _sync(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

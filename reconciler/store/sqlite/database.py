@@ -1,0 +1,301 @@
+"""SQLite on disk: one writer, readers apart, and nothing acknowledged that fsync has not seen.
+
+WAL with ``synchronous=FULL`` is durable at each commit; ``NORMAL`` is not.
+https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Column, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from reconciler.store.bulk import in_few_steps
+from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.shielded import SteadyConnection, to_the_end, transaction
+from reconciler.store.sqlite.connection import connect_to
+from reconciler.store.sqlite.priority_lock import Turns
+
+WAL_RESET_MENDED = (3, 51, 3)
+"""Below this a rare race between two writers can corrupt a WAL database.
+https://www.sqlite.org/wal.html#walresetbug"""
+
+BUSY_TIMEOUT = 2_500
+"""Milliseconds to wait for another process's write; less than the 3 s after which we spool."""
+
+READER_PATIENCE = 30
+"""Milliseconds for which emptying the WAL waits for readers; callbacks wait as long."""
+
+READERS = 4
+WRITER_CACHE = 32_768
+READER_CACHE = 4_096
+"""KiB of pages that a connection keeps; the daemon has one writer and four readers."""
+
+CHECKPOINT_PAGES = 16_000
+"""Pages of WAL between checkpoints: rarer checkpoints keep grouped inserts fast on large tables."""
+FEWEST_PAGES = 100
+PAGE = 4096
+"""Bytes of a page, by SQLite's default."""
+
+SMALL_CHECKPOINT_PAGES = 1_000
+"""While much is written that nobody waits for. The usual ones hold the writer for some 100 ms."""
+
+
+class SqliteDatabase:
+    """One SQLite file: a writer connection taken in turns, and a few readers."""
+
+    dialect = "sqlite"
+
+    def __init__(self, path: Path, *, checkpoints: bool) -> None:
+        """``checkpoints``: only the daemon's writer moves the WAL into the database."""
+        self.path = path
+        self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
+        self._turns = Turns()
+        self._free_readers = asyncio.Semaphore(READERS)
+        self._writing = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
+        self._reading = self._engine(size=READERS, begin="BEGIN", read_only=True)
+        self._writer: SteadyConnection | None = None
+
+    async def open(self) -> None:
+        """Connect the writer; StoreError with one clear line if the file is not usable."""
+        writer = SteadyConnection(self._writing)
+        try:
+            with _translation():
+                await to_the_end(writer.start())
+        except StoreError as error:
+            raise StoreError(f"cannot open the store {self.path}: {error}") from error
+        self._writer = writer
+
+    def admit(self) -> None:
+        """Nothing: a file is there at the start, or there is no start."""
+
+    async def durability(self) -> dict[str, str | bool]:
+        """Return what the writer's connection really says about durability, for the boot log."""
+        said: dict[str, str | bool] = {"path": str(self.path)}
+        async with self.write() as connection:
+            for pragma in ("journal_mode", "synchronous"):
+                said[pragma] = str((await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar())
+        said["synchronous"] = {"2": "full", "3": "extra"}.get(str(said["synchronous"]), "UNSAFE")
+        said["sqlite_version"] = sqlite3.sqlite_version
+        said["wal_reset_bug"] = sqlite3.sqlite_version_info < WAL_RESET_MENDED
+        return said
+
+    async def close(self) -> None:
+        """Give all connections back, after what is under way; an open one leaks its thread."""
+        async with self._turns.turn(urgent=True):
+            if self._writer is None:
+                return
+            writer, self._writer = self._writer, None
+            await to_the_end(writer.close())
+        for _ in range(READERS):
+            await self._free_readers.acquire()
+        await to_the_end(self._reading.dispose())
+        await to_the_end(self._writing.dispose())
+        for _ in range(READERS):
+            self._free_readers.release()
+
+    @asynccontextmanager
+    async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction on the writer. Keep it under 50 ms: the inbox waits behind it."""
+        async with self._turns.turn(urgent=urgent):
+            connection = self._open_writer()
+            with _translation():
+                async with transaction(connection):
+                    yield connection
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent look at the last committed state."""
+        async with self._free_readers:
+            self._open_writer()
+            connection = SteadyConnection(self._reading)
+            with _translation():
+                try:
+                    await to_the_end(connection.start())
+                    async with transaction(connection):
+                        yield connection
+                finally:
+                    if connection.sync_connection is not None:
+                        await to_the_end(connection.close())
+
+    async def insert_new(
+        self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """One urgent transaction of one statement, through the driver's own connection.
+
+        This is the path of every callback: SQLAlchemy's layers would cost a third of the rate.
+        """
+        names = ", ".join(column.name for column in columns)
+        marks = ", ".join("?" * len(columns))
+        table = columns[0].table.name
+        statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 (constants)
+        async with self._turns.turn(urgent=True):
+            connection = self._open_writer()
+            with _translation():
+                await to_the_end(_execute_many(connection, statement, rows))
+
+    @asynccontextmanager
+    async def small_checkpoints(self) -> AsyncIterator[None]:
+        """For the length of the block, move the WAL in small pieces: much is written in it."""
+        if not self._pages:
+            yield
+            return
+        await self._checkpoint_every(SMALL_CHECKPOINT_PAGES)
+        try:
+            yield
+        finally:
+            with suppress(StoreError):  # a new connection has the usual size
+                await self._checkpoint_every(self._pages)
+
+    async def _checkpoint_every(self, pages: int) -> None:
+        async with self._turns.turn():
+            connection = self._open_writer()
+            with _translation():
+                await to_the_end(_pragma(connection, f"wal_autocheckpoint={pages}"))
+
+    async def empty_wal(self) -> bool:
+        """Move the whole WAL into the database and cut it to nothing.
+
+        False where another connection still reads from it, and where it is not ours to move.
+        """
+        if not self._pages:
+            return False
+        async with self._turns.turn():
+            connection = self._open_writer()
+            with _translation():
+                return await to_the_end(_empty_wal(connection))
+
+    def _open_writer(self) -> SteadyConnection:
+        if self._writer is None:
+            raise StoreUnavailableError("the store is closed")
+        return self._writer
+
+    def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
+        engine = create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(self.path.absolute())),
+            async_creator=connect_to(self.path.absolute()),
+            pool_size=size,
+            max_overflow=0,
+            pool_use_lifo=True,  # the one whose cache is warm
+            hide_parameters=True,  # or the text of an error carries the row
+        )
+
+        def on_connect(connection: Any, _record: Any) -> None:
+            connection.isolation_level = None  # or the driver begins a transaction of its own
+            cursor = connection.cursor()
+            try:
+                for pragma in self._pragmas(read_only=read_only):
+                    cursor.execute(f"PRAGMA {pragma}")
+            except sqlite3.Error:
+                connection.close()
+                raise
+            cursor.close()
+
+        def on_begin(connection: Any) -> None:
+            connection.exec_driver_sql(begin)
+
+        event.listen(engine.sync_engine, "connect", on_connect)
+        event.listen(engine.sync_engine, "begin", on_begin)
+        event.listen(engine.sync_engine, "do_executemany", _insert_in_few_steps)
+        return engine
+
+    def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:
+        common = (f"busy_timeout={BUSY_TIMEOUT}", "foreign_keys=ON")
+        if read_only:
+            return (*common, f"cache_size={-READER_CACHE}", "query_only=ON")
+        return (
+            *common,
+            f"cache_size={-WRITER_CACHE}",
+            "secure_delete=ON",  # what is forgotten leaves no bytes behind
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"wal_autocheckpoint={self._pages}",
+            "journal_size_limit=67108864",
+        )
+
+
+def _checkpoint_pages(directory: Path) -> int:
+    """Return how many pages the WAL may have on this disk: at most an eighth of what is free.
+
+    A WAL that has taken the last room cannot be moved into the database, which has to grow for
+    that: a small disk would be full for good, and hold hardly any data.
+    """
+    disk = os.statvfs(directory)
+    return min(CHECKPOINT_PAGES, max(disk.f_bavail * disk.f_frsize // 8 // PAGE, FEWEST_PAGES))
+
+
+async def _execute_many(
+    connection: SteadyConnection, statement: str, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    steps = in_few_steps(statement, rows)
+
+    def work(connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        if steps is None:
+            connection.executemany(statement, rows)
+        else:
+            for step, values in steps:
+                connection.execute(step, values)
+        connection.commit()
+
+    try:
+        await driver.run(work)
+    except BaseException:
+        try:
+            await driver.rollback()
+        except (sqlite3.Error, ValueError) as broken:  # aiosqlite's ValueError: it has died
+            await connection.invalidate()
+            raise StoreUnavailableError("the connection was lost") from broken
+        raise
+
+
+async def _pragma(connection: SteadyConnection, pragma: str) -> None:
+    """Set what is not set inside a transaction."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute(f"PRAGMA {pragma}")
+
+
+async def _empty_wal(connection: SteadyConnection) -> bool:
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await _pragma(connection, f"busy_timeout={READER_PATIENCE}")
+    try:
+        async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            is_busy, *_ = await cursor.fetchone()
+            return not is_busy
+    finally:
+        await _pragma(connection, f"busy_timeout={BUSY_TIMEOUT}")
+
+
+def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
+    """What SQLAlchemy calls before it would have the driver take row by row."""
+    steps = in_few_steps(statement, rows)
+    if steps is None:
+        return False
+    for step, values in steps:
+        cursor.execute(step, values)
+    return True
+
+
+@contextmanager
+def _translation() -> Iterator[None]:
+    """Make a StoreError of whatever SQLite, its driver and SQLAlchemy raise."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _translated(error.orig) from error
+    except (sqlite3.Error, UnicodeError, OverflowError) as error:
+        raise _translated(error) from error
+
+
+def _translated(error: BaseException | None) -> StoreError:
+    """Tell trouble of the store from a row that it refuses, whose text can carry a value."""
+    if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
+        return StoreUnavailableError(str(error))  # "database is locked", "disk I/O error"
+    return StoreError(getattr(error, "sqlite_errorname", type(error).__name__))

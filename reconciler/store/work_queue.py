@@ -1,0 +1,191 @@
+"""The sweeper's side of the store: what is due, under a lease, and what came of it."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import and_, bindparam, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from reconciler.ledger import (
+    Call,
+    ClockJumpedBack,
+    Lane,
+    Outcome,
+    Rules,
+    State,
+    TimePassed,
+    TrackedProcess,
+    decide,
+    lease,
+)
+from reconciler.store.apply import Observed, observe, save
+from reconciler.store.database import Database
+from reconciler.store.locks import may_alone
+from reconciler.store.retry import repeated
+from reconciler.store.rows import from_row
+from reconciler.store.schema import processes
+
+_C = processes.c
+_FREE = or_(_C.lease_until.is_(None), _C.lease_until <= bindparam("now"))
+_DUE = _C.next_check_at <= bindparam("now")
+_ELIGIBLE = {
+    Lane.CONFIRM: and_(_C.lane == Lane.CONFIRM, _DUE, _FREE),
+    Lane.ASKED: and_(_C.lane == Lane.ASKED, _DUE, _FREE),
+    Lane.OVERDUE: and_(_C.lane == Lane.OVERDUE, _DUE, _FREE),
+    Lane.CATCH_UP: and_(_C.lane == Lane.CATCH_UP, _C.next_check_at.is_not(None), _FREE),
+}
+_CLAIMABLE = {
+    lane: select(processes)
+    .where(condition, _C.process_id != bindparam("skip"))
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+    for lane, condition in _ELIGIBLE.items()
+}
+_ANY = {lane: select(_C.process_id).where(where).limit(1) for lane, where in _ELIGIBLE.items()}
+_LATE = (
+    select(_C.process_id)
+    .where(_C.lane.in_((Lane.CATCH_UP, Lane.WAITING)), _DUE)
+    .order_by(_C.lane, _C.next_check_at)  # the order of the index: nothing to sort
+    .limit(bindparam("most"))
+)
+_ASKED = (
+    select(_C.process_id)
+    .where(_C.lane == Lane.ASKED, _DUE)
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+)
+_AHEAD = (
+    select(_C.process_id)
+    .where(_C.next_check_at.is_not(None))
+    .where(or_(_C.scheduled_at > bindparam("now"), _C.lease_begun_at > bindparam("now")))
+)
+_WAITED = (
+    select(_C.process_id)
+    .where(_C.lane == Lane.WAITING, _C.next_check_at.is_not(None))
+    .where(_C.registered_at <= bindparam("until"), _C.scheduled_at <= bindparam("until"))
+    .order_by(_C.next_check_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_CATCH_UP = (
+    update(processes)
+    .where(_C.process_id.in_(bindparam("ids", expanding=True)))
+    .values(catch_up=True, lane=int(Lane.CATCH_UP))
+)
+
+
+CLOCK_DOUBT = 1_000
+"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ: no jump yet."""
+
+
+class WorkQueue:
+    """Claims and records for one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._doubt = 0 if database.dialect == "sqlite" else CLOCK_DOUBT
+
+    async def has_due(self, lane: Lane, now: int) -> bool:
+        """Tell whether there is anything to claim in ``lane``, without taking the writer."""
+        async with self._database.read() as connection:
+            return (await connection.execute(_ANY[lane], {"now": now})).first() is not None
+
+    async def claim(
+        self,
+        lanes: Sequence[Lane],
+        most: int,
+        *,
+        owner: str,
+        rules: Rules,
+        now: int,
+        length: int,
+        skip: str = "",
+    ) -> list[TrackedProcess]:
+        """Lease up to ``most`` due processes for ``length`` ms, the first lane first.
+
+        Each carries the call to make in its lease. Committed when this returns.
+        """
+        claimed: dict[str, TrackedProcess] = {}
+        before: dict[str, TrackedProcess] = {}
+        async with self._database.write() as connection:
+            for lane in lanes:
+                values = {"now": now, "most": most - len(claimed), "skip": skip}
+                if not values["most"]:
+                    break
+                for row in (await connection.execute(_CLAIMABLE[lane], values)).mappings():
+                    process = from_row(row)
+                    decision = decide(process, rules, now)
+                    if isinstance(decision, Call):
+                        before[process.process_id] = process
+                        claimed[process.process_id] = lease(
+                            process, decision.verb, owner, now, length
+                        )
+            await save(connection, before, claimed)
+        return list(claimed.values())
+
+    @repeated
+    async def record(
+        self, observed: Sequence[Observed], rules: Rules, now: int
+    ) -> list[tuple[Observed, Outcome]]:
+        """Apply results of calls, or rechecks, in one transaction."""
+        async with self._database.write() as connection:
+            outcomes = await observe(connection, observed, rules, now)
+        return list(zip(observed, outcomes, strict=True))
+
+    async def turn_overdue(
+        self, rules: Rules, now: int, most: int
+    ) -> list[tuple[Observed, Outcome]]:
+        """Turn up to ``most`` waiting processes that are due overdue. Needs no call.
+
+        Returns those that have turned: one that a person asked about may be due and not late.
+        """
+        async with self._database.read() as connection:
+            late = await _ids(connection, _LATE, now, most)
+            late = late or await _ids(connection, _ASKED, now, most)
+        if not late:
+            return []
+        changes = await self.record([(key, TimePassed()) for key in late], rules, now)
+        return [
+            (observed, outcome)
+            for observed, outcome in changes
+            if outcome.process is not None and outcome.process.state is State.OVERDUE
+        ]
+
+    async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
+        """Start waits that were decided "in the future" again from ``now``; how many there were.
+
+        One look at all that is open finds them; ``most`` of them are mended in one transaction.
+        """
+        async with self._database.read() as connection:
+            ahead = list((await connection.execute(_AHEAD, {"now": now + self._doubt})).scalars())
+        for start in range(0, len(ahead), most):
+            if not await self._mend(ahead[start : start + most], rules, now):
+                return start  # another daemon is at it
+        return len(ahead)
+
+    @repeated
+    async def _mend(self, process_ids: Sequence[str], rules: Rules, now: int) -> bool:
+        async with self._database.write() as connection:
+            if not await may_alone(connection, "mend_clock"):
+                return False
+            await observe(connection, [(key, ClockJumpedBack()) for key in process_ids], rules, now)
+        return True
+
+    async def owe_catch_up(self, until: int, most: int) -> int | None:
+        """Mark up to ``most`` processes that were waiting before ``until`` for one early look.
+
+        Returns how many; None where another daemon is at it.
+        """
+        async with self._database.write() as connection:
+            if not await may_alone(connection, "catch_up"):
+                return None
+            # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
+            found = await connection.execute(_WAITED, {"until": until, "most": most})
+            if ids := list(found.scalars()):
+                await connection.execute(_CATCH_UP, {"ids": ids})
+            return len(ids)
+
+
+async def _ids(connection: AsyncConnection, query: object, now: int, most: int) -> list[str]:
+    values = {"now": now, "most": most}
+    return list((await connection.execute(query, values)).scalars())  # type: ignore[call-overload]

@@ -1,0 +1,1 @@
+"""The protocols of a service manager: sd_notify, watchdog pings, passed sockets."""

@@ -1,0 +1,5 @@
+"""Outgoing calls, against the Assure that its client's tests play."""
+
+from tests.assure.conftest import room
+
+__all__ = ["room"]

@@ -1,0 +1,52 @@
+"""Many rows in few steps: the same rows, whatever their number."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.store.bulk import MOST_ROWS, in_few_steps
+from reconciler.store.schema import facts
+from reconciler.store.sqlite.database import SqliteDatabase
+
+INSERT = "INSERT INTO facts (name, value) VALUES (?, ?)"
+
+
+@given(rows=st.lists(st.tuples(st.text(), st.integers()), min_size=1, max_size=700))
+def test_all_rows_are_taken_in_their_order_and_few_statements_are_needed(
+    rows: list[tuple[str, int]],
+) -> None:
+    steps = list(in_few_steps(INSERT, rows) or ())
+    assert [value for _, values in steps for value in values] == [v for row in rows for v in row]
+    assert len(steps) <= len(rows) // MOST_ROWS + MOST_ROWS.bit_length()
+    for statement, values in steps:
+        assert statement.count("?") == len(values)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE facts SET value = ? WHERE name = ?",
+        "INSERT INTO facts (name, value) VALUES ('proof', ?)",
+        "INSERT INTO facts (name, value) SELECT ?, ?",
+    ],
+)
+def test_what_is_no_plain_insert_is_left_to_the_driver(statement: str) -> None:
+    assert in_few_steps(statement, [("a", 1)]) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 500])
+async def test_the_store_keeps_every_row_of_a_group(path: Path, count: int) -> None:
+    rows = [(f"name-{number}", "value") for number in range(count)]
+    database = SqliteDatabase(path, checkpoints=True)
+    await database.open()
+    try:
+        await database.insert_new((facts.c.name, facts.c.value), [*rows, rows[0]])
+    finally:
+        await database.close()
+    with closing(sqlite3.connect(path)) as connection:
+        stored = connection.execute("SELECT name, value FROM facts").fetchall()
+    assert sorted(stored) == sorted(rows)
