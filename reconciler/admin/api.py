@@ -19,7 +19,7 @@ from reconciler.operations.registration import (
     registration_from,
 )
 from reconciler.store.announce import announce
-from reconciler.store.instances import Instance, Roster
+from reconciler.store.instances import Instance, Instances
 from reconciler.store.paging import BadCursorError
 from reconciler.store.registry import Registry
 from reconciler.store.views import Views
@@ -38,7 +38,7 @@ class Api:
         registry: Registry,
         views: Views,
         work: WorkQueue,
-        roster: Roster,
+        instances: Instances,
         health: Health,
         rules: Callable[[], Rules],
         now: Callable[[], int],
@@ -50,7 +50,7 @@ class Api:
         self._registry = registry
         self._views = views
         self._work = work
-        self._roster = roster
+        self._instances = instances
         self._health = health
         self._rules = rules
         self._now = now
@@ -92,7 +92,7 @@ class Api:
         now = self._now()
         counts = await from_store(self._views.counts())
         own = self._own()
-        others = await from_store(self._roster.live(now))
+        others = await from_store(self._instances.live(now))
         if own is not None:  # what we say now, not what we wrote with the last heartbeat
             others = [own, *(other for other in others if other.instance_id != own.instance_id)]
         return answer(200, status_json(counts, others, now))

@@ -10,9 +10,9 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from reconciler.admin.health import Health
-from reconciler.admin.single_flight import Glance
+from reconciler.admin.single_flight import SingleFlight
 from reconciler.store.errors import StoreError
-from reconciler.store.instances import Instance, Roster
+from reconciler.store.instances import Instance, Instances
 from reconciler.store.views import Counts, Views
 from reconciler.telemetry.metrics import BY_NAME, OTHER
 
@@ -23,7 +23,7 @@ Value = tuple[tuple[str, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class OwnState:
     """What this daemon knows without asking anybody."""
 
     instance: Callable[[], Instance]
@@ -40,9 +40,9 @@ class Gauges(Collector):
         self,
         *,
         views: Views,
-        roster: Roster,
+        instances: Instances,
         health: Health,
-        own: Own,
+        own: OwnState,
         disks: Mapping[str, Path],
         now: Callable[[], int],
         monotonic: Callable[[], float],
@@ -50,14 +50,14 @@ class Gauges(Collector):
     ) -> None:
         """``disks``: a path on each, by what lies there (``store``, ``spool``)."""
         self._views = views
-        self._roster = roster
+        self._instances = instances
         self._own = own
         self._disks = disks
         self._now = now
         self._patience = patience
-        self._store = Glance(self._ask_store, monotonic=monotonic)
-        self._space = Glance(self._ask_disks, monotonic=monotonic)
-        self._health = Glance(health.ready, monotonic=monotonic)
+        self._store = SingleFlight(self._ask_store, monotonic=monotonic)
+        self._space = SingleFlight(self._ask_disks, monotonic=monotonic)
+        self._health = SingleFlight(health.ready, monotonic=monotonic)
         self._seen: tuple[Counts, int] | None = None
         self._sizes: dict[str, tuple[int, int]] = {}
         self._is_ready = False
@@ -110,7 +110,7 @@ class Gauges(Collector):
     async def _ask_store(self) -> tuple[Counts, int] | None:
         try:
             counts = await self._views.counts()
-            return counts, len(await self._roster.live(self._now()))
+            return counts, len(await self._instances.live(self._now()))
         except StoreError:
             return None
 

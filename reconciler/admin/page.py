@@ -16,12 +16,12 @@ from aiohttp import web
 
 from reconciler import __version__
 from reconciler.admin.health import Health
-from reconciler.admin.single_flight import Glance
+from reconciler.admin.single_flight import SingleFlight
 from reconciler.ledger import State, TrackedProcess
 from reconciler.operations.json_shapes import status_json
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError
-from reconciler.store.instances import Instance, Roster
+from reconciler.store.instances import Instance, Instances
 from reconciler.store.outbox import Outbox, OutboxRow
 from reconciler.store.views import Views
 
@@ -44,7 +44,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 @dataclass(slots=True)
-class _Sight:
+class _Snapshot:
     """What the store has said."""
 
     status: dict[str, Any]
@@ -60,7 +60,7 @@ class StatusPage:
         *,
         views: Views,
         outbox: Outbox,
-        roster: Roster,
+        instances: Instances,
         health: Health,
         own: Callable[[], Instance],
         now: Callable[[], int],
@@ -68,11 +68,11 @@ class StatusPage:
     ) -> None:
         self._views = views
         self._outbox = outbox
-        self._roster = roster
+        self._instances = instances
         self._health = health
         self._own = own
         self._now = now
-        self._sight = Glance(self._look, monotonic=monotonic)
+        self._sight = SingleFlight(self._look, monotonic=monotonic)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent),
             autoescape=True,
@@ -118,12 +118,12 @@ class StatusPage:
             },
         )
 
-    async def _look(self) -> _Sight:
+    async def _look(self) -> _Snapshot:
         own, now = self._own(), self._now()
         counts = await self._views.counts()
-        others = await self._roster.live(now)
+        others = await self._instances.live(now)
         instances = [own, *(other for other in others if other.instance_id != own.instance_id)]
-        sight = _Sight(status_json(counts, instances, now))
+        sight = _Snapshot(status_json(counts, instances, now))
         if counts.states[State.OVERDUE]:
             sight.overdue, _ = await self._views.page(state=State.OVERDUE, limit=SHOWN, cursor=None)
         if counts.deliveries_dead:

@@ -10,7 +10,7 @@ CACHE = 1.0
 T = TypeVar("T")
 
 
-class Glance(Generic[T]):
+class SingleFlight(Generic[T]):
     """One look at a time, shared by all who ask while it is made or fresh.
 
     Whoever asks waits for a bounded time. The look itself is not cut short, so that a store that

@@ -25,7 +25,7 @@ from reconciler.assure.process_status import ProcessStatus
 from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.transport import Answer, Transport
+from reconciler.outbound.transport import Response, Transport
 
 __all__ = ["AssureClient", "Endpoint", "ProcessStatus"]
 
@@ -88,7 +88,7 @@ class AssureClient:
 
     async def _call(
         self, verb: Verb, method: str, url: URL, until: float, *, with_body: bool
-    ) -> Answer:
+    ) -> Response:
         try:
             token = await self._token.get()
         except BaseException:
@@ -106,7 +106,9 @@ class AssureClient:
             raise _failure(answer)
         return answer
 
-    async def _send(self, verb: Verb, method: str, url: URL, token: str, with_body: bool) -> Answer:
+    async def _send(
+        self, verb: Verb, method: str, url: URL, token: str, with_body: bool
+    ) -> Response:
         headers = {"Authorization": f"Bearer {token}"}
         return await self._transport.send(verb, method, url, headers=headers, with_body=with_body)
 
@@ -128,7 +130,7 @@ class AssureClient:
         raise Throttled("no_budget", http_status=401, retry_after=self._budget.paused_for or None)
 
 
-def _failure(answer: Answer) -> AssureError:
+def _failure(answer: Response) -> AssureError:
     """Return what an answer means that is not 2xx."""
     status = answer.http_status
     code = f"http_{status}"

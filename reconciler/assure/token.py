@@ -18,7 +18,7 @@ from reconciler.assure.errors import (
     TransportError,
     UnreadableAnswer,
 )
-from reconciler.outbound.transport import Answer, Transport
+from reconciler.outbound.transport import Response, Transport
 
 DEFAULT_LIFETIME = 300.0
 """Seconds, where ``expires_in`` is missing or absurd."""
@@ -132,7 +132,7 @@ class TokenCache:
         return token
 
 
-def _token_in(answer: Answer) -> tuple[str, float]:
+def _token_in(answer: Response) -> tuple[str, float]:
     """Return the token and its lifetime in seconds, or raise what the answer means."""
     status = answer.http_status
     if status == 429:

@@ -12,7 +12,7 @@ from reconciler.cli.output import print_json
 from reconciler.cli.privileges import as_caller
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
-from reconciler.store.sqlite.backup import BackedUp, back_up
+from reconciler.store.sqlite.backup import Backup, back_up
 from reconciler.store.sqlite.database import SqliteDatabase
 
 TABLES = ("processes", "callbacks", "timeline", "deliveries")
@@ -33,7 +33,7 @@ def backup(
     """
     target = path.absolute()
 
-    async def work(session: Session) -> BackedUp:
+    async def work(session: Session) -> Backup:
         database = session.store.database
         if not isinstance(database, SqliteDatabase):
             raise CommandError(FAILED, "this store is PostgreSQL: use pg_dump, which does the same")

@@ -11,8 +11,8 @@ from reconciler.cli.errors import FAILED, CommandError, complain
 from reconciler.cli.output import plain, print_json, print_lines
 from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
-from reconciler.store.maintenance.check import Checkup, damage
-from reconciler.store.maintenance.invariants import Finding
+from reconciler.store.maintenance.check import StoreCheck, damage
+from reconciler.store.maintenance.invariants import Violation
 from reconciler.store.sqlite.database import SqliteDatabase
 from reconciler.store.sqlite.migrate import HEAD
 
@@ -28,7 +28,7 @@ class _Report:
         self.found = 0
         self.told: list[dict[str, Any]] = []
 
-    def add(self, findings: Iterable[Finding]) -> None:
+    def add(self, findings: Iterable[Violation]) -> None:
         for finding in findings:
             self.found += 1
             if self.found > MOST_TOLD:
@@ -58,7 +58,7 @@ def check_db(context: typer.Context, config: ConfigOption = None, json: JsonOpti
 
     async def work(session: Session) -> dict[str, int]:
         database = session.store.database
-        checkup = Checkup(database)
+        checkup = StoreCheck(database)
         with progress_bar() as progress:
             task = progress.add_task("the file", total=None)
             if isinstance(database, SqliteDatabase):

@@ -152,7 +152,7 @@ def status(
     async def look(session: Session) -> tuple[Json, int]:
         now = session.now()
         counts = await session.store.views.counts()
-        found = status_json(counts, await session.store.roster.live(now), now)
+        found = status_json(counts, await session.store.instances.live(now), now)
         if not found["instances"]:  # or they say it themselves
             found["spooled"] = _waiting_in(spool)
         return found, now

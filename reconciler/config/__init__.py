@@ -5,7 +5,7 @@
 """
 
 from reconciler.config.addresses import ListenAddress, Network
-from reconciler.config.changes import Change, Configuration, weigh
+from reconciler.config.changes import Change, Configuration, compare
 from reconciler.config.dump import effective, to_toml
 from reconciler.config.errors import ConfigError
 from reconciler.config.load import find_config, load
@@ -25,6 +25,7 @@ __all__ = [
     "Secret",
     "Secrets",
     "Settings",
+    "compare",
     "effective",
     "find_config",
     "format_duration",
@@ -34,5 +35,4 @@ __all__ = [
     "resolve_secrets",
     "rules",
     "to_toml",
-    "weigh",
 ]

@@ -89,7 +89,7 @@ class Change:
         return any(is_at(name, key) or is_at(key, name) for name in self.changed for key in keys)
 
 
-def weigh(present: Configuration, read: Configuration) -> Change:
+def compare(present: Configuration, read: Configuration) -> Change:
     """Return what turns ``present`` into ``read``, as far as that can be done at run time."""
     differing = _differing(_flat(present), _flat(read))
     out_of_reach = {_key_of(name) for name in read.secrets.unchecked}

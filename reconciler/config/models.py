@@ -164,7 +164,7 @@ class Assure(Section):
         return pending
 
 
-class Backoff(Section):
+class BackoffKeys(Section):
     """``backoff``: waits that grow from ``initial`` to ``max``."""
 
     initial: Backing = 5 * MINUTE
@@ -185,11 +185,11 @@ class Backoff(Section):
                 {"initial": format_duration(self.initial)},
             )
             at = InitErrorDetails(type=problem, loc=("max",), input=format_duration(self.max))
-            raise ValidationError.from_exception_data("Backoff", [at])
+            raise ValidationError.from_exception_data("BackoffKeys", [at])
         return self
 
 
-class DeliveryBackoff(Backoff):
+class DeliveryBackoffKeys(BackoffKeys):
     """``[delivery] backoff``: an application is down for minutes more often than for hours."""
 
     initial: Backing = 5 * SECOND
@@ -216,7 +216,7 @@ class PolicyKeys(Section):
     """How long a callback may take that was asked for. Zero: the next rung follows at once."""
     confirm_callbacks: bool = True
     """Whether Get process must confirm what a callback claims: a callback is not signed."""
-    backoff: Backoff = Backoff()
+    backoff: BackoffKeys = BackoffKeys()
     """Waits between rounds, and (a tenth of ``initial``) after a failed call."""
     give_up_after: Keeping = 14 * DAY
     """From registration, at the earliest after one full round."""
@@ -260,7 +260,7 @@ class Delivery(Section):
     """Longest time for one delivery, connecting included."""
     max_concurrency: Concurrency = 8
     """Deliveries at the same moment."""
-    backoff: DeliveryBackoff = DeliveryBackoff()
+    backoff: DeliveryBackoffKeys = DeliveryBackoffKeys()
     """Waits between attempts."""
     give_up_after: Keeping = 3 * DAY
     """After this a delivery is dead; ``reconciler redeliver`` wakes it."""

@@ -7,7 +7,7 @@ values it will really have.
 from typing import Any
 
 from reconciler.config.errors import dotted
-from reconciler.config.models import Backoff, PolicyKeys
+from reconciler.config.models import BackoffKeys, PolicyKeys
 from reconciler.config.schema import KeyPath
 
 
@@ -42,7 +42,7 @@ def inherit(raw: dict[str, Any]) -> frozenset[KeyPath]:
             inherited |= _fill(own, general, [*PolicyKeys.model_fields], at)
             if isinstance(own.get("backoff"), dict) and isinstance(general.get("backoff"), dict):
                 own["backoff"] = dict(own["backoff"])  # it may be the general one itself
-                members = [*Backoff.model_fields]
+                members = [*BackoffKeys.model_fields]
                 inherited |= _fill(own["backoff"], general["backoff"], members, (*at, "backoff"))
     return frozenset(inherited)
 

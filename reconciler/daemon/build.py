@@ -12,12 +12,12 @@ from reconciler.config import Secrets, Settings
 from reconciler.delivery.deliverer import Deliverer
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
-from reconciler.inbound.listener import Door
+from reconciler.inbound.listener import AccessRules
 from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
-from reconciler.store.maintenance.retention import Keep
+from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.open import is_postgres, sqlite_path
 from reconciler.store.outbox import Outbox
 
@@ -48,10 +48,10 @@ def disks_of(settings: Settings, secrets: Secrets) -> dict[str, Path]:
     return found
 
 
-def door_of(settings: Settings, secrets: Secrets) -> Door:
+def door_of(settings: Settings, secrets: Secrets) -> AccessRules:
     """Return what the public listener lets in."""
     listener = settings.listener
-    return Door(
+    return AccessRules(
         path=listener.path,
         authorization=tuple(value.encode() for value in secrets.authorization),
         allow_from=listener.allow_from,
@@ -68,9 +68,11 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     return server_context(tls.certificate, tls.key)
 
 
-def keep_of(settings: Settings) -> Keep:
+def keep_of(settings: Settings) -> RetentionPeriods:
     """Return for how long what is finished stays."""
-    return Keep(settled=settings.retention.settled, callbacks=settings.retention.callbacks)
+    return RetentionPeriods(
+        settled=settings.retention.settled, callbacks=settings.retention.callbacks
+    )
 
 
 def deliverer_of(

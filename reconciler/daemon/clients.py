@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
+from reconciler.assure import AssureClient, Endpoint
 from reconciler.config import Change, Secrets, Settings
 from reconciler.daemon.build import deliverer_of, endpoint_of
 from reconciler.delivery.outlet import Line, Outlet
-from reconciler.outbound.session import Retired
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.session import Retired, build_session
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.misconfiguration import AssurePath
 from reconciler.store.outbox import Outbox
@@ -29,7 +31,7 @@ _NOT_OF_THE_LINE = {
 
 
 @dataclass(frozen=True, slots=True)
-class AssureLine:
+class AssureConnection:
     """One way of calling Assure."""
 
     endpoint: Endpoint
@@ -39,17 +41,17 @@ class AssureLine:
 
 
 @dataclass(frozen=True, slots=True)
-class NewLines:
+class NewClients:
     """What a change asks for, made and not yet in use."""
 
-    assure: AssureLine | None
+    assure: AssureConnection | None
     """None: the present one stays."""
     delivery: Line | None
     has_delivery: bool
     """Whether ``delivery`` replaces the present one; it is None where deliveries end."""
 
 
-class Lines:
+class Clients:
     """The lines in use."""
 
     def __init__(
@@ -77,7 +79,7 @@ class Lines:
         self.assure = self._build_assure(settings, secrets)
         self.outlet = Outlet(self._build_delivery(settings, secrets))
 
-    async def prepare(self, change: Change) -> NewLines:
+    async def prepare(self, change: Change) -> NewClients:
         """Make what ``change`` asks for. Raises ValueError, and then nothing is left open."""
         settings, secrets = change.configuration.settings, change.configuration.secrets
         assure, delivery = None, None
@@ -91,9 +93,9 @@ class Lines:
             if assure is not None:
                 await assure.session.close()
             raise
-        return NewLines(assure, delivery, has_delivery)
+        return NewClients(assure, delivery, has_delivery)
 
-    def use(self, new: NewLines) -> None:
+    def use(self, new: NewClients) -> None:
         """Let what begins from now on go over ``new``."""
         if new.has_delivery:
             self.outlet.use(new.delivery)
@@ -112,7 +114,7 @@ class Lines:
         await self._retired.close()
         await self.outlet.close()
 
-    def _build_assure(self, settings: Settings, secrets: Secrets) -> AssureLine:
+    def _build_assure(self, settings: Settings, secrets: Secrets) -> AssureConnection:
         assure = settings.assure
         endpoint = endpoint_of(settings, secrets)
         session = build_session(ca_file=assure.ca_file, max_concurrency=assure.max_concurrency)
@@ -121,7 +123,7 @@ class Lines:
         caller = Caller(
             client, breaker=self._breaker, budget=self._budget, path=path, log=self._log
         )
-        return AssureLine(endpoint, session, path, caller)
+        return AssureConnection(endpoint, session, path, caller)
 
     def _build_delivery(self, settings: Settings, secrets: Secrets) -> Line | None:
         delivery = settings.delivery

@@ -24,7 +24,7 @@ CERTIFICATE_DAYS = 21
 _DAY = 86_400_000
 
 
-class Foresight:
+class HostChecks:
     """Looks ahead once a minute, and warns in time without repeating itself."""
 
     def __init__(

@@ -9,10 +9,10 @@ from typing import Any
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.store.database import Database
-from reconciler.store.locks import may_alone
-from reconciler.store.maintenance.retention import Keep, Stage, stages
+from reconciler.store.locks import try_lock
+from reconciler.store.maintenance.retention import RetentionPeriods, Stage, stages
 from reconciler.store.sqlite.vacuum import FreePages
-from reconciler.store.sqlite.wal import Leftovers, small_checkpoints
+from reconciler.store.sqlite.wal import WalCleaner, small_checkpoints
 
 TARGET = 0.01
 """Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""
@@ -47,14 +47,14 @@ class Housekeeping:
         self,
         database: Database,
         *,
-        keep: Callable[[], Keep],
+        keep: Callable[[], RetentionPeriods],
         now: Callable[[], int],
         log: FilteringBoundLogger,
         monotonic: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._database = database
-        self._leftovers = Leftovers(database)
+        self._leftovers = WalCleaner(database)
         self._keep = keep
         self._now = now
         self._monotonic = monotonic
@@ -91,7 +91,7 @@ class Housekeeping:
     async def _remove(self, found: Sequence[Any]) -> None:
         async with self._database.write() as connection:
             begun = self._monotonic()
-            if not await may_alone(connection, "retention"):  # another daemon is at it
+            if not await try_lock(connection, "retention"):  # another daemon is at it
                 self._stages.clear()
                 return
             removed = await self._stages[0].remove(connection, found, self._pace.rows)

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import Portion, Share, portion
-from reconciler.store.instances import Instance, Roster
+from reconciler.outbound.share import Portion, Share, portion
+from reconciler.store.instances import Instance, Instances
 
 
 class Membership:
@@ -16,14 +16,14 @@ class Membership:
 
     def __init__(
         self,
-        roster: Roster,
+        instances: Instances,
         share: Share | None,
         *,
         monotonic: Callable[[], float],
         log: FilteringBoundLogger,
     ) -> None:
         """``share``: what the budget goes by; None where nothing is shared."""
-        self._roster = roster
+        self._instances = instances
         self._share = share
         self._monotonic = monotonic
         self._log = log
@@ -33,7 +33,7 @@ class Membership:
     async def renew(self, instance: Callable[[], Instance]) -> None:
         """Write the row, with what ``instance`` then says. Raises StoreError."""
         if self._share is None:
-            await self._roster.beat(instance())
+            await self._instances.beat(instance())
             return
         try:
             # Through too late, others may not have counted us in the meantime: then we join.
@@ -46,7 +46,7 @@ class Membership:
         begun = self._monotonic()  # before the row says when: so it is never younger than we think
         joins = share.must_join(begun)
         own = instance()
-        live = await self._roster.beat(own, joins=joins)
+        live = await self._instances.beat(own, joins=joins)
         ended = self._monotonic()
         ours = _portion_of(own, live)
         if joins:

@@ -8,7 +8,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.api import Api
 from reconciler.admin.exposition import Exposition
-from reconciler.admin.gauges import Gauges, Own
+from reconciler.admin.gauges import Gauges, OwnState
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.page import StatusPage
@@ -29,7 +29,7 @@ def admin_of(
     *,
     metrics: Metrics,
     health: Health,
-    own: Own,
+    own: OwnState,
     rules: Callable[[], Rules],
     on_change: Callable[[], None],
     on_redeliver: Callable[[], None],
@@ -45,7 +45,7 @@ def admin_of(
         registry=store.registry,
         views=store.views,
         work=store.work,
-        roster=store.roster,
+        instances=store.instances,
         health=health,
         rules=rules,
         now=now,
@@ -72,7 +72,7 @@ def monitoring_routes(
     metrics: Metrics,
     store: Store,
     health: Health,
-    own: Own,
+    own: OwnState,
     *,
     disks: dict[str, Path],
     now: Callable[[], int],
@@ -81,7 +81,7 @@ def monitoring_routes(
     """Return the routes of ``/metrics`` and ``/``, for one daemon on ``store``."""
     gauges = Gauges(
         views=store.views,
-        roster=store.roster,
+        instances=store.instances,
         health=health,
         own=own,
         disks=disks,
@@ -91,7 +91,7 @@ def monitoring_routes(
     page = StatusPage(
         views=store.views,
         outbox=store.outbox,
-        roster=store.roster,
+        instances=store.instances,
         health=health,
         own=own.instance,
         now=now,

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from reconciler.daemon.clients import AssureLine
+from reconciler.daemon.clients import AssureConnection
 from reconciler.inbound.applier import Applier
-from reconciler.reconcile.overdue import Watch
-from reconciler.store.instances import Roster
+from reconciler.reconcile.overdue import OverdueChecker
+from reconciler.store.instances import Instances
 
 _ASSURE_PATH = "assure_path"
 
@@ -14,9 +14,14 @@ class Recovery:
     """Carries over what is remembered from one run to the next."""
 
     def __init__(
-        self, roster: Roster, *, watch: Watch, applier: Applier, monotonic: Callable[[], float]
+        self,
+        instances: Instances,
+        *,
+        watch: OverdueChecker,
+        applier: Applier,
+        monotonic: Callable[[], float],
     ) -> None:
-        self._roster = roster
+        self._instances = instances
         self._watch = watch
         self._applier = applier
         self._monotonic = monotonic
@@ -26,13 +31,13 @@ class Recovery:
         """Whether what the store remembers has been read."""
         self.is_done = False
 
-    async def introduce(self, line: AssureLine) -> None:
+    async def introduce(self, line: AssureConnection) -> None:
         """Learn what the store remembers, before our first heartbeat says that one is alive."""
         await self._look(line)
-        self._last_alive_at = await self._roster.last_alive_at()
+        self._last_alive_at = await self._instances.last_alive_at()
         self.is_introduced = True
 
-    async def remember(self, line: AssureLine) -> None:
+    async def remember(self, line: AssureConnection) -> None:
         """Remember that Get process has answered under this URL and path, or learn it.
 
         Another daemon may have been the first; or a reload has brought back what was proven once.
@@ -40,7 +45,7 @@ class Recovery:
         if not line.path.is_proven:
             await self._look(line)
         else:
-            await self._roster.remember({_ASSURE_PATH: line.endpoint.fingerprint()})
+            await self._instances.remember({_ASSURE_PATH: line.endpoint.fingerprint()})
 
     async def recover(self) -> None:
         """See to clock, inbox and downtime.
@@ -53,6 +58,6 @@ class Recovery:
         up_for = round((self._monotonic() - self._begun_at) * 1000)
         self.is_done = await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
 
-    async def _look(self, line: AssureLine) -> None:
-        if await self._roster.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
+    async def _look(self, line: AssureConnection) -> None:
+        if await self._instances.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
             line.path.proven()

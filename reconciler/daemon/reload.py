@@ -11,9 +11,9 @@ from reconciler.config import (
     Configuration,
     Secrets,
     Settings,
+    compare,
     load,
     resolve_secrets,
-    weigh,
 )
 from reconciler.daemon.certificates import check_files, fingerprints
 from reconciler.telemetry.logging import LogSystem
@@ -71,7 +71,7 @@ class Reloader:
                 return
             # Hidden before anything is tried: what is said next may have one of them in it.
             self._logs.hide(read.secrets.all_values())
-            change = weigh(self._present, read)
+            change = compare(self._present, read)
             await self._apply(change)
         except ConfigError as error:
             self._failed(*error.problems)

@@ -6,25 +6,25 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.daemon.scheduler import Chore, reschedule, schedule
+from reconciler.daemon.scheduler import Job, reschedule, schedule
 
 STALE = 30.0
 """Seconds after which a loop that has not ticked makes the daemon not alive."""
 
 
-class Rota:
+class Scheduler:
     """The chores by name."""
 
     def __init__(self, *, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
         self._monotonic = monotonic
         self._log = log
-        self._chores: dict[str, Chore] = {}
+        self._chores: dict[str, Job] = {}
         self._seconds: dict[str, float] = {}
         self._scheduler: AsyncIOScheduler | None = None
 
     def add(self, name: str, work: Callable[[], Awaitable[bool | None]], seconds: float) -> None:
         """Have ``work`` done every so many seconds."""
-        self._chores[name] = Chore(name, work, monotonic=self._monotonic, log=self._log)
+        self._chores[name] = Job(name, work, monotonic=self._monotonic, log=self._log)
         self._seconds[name] = seconds
 
     def runs(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:

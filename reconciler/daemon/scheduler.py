@@ -19,7 +19,7 @@ TOLERANCE = timedelta(seconds=1)
 """How far from its interval a tick may be before the wall clock must have jumped."""
 
 
-class Chore:
+class Job:
     """Work that is done each time it is woken, never twice at once."""
 
     def __init__(
@@ -101,7 +101,7 @@ class _Scheduler(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler has no 
         super().wakeup()
 
 
-def schedule(chores: dict[Chore, float], log: FilteringBoundLogger) -> AsyncIOScheduler:
+def schedule(chores: dict[Job, float], log: FilteringBoundLogger) -> AsyncIOScheduler:
     """Return a running scheduler that wakes each chore every so many seconds."""
     scheduler = _Scheduler(
         # Calls a job where it stands, on the loop; the usual one would call it in a thread.
@@ -120,6 +120,6 @@ def schedule(chores: dict[Chore, float], log: FilteringBoundLogger) -> AsyncIOSc
     return scheduler
 
 
-def reschedule(scheduler: AsyncIOScheduler, chore: Chore, seconds: float) -> None:
+def reschedule(scheduler: AsyncIOScheduler, chore: Job, seconds: float) -> None:
     """Wake ``chore`` every so many seconds from now on."""
     scheduler.reschedule_job(chore.name, trigger="interval", seconds=seconds)

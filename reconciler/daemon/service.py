@@ -12,19 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from reconciler.admin.gauges import Own
+from reconciler.admin.gauges import OwnState
 from reconciler.admin.health import Health, Readiness
-from reconciler.assure import Breaker, Budget, Share
 from reconciler.config import Change, Secrets, Settings, rules
 from reconciler.daemon.build import disks_of, door_of, keep_of, tls_of
-from reconciler.daemon.clients import Lines
-from reconciler.daemon.host_checks import Foresight
+from reconciler.daemon.clients import Clients
+from reconciler.daemon.host_checks import HostChecks
 from reconciler.daemon.housekeeping import Housekeeping
 from reconciler.daemon.membership import Membership
 from reconciler.daemon.monitoring import admin_of, ping_if_well, ping_of
 from reconciler.daemon.recovery import Recovery
-from reconciler.daemon.rota import Rota
-from reconciler.daemon.tasks import Parts
+from reconciler.daemon.rota import Scheduler
+from reconciler.daemon.tasks import Tasks
 from reconciler.daemon.vitals import Vitals
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
@@ -32,15 +31,18 @@ from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.measured import MeasuredInbox
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome, Rules
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.share import Share
 from reconciler.reconcile.misconfiguration import CallbackPath
-from reconciler.reconcile.overdue import Watch
+from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.store.clock import StoreClock, system_clock
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
-from reconciler.store.postgres.wait_for_server import Arrival
+from reconciler.store.postgres.wait_for_server import ServerWait
 from reconciler.systemd.notify import Notifier
 from reconciler.systemd.watchdog import Watchdog
 from reconciler.telemetry.counting import Metrics
@@ -64,7 +66,7 @@ class Service:
         store: Store,
         logs: LogSystem,
         *,
-        arrival: Arrival | None = None,
+        arrival: ServerWait | None = None,
         now: Callable[[], int] = system_clock,
         monotonic: Callable[[], float] = time.monotonic,
         notifier: Notifier | None = None,
@@ -94,7 +96,7 @@ class Service:
         self._budget = Budget(assure.requests_per_second, share=share, monotonic=monotonic)
         breaker = Breaker(monotonic=monotonic, log=log)
         self._callback_path = CallbackPath(log)
-        self._lines = Lines(
+        self._lines = Clients(
             settings,
             secrets,
             store.outbox,
@@ -108,8 +110,8 @@ class Service:
         self._ping = ping_of(settings, secrets, monotonic=monotonic, log=log)
         self._metrics = Metrics()
         logs.tap(self._metrics.note)
-        self._parts = Parts(monotonic=monotonic, log=log)
-        self._rota = Rota(monotonic=monotonic, log=log)
+        self._parts = Tasks(monotonic=monotonic, log=log)
+        self._rota = Scheduler(monotonic=monotonic, log=log)
         self._notifier = notifier or Notifier({})
         self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
 
@@ -130,7 +132,7 @@ class Service:
             log=log,
             monotonic=monotonic,
         )
-        self._watch = Watch(
+        self._watch = OverdueChecker(
             store.work,
             rules=self._get_rules,
             now=now,
@@ -159,9 +161,9 @@ class Service:
             on_acknowledged=self._metrics.acknowledged,
         )
         self._recovery = Recovery(
-            store.roster, watch=self._watch, applier=self._applier, monotonic=monotonic
+            store.instances, watch=self._watch, applier=self._applier, monotonic=monotonic
         )
-        self._foresight = Foresight(disks_of(settings, secrets), now=now, log=log)
+        self._foresight = HostChecks(disks_of(settings, secrets), now=now, log=log)
         self._foresight.watch(settings.listener.tls, tls)
         self._vitals = Vitals(
             instance_id,
@@ -177,7 +179,7 @@ class Service:
             sweeper=self._sweeper,
             breaker=breaker,
             budget=self._budget,
-            membership=Membership(store.roster, share, monotonic=monotonic, log=log),
+            membership=Membership(store.instances, share, monotonic=monotonic, log=log),
         )
         housekeeping = Housekeeping(
             store.database, keep=lambda: keep_of(self._settings), now=now, log=log
@@ -193,7 +195,7 @@ class Service:
             store,
             metrics=self._metrics,
             health=Health(stale_loops=self._rota.stale, check=self._readiness, monotonic=monotonic),
-            own=Own(self._vitals.instance, self._listener.rejected, lambda: logs.dropped),
+            own=OwnState(self._vitals.instance, self._listener.rejected, lambda: logs.dropped),
             rules=self._get_rules,
             on_change=self._wake,
             on_redeliver=self._applied,
@@ -327,7 +329,7 @@ class Service:
         if parts.has_time:  # a store that hangs can take long; the row runs out by itself
             with suppress(StoreError):
                 await self._beat()
-                await self._store.roster.sign_off(self._vitals.instance_id)
+                await self._store.instances.sign_off(self._vitals.instance_id)
         self._spool.close()
         self._watchdog.stop()
         self._log.info(

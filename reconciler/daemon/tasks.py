@@ -14,7 +14,7 @@ RESTART = 5.0
 """Seconds after which a part that died is started again, if the daemon can do without it."""
 
 
-class Parts:
+class Tasks:
     """A flat list of named tasks; the first to end is reason to stop the others."""
 
     def __init__(self, *, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:

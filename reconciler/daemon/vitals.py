@@ -12,13 +12,13 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler import __version__
 from reconciler.admin.health import Readiness
-from reconciler.assure import Budget
 from reconciler.daemon.membership import Membership
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import Instance

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.delivery.sender import Letter, Sender
+from reconciler.delivery.sender import Sender, SignedRequest
 from reconciler.outbound.breaker import Breaker
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError, StoreUnavailableError
@@ -57,7 +57,7 @@ class Deliverer:
         self._monotonic = monotonic
         self._log = log
         self._leased: deque[Leased] = deque()
-        self._letters: deque[Letter] = deque()
+        self._letters: deque[SignedRequest] = deque()
         self._results: list[Attempt] = []
         self._unspent: list[Leased] = []
         self._in_hand = 0

@@ -11,7 +11,7 @@ from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.errors import CallError
-from reconciler.outbound.transport import Answer, Transport
+from reconciler.outbound.transport import Response, Transport
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.outbox import Attempt, Leased
 from reconciler.telemetry.batch import info_each
@@ -26,7 +26,7 @@ FRESH = 1_000
 _DELIVERED = DeliveryState.DELIVERED
 
 
-class Letter(NamedTuple):
+class SignedRequest(NamedTuple):
     """A delivery, signed and ready to be posted: what aiohttp would make of it is made."""
 
     row: Leased
@@ -65,12 +65,12 @@ class Sender:
         self._now = now
         self._log = log
 
-    def sign(self, row: Leased, now: int) -> Letter:
+    def sign(self, row: Leased, now: int) -> SignedRequest:
         """Return ``row`` ready to be posted at ``now``."""
         headers = self._signer.headers(row.webhook_id, row.payload, now)
-        return Letter(row, headers, row.payload.encode(), now)
+        return SignedRequest(row, headers, row.payload.encode(), now)
 
-    async def send(self, letter: Letter) -> Attempt:
+    async def send(self, letter: SignedRequest) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""
         now = self._now()
         if now - letter.signed_at > FRESH:
@@ -93,7 +93,7 @@ class Sender:
             return Attempt(row, _DELIVERED, None, None, answer.http_status, answer.duration)
         return self._refused(row, answer)
 
-    def _refused(self, row: Leased, answer: Answer) -> Attempt:
+    def _refused(self, row: Leased, answer: Response) -> Attempt:
         status = answer.http_status
         error = f"http_{status}"
         if status >= 500:
@@ -104,7 +104,7 @@ class Sender:
             return Attempt(row, DeliveryState.DEAD, error, None, status, answer.duration)
         return self._retry(row, error, answer)
 
-    def _retry(self, row: Leased, error: str, answer: Answer | CallError) -> Attempt:
+    def _retry(self, row: Leased, error: str, answer: Response | CallError) -> Attempt:
         status, took = answer.http_status, answer.duration
         now = self._now()
         if now >= row.pending_since + self._patience.give_up_after:

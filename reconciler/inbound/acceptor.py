@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.inbound.log_limit import Quiet
+from reconciler.inbound.log_limit import LogLimit
 
 BACKLOG = 1024
 """Connections that may wait in the kernel."""
@@ -35,7 +35,7 @@ class Acceptor:
         most: int,
         tls: ssl.SSLContext | None,
         handshake_timeout: float,
-        quiet: Quiet,
+        quiet: LogLimit,
         log: FilteringBoundLogger,
     ) -> None:
         self._socket = listening

@@ -26,7 +26,7 @@ from reconciler.inbound.checks import (
 )
 from reconciler.inbound.deadline import REQUEST_TIMEOUT, TimedConnection
 from reconciler.inbound.intake import Intake, NotDurableError
-from reconciler.inbound.log_limit import Quiet
+from reconciler.inbound.log_limit import LogLimit
 from reconciler.inbound.protocol import Handler, connection_of, read_body
 from reconciler.store.inbox import Receipt
 
@@ -44,7 +44,7 @@ SHUTDOWN = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AccessRules:
     """Who and what is let in. Replaced as a whole when the configuration is read again."""
 
     path: str
@@ -59,7 +59,7 @@ class Listener:
 
     def __init__(
         self,
-        door: Door,
+        door: AccessRules,
         intake: Intake,
         *,
         now: Callable[[], int],
@@ -86,7 +86,7 @@ class Listener:
         self._server: web.Server | None = None
         self._acceptor: Acceptor | None = None
         self._is_stopping = False
-        self._quiet = Quiet(asyncio.get_running_loop().time)
+        self._quiet = LogLimit(asyncio.get_running_loop().time)
         self.rejected: Counter[str] = Counter()
         """How many requests were refused, by code."""
         self.received = 0

@@ -5,7 +5,7 @@ from collections.abc import Callable
 _AT_ONCE = 20.0
 
 
-class Quiet:
+class LogLimit:
     """Lets 20 lines of a kind through at once and one a second after that."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:

@@ -72,7 +72,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class NotFound:
+class ProcessNotFound:
     """Get process answered 404."""
 
     attempt: int
@@ -81,7 +81,7 @@ class NotFound:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallRefused:
     """Any other 4xx but 401, 403 and 429 (a 404 of Notify too): an answer, not a fault."""
 
     attempt: int
@@ -97,11 +97,11 @@ class CallFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttled:
+class CallThrottled:
     """429, or the call was not made after all: nothing is spent."""
 
     attempt: int
 
 
-CallResult = NotifyAccepted | Fetched | NotFound | Refused | CallFailed | Throttled
+CallResult = NotifyAccepted | Fetched | ProcessNotFound | CallRefused | CallFailed | CallThrottled
 Observation = Registration | Callback | TimePassed | ClockJumpedBack | Recheck | CallResult

@@ -2,12 +2,12 @@
 
 from reconciler.ledger.observation import (
     CallFailed,
+    CallRefused,
     CallResult,
+    CallThrottled,
     Fetched,
-    NotFound,
     NotifyAccepted,
-    Refused,
-    Throttled,
+    ProcessNotFound,
 )
 from reconciler.ledger.policy import Policy, Rules, Verb
 from reconciler.ledger.process import (
@@ -42,10 +42,10 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
             return Outcome(process)  # recorded already
         return Outcome(process, (Entry("result_dropped", {"attempt": result.attempt}),))
     free = replace(process, lease=None)
-    if isinstance(result, Throttled):
+    if isinstance(result, CallThrottled):
         return Outcome(free)
-    fits = Fetched | NotFound if held.verb is Verb.FETCH else NotifyAccepted
-    if not isinstance(result, fits | Refused | CallFailed):
+    fits = Fetched | ProcessNotFound if held.verb is Verb.FETCH else NotifyAccepted
+    if not isinstance(result, fits | CallRefused | CallFailed):
         result = CallFailed(result.attempt, "unexpected")  # never made by our caller, but total
     # What a person asked for while this call was under way is not answered by it.
     meanwhile = process.asked if process.asked is not held.verb else None
@@ -87,7 +87,7 @@ def _on_notify(
         case NotifyAccepted():
             process = replace(process, notified_at=held.begun_at, last_error=None)
             entry = Entry("notify_requested", {"attempt": process.notify_attempts})
-        case Refused(error=error):
+        case CallRefused(error=error):
             process = replace(process, last_error=error)
             entry = Entry("notify_refused", {"attempt": process.notify_attempts, "error": error})
         case CallFailed(error=error):
@@ -101,7 +101,7 @@ def _on_notify(
         return Outcome(replace(process, asked=None, next_check_at=now if owed else None), (entry,))
     if isinstance(result, NotifyAccepted):
         return next_rung(process, policy, now, entry, grace=policy.notify_grace)
-    if isinstance(result, Refused):
+    if isinstance(result, CallRefused):
         return next_rung(process, policy, now, entry)
     return call_again(process, policy, now, entry)
 
@@ -115,11 +115,11 @@ def _on_fetch(
     match result:
         case Fetched():
             return _on_fetched(process, result, rules, now, is_stale=is_stale)
-        case NotFound(path_proven=True):
+        case ProcessNotFound(path_proven=True):
             return _on_not_found(process, policy, now, is_stale=is_stale)
-        case NotFound():
+        case ProcessNotFound():
             error, refused = "http_404", False
-        case Refused(error=error):
+        case CallRefused(error=error):
             refused = True
         case CallFailed(error=error):
             refused = False

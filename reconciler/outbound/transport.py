@@ -34,7 +34,7 @@ _ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "time
 
 
 @dataclass(slots=True)
-class Answer:
+class Response:
     """What came back, whatever its status."""
 
     http_status: int
@@ -80,7 +80,7 @@ class Transport:
         headers: Mapping[str, str],
         data: Mapping[str, str] | bytes | None = None,
         with_body: bool = True,
-    ) -> Answer:
+    ) -> Response:
         """Make the request within the timeout and return the answer.
 
         ``verb`` is for the log; None where the caller tells of each call itself.
@@ -90,7 +90,7 @@ class Transport:
         """
         begun = self._monotonic()
         status: int | None = None
-        outcome: Answer | CallError
+        outcome: Response | CallError
         try:
             with self._limit.call():
                 response = await self._session.request(
@@ -105,7 +105,7 @@ class Transport:
                 )
                 try:
                     status = response.status
-                    outcome = Answer(status)
+                    outcome = Response(status)
                     if not outcome.succeeded:
                         wait = response.headers.get("Retry-After")
                         outcome.retry_after = retry_after(wait, self._wall())

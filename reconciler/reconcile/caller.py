@@ -6,8 +6,6 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.assure import (
     AssureError,
-    Breaker,
-    Budget,
     NotFound,
     ProcessStatus,
     Refused,
@@ -17,15 +15,17 @@ from reconciler.assure import (
 )
 from reconciler.ledger import (
     CallFailed,
+    CallRefused,
+    CallThrottled,
     Fetched,
     NotifyAccepted,
     Observation,
+    ProcessNotFound,
     TrackedProcess,
     Verb,
 )
-from reconciler.ledger import NotFound as NotFoundSeen
-from reconciler.ledger import Refused as RefusedSeen
-from reconciler.ledger import Throttled as ThrottledSeen
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
 from reconciler.reconcile.misconfiguration import AssurePath
 
 DEFAULT_PAUSE = 5.0
@@ -113,17 +113,17 @@ class Caller:
         match error:
             case Throttled():
                 self._throttled(error)
-                return ThrottledSeen(attempt)
+                return CallThrottled(attempt)
             case TokenRefused() | TokenUnavailable():
                 self._without_token(error)
-                return ThrottledSeen(attempt)
+                return CallThrottled(attempt)
             case NotFound() if verb is Verb.FETCH:
                 self._breaker.succeeded(process_id)
                 self._path.not_found()
-                return NotFoundSeen(attempt, self._path.is_proven)
+                return ProcessNotFound(attempt, self._path.is_proven)
             case NotFound() | Refused():
                 self._breaker.succeeded(process_id)
-                return RefusedSeen(attempt, error.code)
+                return CallRefused(attempt, error.code)
             case _:
                 self._wait_as_asked(error)
                 self._breaker.failed(process_id, error.code)

@@ -25,7 +25,7 @@ DOWNTIME = 30_000
 """Milliseconds without a heartbeat of any instance after which callbacks may have been lost."""
 
 
-class Watch:
+class OverdueChecker:
     """Looks at the ledger with each tick. Makes no calls, so it goes on whatever Assure does."""
 
     def __init__(

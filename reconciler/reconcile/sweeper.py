@@ -11,8 +11,9 @@ from contextlib import suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import Breaker, Budget
 from reconciler.ledger import CallFailed, Lane, Rules, TrackedProcess
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.recorder import Recorder
 from reconciler.store.errors import StoreUnavailableError

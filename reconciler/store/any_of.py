@@ -35,24 +35,24 @@ class _Many(TypeDecorator[Sequence[Any]]):
         return orjson.dumps(value).decode()
 
 
-class _Among(FunctionElement[Any]):
+class _AnyOf(FunctionElement[Any]):
     inherit_cache = True
     # Not Boolean: SQLAlchemy would write "= 1" behind it for SQLite, and no index would serve.
     type: TypeEngine[Any] = NULLTYPE
 
 
-def among(column: Column[Any], name: str) -> ColumnElement[Any]:
+def any_of(column: Column[Any], name: str) -> ColumnElement[Any]:
     """Tell whether ``column`` has one of the values in the list that is bound as ``name``."""
-    return _Among(column, bindparam(name, type_=_Many(column.type)))
+    return _AnyOf(column, bindparam(name, type_=_Many(column.type)))
 
 
-@compiles(_Among, "sqlite")
-def _in_json(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_AnyOf, "sqlite")
+def _in_json(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     return f"{column} IN (SELECT value FROM json_each({values}))"  # noqa: S608 (compiled parts)
 
 
-@compiles(_Among, "postgresql")
-def _in_array(element: _Among, compiler: SQLCompiler, **options: Any) -> str:
+@compiles(_AnyOf, "postgresql")
+def _in_array(element: _AnyOf, compiler: SQLCompiler, **options: Any) -> str:
     column, values = (compiler.process(each, **options) for each in element.clauses)
     return f"{column} = ANY ({values})"

@@ -6,9 +6,9 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
-from reconciler.store.bulk import Insert, WholeSelect
+from reconciler.store.bulk import BulkInsert, BulkSelect
 from reconciler.store.delivery_row import delivery_row
-from reconciler.store.locks import hold_keys
+from reconciler.store.locks import lock_keys
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
@@ -18,9 +18,9 @@ Observed = tuple[str, Observation]
 
 _BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
 _COLUMNS = processes.c.keys()
-_LOAD = WholeSelect(_BY_IDS.order_by(processes.c.process_id).with_for_update())
-_INSERT = Insert(processes)
-_DELIVER = Insert(deliveries)
+_LOAD = BulkSelect(_BY_IDS.order_by(processes.c.process_id).with_for_update())
+_INSERT = BulkInsert(processes)
+_DELIVER = BulkInsert(deliveries)
 _SAVE = (
     update(processes)
     .where(processes.c.process_id == bindparam("pk"))
@@ -39,7 +39,7 @@ async def load(
     found = await _locked(connection, wanted)
     missing = [process_id for process_id in wanted if process_id not in found]
     if missing and connection.dialect.name != "sqlite":
-        await hold_keys(connection, missing)
+        await lock_keys(connection, missing)
         found |= await _locked(connection, missing)  # they may have come before the lock
     return found
 
@@ -50,7 +50,7 @@ async def _locked(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
     return {process.process_id: process for process in loaded}
 
 
-async def observe(
+async def apply_observations(
     connection: AsyncConnection, observed: Sequence[Observed], rules: Rules, now: int
 ) -> list[Outcome]:
     """Apply ``observed`` in order, in the caller's transaction, and return their outcomes."""

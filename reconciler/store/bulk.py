@@ -23,7 +23,7 @@ _VALUES = re.compile(r"(?<=\bVALUES )(\(\?(?:, ?\?)*\))")
 Rows = Sequence[Sequence[Any]]
 
 
-def in_few_steps(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]] | None:
+def bulk_inserts(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]] | None:
     """Return statements and parameters that do what ``statement`` does with each of ``rows``.
 
     None where it is no plain ``INSERT … VALUES (?, …)``. The numbers of rows are powers of two,
@@ -49,7 +49,7 @@ def _widened(statement: str, rows: int) -> str:
     return _VALUES.sub(lambda one: ", ".join([one[1]] * rows), statement, count=1)
 
 
-class Insert:
+class BulkInsert:
     """An INSERT of many rows whose values are what the driver takes: no type converts them.
 
     SQLAlchemy looks at each value of each row; for a row of forty columns that takes longer than
@@ -74,7 +74,7 @@ class Insert:
         return str(compiled), list(compiled.positiontup or ())
 
 
-class WholeSelect:
+class BulkSelect:
     """A SELECT whose rows SQLite hands over as one: as JSON, so without bytes in it."""
 
     def __init__(self, query: Select[Any]) -> None:

@@ -10,10 +10,10 @@ from sqlalchemy import bindparam, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
-from reconciler.store.apply import Observed, observe
+from reconciler.store.apply import Observed, apply_observations
 from reconciler.store.database import Database
 from reconciler.store.key_value import remember
-from reconciler.store.retry import repeated
+from reconciler.store.retry import retried
 from reconciler.store.schema import Millis, Word, callbacks
 
 
@@ -103,7 +103,7 @@ class Inbox:
         async with self._database.read() as connection:
             return await _receipts(connection, _UNAPPLIED, values)
 
-    @repeated
+    @retried
     async def apply(
         self, receipts: Sequence[Receipt], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:
@@ -121,7 +121,7 @@ async def apply_receipts(
         return []
     ordered = sorted(receipts, key=lambda receipt: (receipt.received_at, receipt.receipt_id))
     observed: list[Observed] = [(r.process_id, r.observation()) for r in ordered]
-    outcomes = await observe(connection, observed, rules, now)
+    outcomes = await apply_observations(connection, observed, rules, now)
     marks: dict[str, list[str]] = {}
     for receipt, outcome in zip(ordered, outcomes, strict=True):
         marks.setdefault(_result(outcome), []).append(receipt.receipt_id)

@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
 from reconciler.store.key_value import insert_into, remember
-from reconciler.store.locks import be_alone
-from reconciler.store.retry import repeated
+from reconciler.store.locks import wait_for_lock
+from reconciler.store.retry import retried
 from reconciler.store.schema import facts, instances
 
 LIVE_FOR = 15_000
@@ -35,13 +35,13 @@ class Instance:
     """The rate that it was given for its calls to Assure."""
 
 
-class Roster:
+class Instances:
     """Heartbeats and facts in one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeated
+    @retried
     async def beat(self, instance: Instance, *, joins: bool = False) -> list[Instance]:
         """Write the heartbeat and return the live instances, this one among them.
 
@@ -51,7 +51,7 @@ class Roster:
         row = asdict(instance)
         async with self._database.write() as connection:
             if joins:
-                await be_alone(connection, "join")
+                await wait_for_lock(connection, "join")
             upsert = insert_into(instances, connection).values(row)
             upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
             await connection.execute(upsert)
@@ -63,7 +63,7 @@ class Roster:
         return live
 
     async def sign_off(self, instance_id: str) -> None:
-        """Take a cleanly stopped instance off the roster."""
+        """Take a cleanly stopped instance off the instances."""
         query = delete(instances).where(instances.c.instance_id == instance_id)
         async with self._database.write() as connection:
             await connection.execute(query)
@@ -84,7 +84,7 @@ class Roster:
         async with self._database.read() as connection:
             return (await connection.execute(query, {"name": name})).scalar()
 
-    @repeated
+    @retried
     async def remember(self, values: Mapping[str, str]) -> None:
         """Remember ``values`` from now on."""
         async with self._database.write() as connection:

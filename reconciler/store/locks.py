@@ -17,7 +17,7 @@ _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 _WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
-async def may_alone(connection: AsyncConnection, name: str) -> bool:
+async def try_lock(connection: AsyncConnection, name: str) -> bool:
     """Tell whether the caller's transaction is the only one now that does what ``name`` says.
 
     True holds until the transaction ends; False means that another daemon is at it. SQLite has
@@ -28,7 +28,7 @@ async def may_alone(connection: AsyncConnection, name: str) -> bool:
     return bool((await connection.execute(_TRY, {"name": f"reconciler.{name}"})).scalar())
 
 
-async def be_alone(connection: AsyncConnection, name: str) -> None:
+async def wait_for_lock(connection: AsyncConnection, name: str) -> None:
     """Wait until the caller's transaction is the only one that does what ``name`` says.
 
     A statement after this sees what the one before has committed. Nothing to wait for on SQLite.
@@ -37,7 +37,7 @@ async def be_alone(connection: AsyncConnection, name: str) -> None:
         await connection.execute(_WAIT, {"name": f"reconciler.{name}"})
 
 
-async def hold_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:
+async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:
     """Let no other transaction insert a row under one of ``keys`` until the caller's has ended.
 
     A row that is not there cannot be locked. Two that both find none would both insert it, or

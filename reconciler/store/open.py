@@ -11,7 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Inbox
-from reconciler.store.instances import Roster
+from reconciler.store.instances import Instances
 from reconciler.store.outbox import Outbox
 from reconciler.store.redelivery import Redelivery
 from reconciler.store.registry import Registry
@@ -34,7 +34,7 @@ class Store:
     inbox: Inbox
     registry: Registry
     work: WorkQueue
-    roster: Roster
+    instances: Instances
     outbox: Outbox
     redelivery: Redelivery
     views: Views
@@ -99,7 +99,7 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
         inbox=Inbox(database),
         registry=Registry(database),
         work=WorkQueue(database),
-        roster=Roster(database),
+        instances=Instances(database),
         outbox=Outbox(database),
         redelivery=Redelivery(database),
         views=Views(database),

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reconciler.store.any_of import among
-from reconciler.store.bulk import WholeSelect
+from reconciler.store.any_of import any_of
+from reconciler.store.bulk import BulkSelect
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.paging import cursor_of, position_in
-from reconciler.store.retry import repeated
+from reconciler.store.retry import retried
 from reconciler.store.schema import Millis, deliveries
 from reconciler.store.timeline import entry_row, write_entries
 
@@ -94,8 +94,8 @@ _DUE = (
     .limit(bindparam("most"))
 )
 _CLAIMABLE = _DUE.with_for_update(skip_locked=True, of=deliveries)
-_CLAIMED = WholeSelect(_CLAIMABLE)
-_CHOSEN = among(_D.id, "ids")
+_CLAIMED = BulkSelect(_CLAIMABLE)
+_CHOSEN = any_of(_D.id, "ids")
 _LEASE = (
     update(deliveries)
     .where(_CHOSEN)
@@ -137,7 +137,7 @@ _FAILED = (
 )
 _DEAD = (
     select(_D.webhook_id)
-    .where(among(_D.webhook_id, "names"), _D.state == DeliveryState.DEAD.value)
+    .where(any_of(_D.webhook_id, "names"), _D.state == DeliveryState.DEAD.value)
     .order_by(_D.id)
 )
 _FIELDS = tuple(OutboxRow.__dataclass_fields__)
@@ -161,7 +161,7 @@ class Outbox:
         async with self._database.write() as connection:
             return await self._claim(connection, most, owner, now + length, now)
 
-    @repeated
+    @retried
     async def record(
         self,
         attempts: Sequence[Attempt],

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
-from reconciler.store.retry import repeated
+from reconciler.store.retry import retried
 from reconciler.store.rows import from_row
 from reconciler.store.schema import ENDED, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
@@ -27,7 +27,7 @@ class Redelivery:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeated
+    @retried
     async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
         """Have deliveries sent again, under the same ids; returns those that were found."""
         possible = [
@@ -64,7 +64,7 @@ class Redelivery:
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())
 
-    @repeated
+    @retried
     async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
         """Have the present results of processes delivered: again, or for the first time."""
         newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
-from reconciler.store.apply import Observed, load, observe
+from reconciler.store.apply import Observed, apply_observations, load
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
-from reconciler.store.retry import repeated
+from reconciler.store.retry import retried
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row, write_entries
 
@@ -34,7 +34,7 @@ class Registry:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @repeated
+    @retried
     async def register(
         self, registrations: Sequence[Registration], rules: Rules, now: int, *, whole: bool
     ) -> Registered:
@@ -59,7 +59,7 @@ class Registry:
                 for index, registration in enumerate(registrations)
                 if index not in skipped
             ]
-            outcomes = await observe(connection, observed, rules, now)
+            outcomes = await apply_observations(connection, observed, rules, now)
             changes = list(zip(observed, outcomes, strict=True))
             dossier_of = {key: o.process.dossier_id for (key, _), o in changes if o.process}
             waiting = [
@@ -71,7 +71,7 @@ class Registry:
         created = len({key for key, _ in observed} - known.keys())
         return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
 
-    @repeated
+    @retried
     async def forget(self, process_id: str, by: str, now: int) -> bool:
         """Remove everything about a process; False when there is nothing.
 
@@ -91,7 +91,7 @@ class Registry:
                 await write_entries(connection, [row])
         return removed > 0
 
-    @repeated
+    @retried
     async def note(self, action: str, by: str, now: int) -> None:
         """Leave a timeline entry about an action that concerns no single process."""
         async with self._database.write() as connection:

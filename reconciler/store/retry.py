@@ -14,7 +14,7 @@ TRIES = 5
 """Times that a transaction is tried. Each deadlock lets one of those in it through."""
 
 
-def repeated(
+def retried(
     transaction: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
     """Make ``transaction`` one that is tried again after a deadlock or a key that came first.

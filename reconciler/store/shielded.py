@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 T = TypeVar("T")
 
 
-async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
     """Return what ``work`` returns; a cancellation meanwhile is raised when it has ended."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -33,7 +33,7 @@ async def to_the_end(work: Coroutine[Any, Any, T]) -> T:
     raise cancelled
 
 
-class SteadyConnection(AsyncConnection):
+class ShieldedConnection(AsyncConnection):
     """A connection each of whose statements is done or not begun."""
 
     async def execute(
@@ -41,30 +41,30 @@ class SteadyConnection(AsyncConnection):
     ) -> CursorResult[Any]:
         """Execute to the end."""
         work = super().execute(statement, parameters, execution_options=execution_options)
-        return await to_the_end(work)
+        return await shielded(work)
 
     async def exec_driver_sql(
         self, statement: str, parameters: Any = None, execution_options: Any = None
     ) -> CursorResult[Any]:
         """Execute to the end."""
-        return await to_the_end(super().exec_driver_sql(statement, parameters, execution_options))
+        return await shielded(super().exec_driver_sql(statement, parameters, execution_options))
 
 
 @asynccontextmanager
-async def transaction(connection: SteadyConnection) -> AsyncIterator[None]:
+async def transaction(connection: ShieldedConnection) -> AsyncIterator[None]:
     """One transaction on ``connection``: over when the block is left, in whatever way."""
     try:
-        await to_the_end(connection.begin().start())
+        await shielded(connection.begin().start())
         yield
-        await to_the_end(connection.commit())
+        await shielded(connection.commit())
     except BaseException:
         await undo(connection)
         raise
 
 
-async def undo(connection: SteadyConnection) -> None:
+async def undo(connection: ShieldedConnection) -> None:
     """Roll back what ``connection`` has begun; one that cannot is not used again."""
     try:
-        await to_the_end(connection.rollback())
+        await shielded(connection.rollback())
     except DBAPIError:
-        await to_the_end(connection.invalidate())  # its state is unknown: take a new one
+        await shielded(connection.invalidate())  # its state is unknown: take a new one

@@ -6,10 +6,10 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from reconciler.store.bulk import Insert
+from reconciler.store.bulk import BulkInsert
 from reconciler.store.schema import timeline
 
-_INSERT = Insert(timeline)
+_INSERT = BulkInsert(timeline)
 
 
 def entry_row(process_id: str, now: int, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:

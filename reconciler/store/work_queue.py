@@ -17,10 +17,10 @@ from reconciler.ledger import (
     decide,
     lease,
 )
-from reconciler.store.apply import Observed, observe, save
+from reconciler.store.apply import Observed, apply_observations, save
 from reconciler.store.database import Database
-from reconciler.store.locks import may_alone
-from reconciler.store.retry import repeated
+from reconciler.store.locks import try_lock
+from reconciler.store.retry import retried
 from reconciler.store.rows import from_row
 from reconciler.store.schema import processes
 
@@ -123,13 +123,13 @@ class WorkQueue:
             await save(connection, before, claimed)
         return list(claimed.values())
 
-    @repeated
+    @retried
     async def record(
         self, observed: Sequence[Observed], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:
         """Apply results of calls, or rechecks, in one transaction."""
         async with self._database.write() as connection:
-            outcomes = await observe(connection, observed, rules, now)
+            outcomes = await apply_observations(connection, observed, rules, now)
         return list(zip(observed, outcomes, strict=True))
 
     async def turn_overdue(
@@ -163,12 +163,14 @@ class WorkQueue:
                 return start  # another daemon is at it
         return len(ahead)
 
-    @repeated
+    @retried
     async def _mend(self, process_ids: Sequence[str], rules: Rules, now: int) -> bool:
         async with self._database.write() as connection:
-            if not await may_alone(connection, "mend_clock"):
+            if not await try_lock(connection, "mend_clock"):
                 return False
-            await observe(connection, [(key, ClockJumpedBack()) for key in process_ids], rules, now)
+            await apply_observations(
+                connection, [(key, ClockJumpedBack()) for key in process_ids], rules, now
+            )
         return True
 
     async def owe_catch_up(self, until: int, most: int) -> int | None:
@@ -177,7 +179,7 @@ class WorkQueue:
         Returns how many; None where another daemon is at it.
         """
         async with self._database.write() as connection:
-            if not await may_alone(connection, "catch_up"):
+            if not await try_lock(connection, "catch_up"):
                 return None
             # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
             found = await connection.execute(_WAITED, {"until": until, "most": most})

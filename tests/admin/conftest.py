@@ -18,7 +18,7 @@ from structlog.testing import LogCapture
 from yarl import URL
 
 from reconciler.admin.api import Api
-from reconciler.admin.gauges import Own
+from reconciler.admin.gauges import OwnState
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.openapi import openapi
 from reconciler.admin.outbox import OutboxApi
@@ -182,7 +182,7 @@ def api(store: Store, health: Health, played: Played) -> Api:
         registry=store.registry,
         views=store.views,
         work=store.work,
-        roster=store.roster,
+        instances=store.instances,
         health=health,
         rules=lambda: policy,
         now=lambda: played.now,
@@ -208,7 +208,7 @@ def routes(
         metrics,
         store,
         health,
-        Own(played.instance, played.rejected, lambda: played.dropped),
+        OwnState(played.instance, played.rejected, lambda: played.dropped),
         disks={"store": tmp_path, "spool": tmp_path / "spool"},
         now=lambda: played.now,
         monotonic=lambda: played.monotonic,

@@ -162,7 +162,7 @@ async def test_the_status_counts_states_and_ages_and_what_the_daemons_say(
     await store.work.turn_overdue(RULES, overdue_at, 1)
     played.now = overdue_at + 90_500
     for number, breaker in enumerate(("closed", "open", "probing")):
-        await store.roster.beat(
+        await store.instances.beat(
             Instance(
                 instance_id=f"i{number}",
                 host="node1",

@@ -13,9 +13,9 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
-from reconciler.admin.gauges import PATIENCE, Gauges, Own
+from reconciler.admin.gauges import PATIENCE, Gauges, OwnState
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.single_flight import Glance
+from reconciler.admin.single_flight import SingleFlight
 from reconciler.store.inbox import Receipt
 from reconciler.telemetry.metrics import CATALOGUE
 from tests.admin.conftest import START
@@ -212,7 +212,7 @@ async def test_a_look_that_hangs_is_not_waited_for_and_not_begun_again() -> None
         await answer.wait()
         return "late"
 
-    glance = Glance(look, monotonic=lambda: asked * 10.0)
+    glance = SingleFlight(look, monotonic=lambda: asked * 10.0)
 
     assert await glance.within(0) is None
     assert await glance.within(0.01) is None
@@ -256,9 +256,9 @@ async def test_a_readiness_check_that_hangs_makes_no_scrape_hang(
     health = Health(stale_loops=list, check=check, monotonic=lambda: played.monotonic)
     gauges = Gauges(
         views=store.views,
-        roster=store.roster,
+        instances=store.instances,
         health=health,
-        own=Own(played.instance, played.rejected, lambda: 0),
+        own=OwnState(played.instance, played.rejected, lambda: 0),
         disks={},
         now=lambda: played.now,
         monotonic=lambda: played.monotonic,

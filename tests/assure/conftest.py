@@ -11,7 +11,9 @@ from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
 from structlog.testing import CapturingLogger
 
-from reconciler.assure import AssureClient, Budget, Endpoint, build_session
+from reconciler.assure import AssureClient, Endpoint
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.session import build_session
 
 PROCESS = {
     "provider": "onfido",

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from reconciler.assure import AssureError, Throttled, TokenRefused, TokenUnavailable, Unauthorized
+from reconciler.assure import (
+    AssureError,
+    Throttled,
+    TokenRefused,
+    TokenUnavailable,
+    Unauthorized,
+)
 from reconciler.assure.token import TokenCache
 from reconciler.outbound.transport import Transport
 

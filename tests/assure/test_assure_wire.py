@@ -16,13 +16,13 @@ from structlog.testing import CapturingLogger
 from reconciler.assure import (
     AssureClient,
     AssureError,
-    Budget,
     Endpoint,
     TokenUnavailable,
     TransportError,
     UnreadableAnswer,
-    build_session,
 )
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.session import build_session
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TOKEN = OK + b'Content-Length: 26\r\n\r\n{"access_token":"token-1"}'

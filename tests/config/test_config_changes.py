@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.config import Change, Configuration, load, resolve_secrets, weigh
+from reconciler.config import Change, Configuration, compare, load, resolve_secrets
 from reconciler.config.changes import RELOAD, RESTART
 from reconciler.config.schema import every_key, locate, section_of
 
@@ -103,7 +103,7 @@ def changed(key: str, value: Any) -> Change:
     if key.startswith("listener.tls."):
         tls = {"certificate": "c.pem", "key": "k.pem", key.rpartition(".")[2]: value}
         environ = {**WHOLE, "RECONCILER_LISTENER__TLS": json.dumps(tls)}
-    return weigh(reading(WHOLE), reading(environ))
+    return compare(reading(WHOLE), reading(environ))
 
 
 def test_every_key_is_said_to_be_taken_on_or_to_need_a_restart() -> None:
@@ -127,17 +127,17 @@ def test_a_change_of_any_key_is_noticed_and_done_or_named(key: str) -> None:
 
 
 def test_nothing_changed_is_no_change() -> None:
-    change = weigh(reading(WHOLE), reading(WHOLE))
+    change = compare(reading(WHOLE), reading(WHOLE))
     assert (change.changed, change.needs_restart) == ((), ())
     assert not change.touches("assure", "listener")
 
 
 def test_a_section_that_is_switched_on_or_off_stands_for_its_keys() -> None:
     on, off = reading({**CLIENT, **DELIVERY}), reading(CLIENT)
-    assert weigh(off, on).changed == weigh(on, off).changed == ("delivery",)
-    assert weigh(off, on).touches("delivery.url")
+    assert compare(off, on).changed == compare(on, off).changed == ("delivery",)
+    assert compare(off, on).touches("delivery.url")
     with_tls = reading({**CLIENT, **TLS}, files={"listener.tls.key": "1"})
-    assert weigh(off, with_tls).changed == ("listener.tls",)
+    assert compare(off, with_tls).changed == ("listener.tls",)
 
 
 def test_a_providers_own_setting_is_named_with_the_provider(tmp_path: Path) -> None:
@@ -150,20 +150,20 @@ def test_a_providers_own_setting_is_named_with_the_provider(tmp_path: Path) -> N
 
     without, one = read(""), read("[reconcile.providers.ReadID]\ncallback_timeout='1m'")
     other = read("[reconcile.providers.readid]\ncallback_timeout='2m'")
-    assert weigh(without, one).changed == ("reconcile.providers.readid",)
-    assert weigh(one, other).changed == ("reconcile.providers.readid.callback_timeout",)
+    assert compare(without, one).changed == ("reconcile.providers.readid",)
+    assert compare(one, other).changed == ("reconcile.providers.readid.callback_timeout",)
 
 
 def test_a_file_with_other_content_under_the_same_name_is_a_change() -> None:
     old = reading(WHOLE, files={"listener.tls.certificate": "1", "listener.tls.key": "2"})
     new = reading(WHOLE, files={"listener.tls.certificate": "3", "listener.tls.key": "2"})
-    assert weigh(old, new).changed == ("listener.tls.certificate",)
+    assert compare(old, new).changed == ("listener.tls.certificate",)
 
 
 def test_a_secret_that_moves_without_changing_is_no_change(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("s\n")
     moved = {**WHOLE, "RECONCILER_ASSURE__CLIENT_SECRET": json.dumps({"file": f"{tmp_path}/s"})}
-    assert weigh(reading(WHOLE), reading(moved)).changed == ()
+    assert compare(reading(WHOLE), reading(moved)).changed == ()
 
 
 def test_an_address_that_stays_keeps_the_token_that_it_needs() -> None:
@@ -172,7 +172,7 @@ def test_an_address_that_stays_keeps_the_token_that_it_needs() -> None:
         "RECONCILER_ADMIN__LISTEN": "0.0.0.0:9180",
         "RECONCILER_ADMIN__TOKEN": "kept",
     }
-    change = weigh(reading(public), reading(CLIENT))
+    change = compare(reading(public), reading(CLIENT))
     assert change.needs_restart == ("admin.listen", "admin.token")
     assert change.configuration.secrets.admin_token == "kept"
     assert str(change.configuration.settings.admin.listen) == "0.0.0.0:9180"
@@ -193,7 +193,7 @@ class TestCredentials:
     def again(self, present: Configuration, environ: dict[str, str]) -> Change:
         settings = load(None, environ)
         held = present.secrets.credentials
-        return weigh(
+        return compare(
             present,
             Configuration(settings, resolve_secrets(settings, environ, held=held), {}),
         )

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
-from reconciler.daemon.host_checks import Foresight
+from reconciler.daemon.host_checks import HostChecks
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -40,7 +40,7 @@ class Watch:
         self.capture = LogCapture()
         self.now = 1_700_000_000_000
         log = structlog.wrap_logger(None, processors=[self.capture])
-        self.foresight = Foresight({"store": directory}, now=lambda: self.now, log=log)
+        self.foresight = HostChecks({"store": directory}, now=lambda: self.now, log=log)
 
     async def after(self, ms: int) -> list[Any]:
         """Look again so much later; return what is said about it."""

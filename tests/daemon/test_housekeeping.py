@@ -19,7 +19,7 @@ from reconciler.daemon.housekeeping import FIRST, LEAST, MOST, MOST_BATCHES, Hou
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR
 from reconciler.store.delivery_row import delivery_row
-from reconciler.store.maintenance.retention import Keep
+from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.open import Store, open_store
 from reconciler.store.rows import to_row
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
@@ -28,7 +28,7 @@ from reconciler.store.sqlite.vacuum import RESERVE
 from reconciler.store.timeline import entry_row
 
 NOW = 1_800_000_000_000
-KEEP = Keep(settled=90 * DAY, callbacks=30 * DAY)
+KEEP = RetentionPeriods(settled=90 * DAY, callbacks=30 * DAY)
 OLD = NOW - KEEP.settled
 """What ended then is just past its time."""
 OLD_CALLBACK = NOW - KEEP.callbacks

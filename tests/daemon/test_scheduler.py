@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import time_machine
 
-from reconciler.daemon.scheduler import Chore, reschedule, schedule
+from reconciler.daemon.scheduler import Job, reschedule, schedule
 from reconciler.store.errors import StoreError, StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -44,12 +44,12 @@ class Turns:
 
 
 @pytest.fixture
-async def start(play: Play) -> AsyncIterator[Callable[[Work], Chore]]:
+async def start(play: Play) -> AsyncIterator[Callable[[Work], Job]]:
     """Make a chore and let it run until the end of the test."""
-    running: dict[Chore, asyncio.Task[None]] = {}
+    running: dict[Job, asyncio.Task[None]] = {}
 
-    def start(work: Work) -> Chore:
-        chore = Chore(f"chore-{len(running)}", work, monotonic=play.clock, log=play.log)
+    def start(work: Work) -> Job:
+        chore = Job(f"chore-{len(running)}", work, monotonic=play.clock, log=play.log)
         running[chore] = asyncio.create_task(chore.run(), name=chore.name)
         return chore
 
@@ -61,7 +61,7 @@ async def start(play: Play) -> AsyncIterator[Callable[[Work], Chore]]:
 
 
 async def test_the_scheduler_wakes_a_chore_again_and_again_on_the_loop_itself(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     # In debug mode the loop refuses to be woken from another thread.
     asyncio.get_running_loop().set_debug(True)
@@ -74,7 +74,7 @@ async def test_the_scheduler_wakes_a_chore_again_and_again_on_the_loop_itself(
 
 
 async def test_a_tick_at_the_very_moment_of_a_shutdown_is_no_error(
-    play: Play, start: Callable[[Work], Chore], caplog: pytest.LogCaptureFixture
+    play: Play, start: Callable[[Work], Job], caplog: pytest.LogCaptureFixture
 ) -> None:
     turns = Turns()
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
@@ -88,7 +88,7 @@ async def test_a_tick_at_the_very_moment_of_a_shutdown_is_no_error(
 
 
 async def test_a_chore_is_never_done_twice_at_once_and_wakes_meanwhile_are_one_more_turn(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     turns = Turns()
     turns.may_end.clear()
@@ -110,7 +110,7 @@ async def test_a_chore_is_never_done_twice_at_once_and_wakes_meanwhile_are_one_m
     "failure", [StoreUnavailableError("locked"), StoreError("corrupt"), ValueError("a bug")]
 )
 async def test_a_turn_that_fails_stops_neither_the_next_nor_another_chore(
-    play: Play, start: Callable[[Work], Chore], failure: Exception
+    play: Play, start: Callable[[Work], Job], failure: Exception
 ) -> None:
     sick, well = Turns(), Turns()
     sick.fails = failure
@@ -127,7 +127,7 @@ async def test_a_turn_that_fails_stops_neither_the_next_nor_another_chore(
 
 
 async def test_a_store_that_is_away_is_said_once_until_it_is_back(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     turns = Turns()
     chore = start(turns)
@@ -142,7 +142,7 @@ async def test_a_store_that_is_away_is_said_once_until_it_is_back(
 
 
 async def test_a_chore_that_hangs_holds_up_no_other(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     hanging, well = Turns(), Turns()
     hanging.may_end.clear()
@@ -155,7 +155,7 @@ async def test_a_chore_that_hangs_holds_up_no_other(
 
 
 async def test_when_a_chore_last_ended_shows_whether_it_hangs(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     turns = Turns()
     chore = start(turns)
@@ -177,7 +177,7 @@ async def test_when_a_chore_last_ended_shows_whether_it_hangs(
 
 
 async def test_work_that_is_not_done_goes_on_by_itself_and_shows_that_it_lives(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     turns = Turns()
     turns.has_more = True
@@ -194,7 +194,7 @@ async def test_stop_lets_the_present_turn_end_and_begins_no_other(play: Play) ->
     turns = Turns()
     turns.may_end.clear()
     turns.has_more = True
-    chore = Chore("chore", turns, monotonic=play.clock, log=play.log)
+    chore = Job("chore", turns, monotonic=play.clock, log=play.log)
     running = asyncio.create_task(chore.run())
     chore.wake()
     await play.until(lambda: turns.begun == 1)
@@ -209,7 +209,7 @@ async def test_stop_lets_the_present_turn_end_and_begins_no_other(play: Play) ->
 
 
 async def test_stop_ends_a_chore_that_has_nothing_to_do(play: Play) -> None:
-    chore = Chore("chore", Turns(), monotonic=play.clock, log=play.log)
+    chore = Job("chore", Turns(), monotonic=play.clock, log=play.log)
     running = asyncio.create_task(chore.run())
     chore.stop()
     async with asyncio.timeout(30):
@@ -218,7 +218,7 @@ async def test_stop_ends_a_chore_that_has_nothing_to_do(play: Play) -> None:
 
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=3650)])
 async def test_a_jump_of_the_wall_clock_neither_silences_the_ticks_nor_makes_up_for_any(
-    play: Play, start: Callable[[Work], Chore], jump: timedelta
+    play: Play, start: Callable[[Work], Job], jump: timedelta
 ) -> None:
     hourly, weekly = Turns(), Turns()
     with time_machine.travel(datetime(2030, 1, 1, tzinfo=UTC), tick=False) as clock:
@@ -241,7 +241,7 @@ async def test_a_jump_of_the_wall_clock_neither_silences_the_ticks_nor_makes_up_
 
 
 async def test_another_interval_counts_from_then_on_and_outlives_a_jump_of_the_clock(
-    play: Play, start: Callable[[Work], Chore]
+    play: Play, start: Callable[[Work], Job]
 ) -> None:
     turns = Turns()
     chore = start(turns)

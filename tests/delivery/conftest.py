@@ -29,7 +29,7 @@ HOUR = 3_600_000
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
 
 Kind = TypeVar("Kind", bound=Outbox)
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Response = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Receiver:
@@ -38,7 +38,7 @@ class Receiver:
     def __init__(self) -> None:
         self.got: list[tuple[dict[str, str], Any]] = []
         self.bodies: list[str] = []
-        self.answer: Answer = self._ok
+        self.answer: Response = self._ok
         self.url = ""
         self.most_at_once = 0
         self._at_once = 0

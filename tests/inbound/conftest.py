@@ -20,7 +20,7 @@ from structlog.testing import LogCapture
 
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
-from reconciler.inbound.listener import Door, Listener, bind
+from reconciler.inbound.listener import AccessRules, Listener, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Rules
 from reconciler.store.inbox import Receipt
@@ -311,7 +311,9 @@ async def _house(
         spool_patience=plan.spool_patience,
         drain_interval=plan.drain_interval,
     )
-    door = Door(plan.path, plan.authorization, plan.allow_from, plan.trusted_proxies, plan.max_body)
+    door = AccessRules(
+        plan.path, plan.authorization, plan.allow_from, plan.trusted_proxies, plan.max_body
+    )
 
     def new_listener() -> Listener:
         return Listener(

@@ -15,12 +15,12 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
     Fetched,
-    NotFound,
     NotifyAccepted,
     Observation,
     Policy,
-    Refused,
+    ProcessNotFound,
     Registration,
     Rules,
     TimePassed,
@@ -36,7 +36,7 @@ NOW = 1_800_000_000_000
 LEASE = 40 * SECOND
 
 Told = tuple[TrackedProcess, list[str], str | None]
-Result = NotifyAccepted | Fetched | NotFound | Refused | CallFailed
+Result = NotifyAccepted | Fetched | ProcessNotFound | CallRefused | CallFailed
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def settled(reported: TrackedProcess, answer: Callable[..., Told]) -> TrackedPro
 
 @pytest.fixture
 def gone(overdue: TrackedProcess, answer: Callable[..., Told]) -> TrackedProcess:
-    not_found = NotFound(0, path_proven=True)
+    not_found = ProcessNotFound(0, path_proven=True)
     once, _, _ = answer(overdue, not_found, overdue.state_since, Verb.FETCH)
     return answer(once, not_found, once.next_check_at)[0]
 

@@ -8,7 +8,7 @@ import pytest
 from reconciler.ledger import (
     Callback,
     Fetched,
-    NotFound,
+    ProcessNotFound,
     Registration,
     Rules,
     State,
@@ -114,7 +114,7 @@ def test_an_adopted_row_that_nobody_confirmed_goes_without_a_delivery(
         process, _, _ = tell(process, Registration("process", "dossier"), NOW)
     if confirmed:
         process, _, _ = answer(process, Fetched(0, "pending"), NOW)
-    not_found = NotFound(0, path_proven=True)
+    not_found = ProcessNotFound(0, path_proven=True)
     once, _, _ = answer(process, not_found, process.next_check_at)
     after, events, delivery = answer(once, not_found, once.next_check_at)
     assert after.state is State.GONE
@@ -129,7 +129,7 @@ def test_an_adopted_row_is_confirmed_by_an_answer_that_a_callback_overtook(
     held = lease(process, Verb.FETCH, "one", NOW, MINUTE)
     claimed, _, _ = tell(held, callback("rejected", NOW + SECOND), NOW + SECOND)
     process, _, _ = tell(claimed, Fetched(held.attempt, "pending"), NOW + 2 * SECOND)
-    not_found = NotFound(0, path_proven=True)
+    not_found = ProcessNotFound(0, path_proven=True)
     once, _, _ = answer(process, not_found, NOW + MINUTE)
     after, _, delivery = answer(once, not_found, once.next_check_at)
     assert (after.state, delivery) == (State.GONE, "process.gone")

@@ -10,8 +10,8 @@ from reconciler.ledger import (
     Callback,
     ClockJumpedBack,
     Fetched,
-    NotFound,
     NotifyAccepted,
+    ProcessNotFound,
     Recheck,
     Registration,
     Rules,
@@ -159,7 +159,7 @@ def test_a_claim_made_after_a_jump_is_newer_than_one_made_before(
 def test_the_second_404_counts_although_the_first_came_before_a_jump(
     tell: Tell, answer: Tell, overdue: TrackedProcess
 ) -> None:
-    not_found = NotFound(0, path_proven=True)
+    not_found = ProcessNotFound(0, path_proven=True)
     once, _, _ = answer(overdue, not_found, overdue.state_since, Verb.FETCH)
     now = overdue.state_since - YEAR
     jumped, _, _ = tell(once, ClockJumpedBack(), now)

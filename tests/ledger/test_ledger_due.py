@@ -11,7 +11,7 @@ from reconciler.ledger import (
     Idle,
     Lane,
     Lease,
-    NotFound,
+    ProcessNotFound,
     Recheck,
     Rules,
     State,
@@ -135,7 +135,7 @@ def test_a_downtime_check_that_fails_is_not_made_again(
     answer: Tell, waiting: TrackedProcess, rules: Rules
 ) -> None:
     at = waiting.registered_at + MINUTE
-    after, _, _ = answer(replace(waiting, catch_up=True), NotFound(0, path_proven=False), at)
+    after, _, _ = answer(replace(waiting, catch_up=True), ProcessNotFound(0, path_proven=False), at)
     assert (after.state, after.next_check_at) == (State.WAITING, waiting.next_check_at)
     assert decide(after, rules, at + MINUTE) == Idle()
 

@@ -8,12 +8,12 @@ import pytest
 from reconciler.ledger import (
     Call,
     CallFailed,
+    CallThrottled,
     Fetched,
-    NotFound,
     NotifyAccepted,
+    ProcessNotFound,
     Rules,
     State,
-    Throttled,
     TimePassed,
     TrackedProcess,
     Verb,
@@ -24,7 +24,7 @@ from reconciler.ledger.policy import HOUR, MINUTE, SECOND
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 
 FAILED = CallFailed(0, "http_503")
-NOT_FOUND = NotFound(0, path_proven=True)
+NOT_FOUND = ProcessNotFound(0, path_proven=True)
 
 
 def test_the_second_404_one_backoff_later_makes_a_process_gone(
@@ -78,12 +78,14 @@ def test_a_404_under_an_address_that_never_answered_is_a_failed_call(
 ) -> None:
     at = overdue.state_since
     for wait in (30, 60, 120):
-        overdue, _, _ = answer(overdue, NotFound(0, path_proven=False), at, Verb.FETCH)
+        overdue, _, _ = answer(overdue, ProcessNotFound(0, path_proven=False), at, Verb.FETCH)
         assert (overdue.state, overdue.next_check_at) == (State.OVERDUE, at + wait * SECOND)
         at += wait * SECOND
     for _ in range(20):
         at += HOUR
-        overdue, events, delivery = answer(overdue, NotFound(0, path_proven=False), at, Verb.FETCH)
+        overdue, events, delivery = answer(
+            overdue, ProcessNotFound(0, path_proven=False), at, Verb.FETCH
+        )
         assert (overdue.state, events, delivery) == (State.OVERDUE, ["fetch_failed"], None)
 
 
@@ -136,7 +138,7 @@ def test_a_throttled_call_spends_nothing(
     answer: Tell, any_process: TrackedProcess, verb: Verb
 ) -> None:
     at = any_process.state_since + SECOND
-    after, _, delivery = answer(any_process, Throttled(0), at, verb)
+    after, _, delivery = answer(any_process, CallThrottled(0), at, verb)
     assert after == replace(any_process, attempt=after.attempt)
     assert delivery is None
 

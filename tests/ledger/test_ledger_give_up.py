@@ -8,14 +8,14 @@ import pytest
 from reconciler.ledger import (
     Callback,
     CallFailed,
+    CallRefused,
+    CallThrottled,
     Fetched,
-    NotFound,
     NotifyAccepted,
-    Refused,
+    ProcessNotFound,
     Registration,
     Rules,
     State,
-    Throttled,
     TimePassed,
     TrackedProcess,
     Verb,
@@ -25,7 +25,7 @@ from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 MakeCallback = Callable[..., Callback]
 
-NOT_FOUND = NotFound(0, path_proven=True)
+NOT_FOUND = ProcessNotFound(0, path_proven=True)
 FAILED = CallFailed(0, "timeout")
 
 
@@ -33,14 +33,14 @@ FAILED = CallFailed(0, "timeout")
 def old(tell: Tell, answer: Tell, overdue: TrackedProcess) -> TrackedProcess:
     """Overdue again, just past ``give_up_after``, after a round that brought nothing."""
     at = overdue.state_since
-    process, _, _ = answer(overdue, Refused(0, "http_409"), at)
-    process, _, _ = answer(process, Refused(0, "http_400"), at)
+    process, _, _ = answer(overdue, CallRefused(0, "http_409"), at)
+    process, _, _ = answer(process, CallRefused(0, "http_400"), at)
     return replace(process, next_check_at=overdue.registered_at + 14 * DAY)
 
 
-@pytest.mark.parametrize("result", [Fetched(0, "pending"), NOT_FOUND, Refused(0, "http_400")])
+@pytest.mark.parametrize("result", [Fetched(0, "pending"), NOT_FOUND, CallRefused(0, "http_400")])
 def test_a_check_that_brings_nothing_final_past_give_up_expires(
-    answer: Tell, old: TrackedProcess, result: Fetched | NotFound | Refused
+    answer: Tell, old: TrackedProcess, result: Fetched | ProcessNotFound | CallRefused
 ) -> None:
     at = old.registered_at + 14 * DAY
     on_fetch, _, _ = answer(old, NotifyAccepted(0), at)
@@ -80,7 +80,7 @@ def test_a_failed_call_past_give_up_has_its_retries(answer: Tell, old: TrackedPr
 
 def test_a_throttled_call_never_expires(answer: Tell, old: TrackedProcess) -> None:
     at = old.registered_at + 30 * DAY
-    after, _, delivery = answer(old, Throttled(0), at)
+    after, _, delivery = answer(old, CallThrottled(0), at)
     assert (after.state, delivery) == (State.OVERDUE, None)
 
 
@@ -117,7 +117,7 @@ def test_a_notify_refused_in_the_first_round_leads_to_get_process_past_give_up(
     answer: Tell, overdue: TrackedProcess
 ) -> None:
     at = overdue.registered_at + 30 * DAY
-    refused, _, _ = answer(overdue, Refused(0, "http_404"), at)
+    refused, _, _ = answer(overdue, CallRefused(0, "http_404"), at)
     assert refused.state is State.OVERDUE
     after, _, _ = answer(refused, Fetched(0, "accepted"), at)
     assert after.state is State.SETTLED

@@ -9,12 +9,12 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
     Fetched,
     Idle,
-    NotFound,
     NotifyAccepted,
+    ProcessNotFound,
     Recheck,
-    Refused,
     Rules,
     State,
     TrackedProcess,
@@ -26,14 +26,14 @@ from reconciler.ledger.policy import MINUTE, SECOND
 
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 MakeCallback = Callable[..., Callback]
-Result = Fetched | NotFound | Refused | CallFailed
+Result = Fetched | ProcessNotFound | CallRefused | CallFailed
 
 REFUTATIONS = [
     Fetched(1, "pending"),
     Fetched(1, "rejected"),
-    NotFound(1, path_proven=True),
-    NotFound(1, path_proven=False),
-    Refused(1, "http_400"),
+    ProcessNotFound(1, path_proven=True),
+    ProcessNotFound(1, path_proven=False),
+    CallRefused(1, "http_400"),
     CallFailed(1, "timeout"),
 ]
 
@@ -95,7 +95,7 @@ def test_a_404_begun_before_the_callback_is_not_the_first_of_two(
 ) -> None:
     at = overtaken.state_since + SECOND
     after, _, _ = tell(overtaken, result, at)
-    once, _, _ = answer(after, NotFound(0, path_proven=True), at + 10 * MINUTE)
+    once, _, _ = answer(after, ProcessNotFound(0, path_proven=True), at + 10 * MINUTE)
     assert once.state is State.REPORTED
 
 
@@ -133,14 +133,14 @@ def test_a_result_that_agrees_with_an_unconfirmed_callback_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "result", [NotifyAccepted(1), Refused(1, "http_409"), CallFailed(1, "timeout")]
+    "result", [NotifyAccepted(1), CallRefused(1, "http_409"), CallFailed(1, "timeout")]
 )
 def test_after_a_callback_during_a_notify_the_claim_is_checked_at_once(
     tell: Tell,
     callback: MakeCallback,
     overdue: TrackedProcess,
     rules: Rules,
-    result: NotifyAccepted | Refused | CallFailed,
+    result: NotifyAccepted | CallRefused | CallFailed,
 ) -> None:
     at = overdue.state_since
     held = lease(overdue, Verb.NOTIFY, "one", at, MINUTE)
@@ -163,13 +163,13 @@ def test_a_verification_begun_before_a_callback_does_not_refute_its_claim(
     assert decide(after, rules, at + 2 * SECOND) == Call(Verb.FETCH)
 
 
-@pytest.mark.parametrize("result", [Fetched(1, "pending"), NotFound(1, path_proven=True)])
+@pytest.mark.parametrize("result", [Fetched(1, "pending"), ProcessNotFound(1, path_proven=True)])
 def test_a_verification_begun_before_a_callback_is_owed_again(
     tell: Tell,
     callback: MakeCallback,
     settled: TrackedProcess,
     rules: Rules,
-    result: Fetched | NotFound,
+    result: Fetched | ProcessNotFound,
 ) -> None:
     at = settled.state_since
     owed, _, _ = tell(settled, Recheck(None, "ann"), at)
@@ -212,9 +212,9 @@ def test_the_same_result_twice_changes_nothing_more(
     assert tell(once, result, at + 10 * MINUTE) == (once, [], None)
 
 
-@pytest.mark.parametrize("result", [NotifyAccepted(1), Refused(1, "http_409")])
+@pytest.mark.parametrize("result", [NotifyAccepted(1), CallRefused(1, "http_409")])
 def test_the_same_result_of_a_notify_twice_changes_nothing_more(
-    tell: Tell, any_process: TrackedProcess, result: NotifyAccepted | Refused
+    tell: Tell, any_process: TrackedProcess, result: NotifyAccepted | CallRefused
 ) -> None:
     at = any_process.state_since + MINUTE
     held = lease(any_process, Verb.NOTIFY, "one", at, MINUTE)

@@ -13,17 +13,17 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
+    CallThrottled,
     Fetched,
-    NotFound,
     NotifyAccepted,
     Observation,
     Policy,
+    ProcessNotFound,
     Recheck,
-    Refused,
     Registration,
     Rules,
     State,
-    Throttled,
     TimePassed,
     TrackedProcess,
     TurnOverdue,
@@ -95,19 +95,19 @@ class Run:
         if answer == "lost":
             return
         if answer == "throttled":
-            self.observe(Throttled(attempt))
+            self.observe(CallThrottled(attempt))
             self.now += RETRY_AFTER
             return
         result: Observation = CallFailed(attempt, "timeout")
         if verb is NOTIFY and answer != "failed":
             is_refused = answer in ("refused", "404")
-            result = Refused(attempt, "http_409") if is_refused else NotifyAccepted(attempt)
+            result = CallRefused(attempt, "http_409") if is_refused else NotifyAccepted(attempt)
         elif answer == "refused":
-            result = Refused(attempt, "http_400")
+            result = CallRefused(attempt, "http_400")
         elif answer == "pending":
             result = Fetched(attempt, "pending")
         elif answer in ("404", "suspect"):
-            result = NotFound(attempt, path_proven=answer == "404")
+            result = ProcessNotFound(attempt, path_proven=answer == "404")
         self.observe(result)
 
 

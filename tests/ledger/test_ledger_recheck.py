@@ -8,15 +8,15 @@ import pytest
 from reconciler.ledger import (
     Call,
     CallFailed,
+    CallRefused,
+    CallThrottled,
     Fetched,
     Idle,
     NotifyAccepted,
     Policy,
     Recheck,
-    Refused,
     Rules,
     State,
-    Throttled,
     TimePassed,
     TrackedProcess,
     Verb,
@@ -75,9 +75,9 @@ def test_a_waiting_process_found_pending_by_a_recheck_waits_for_its_timeout(
     assert decide(after, rules, at + MINUTE) == Idle()
 
 
-@pytest.mark.parametrize("result", [NotifyAccepted(0), Refused(0, "http_409")])
+@pytest.mark.parametrize("result", [NotifyAccepted(0), CallRefused(0, "http_409")])
 def test_a_waiting_process_keeps_its_timeout_after_a_notify(
-    tell: Tell, answer: Tell, waiting: TrackedProcess, result: NotifyAccepted | Refused
+    tell: Tell, answer: Tell, waiting: TrackedProcess, result: NotifyAccepted | CallRefused
 ) -> None:
     at = waiting.registered_at + MINUTE
     asked, _, _ = tell(waiting, Recheck(Verb.NOTIFY, "ann"), at)
@@ -104,12 +104,12 @@ def test_a_throttled_recheck_is_still_owed(
 ) -> None:
     at = any_process.state_since
     asked, _, _ = tell(any_process, Recheck(Verb.NOTIFY, "ann"), at)
-    after, _, _ = answer(asked, Throttled(0), at)
+    after, _, _ = answer(asked, CallThrottled(0), at)
     assert decide(after, rules, at) == Call(Verb.NOTIFY)
 
 
 @pytest.mark.parametrize(
-    "result", [NotifyAccepted(0), Refused(0, "http_409"), CallFailed(0, "timeout")]
+    "result", [NotifyAccepted(0), CallRefused(0, "http_409"), CallFailed(0, "timeout")]
 )
 @pytest.mark.parametrize("state", ["reported", "settled", "gone", "expired"])
 def test_after_a_persons_notify_get_process_follows(
@@ -118,7 +118,7 @@ def test_after_a_persons_notify_get_process_follows(
     rules: Rules,
     request: pytest.FixtureRequest,
     state: str,
-    result: NotifyAccepted | Refused | CallFailed,
+    result: NotifyAccepted | CallRefused | CallFailed,
 ) -> None:
     process = request.getfixturevalue(state)
     at = process.state_since
@@ -145,8 +145,8 @@ def test_a_persons_notify_does_not_end_a_process_that_is_past_giving_up(
     tell: Tell, answer: Tell, overdue: TrackedProcess, rules: Rules
 ) -> None:
     at = overdue.state_since
-    process, _, _ = answer(overdue, Refused(0, "http_400"), at)
-    process, _, _ = answer(process, Refused(0, "http_400"), at)
+    process, _, _ = answer(overdue, CallRefused(0, "http_400"), at)
+    process, _, _ = answer(process, CallRefused(0, "http_400"), at)
     assert process.round == 1
     at = overdue.registered_at + 15 * DAY
     process, _, _ = answer(process, NotifyAccepted(0), at)
@@ -161,7 +161,7 @@ def test_after_a_persons_fetch_that_failed_the_notify_that_was_owed_follows(
 ) -> None:
     at = overdue.state_since
     asked, _, _ = tell(overdue, Recheck(Verb.FETCH, "ann"), at)
-    after, _, _ = answer(asked, Refused(0, "http_400"), at)
+    after, _, _ = answer(asked, CallRefused(0, "http_400"), at)
     assert after.next_check_at is not None
     assert decide(after, rules, after.next_check_at) == Call(Verb.NOTIFY)
 
@@ -170,10 +170,10 @@ def test_after_a_persons_fetch_that_failed_the_notify_that_was_owed_follows(
     ("running", "asked_for", "result"),
     [
         (Verb.FETCH, Verb.NOTIFY, Fetched(0, "pending")),
-        (Verb.FETCH, Verb.NOTIFY, Refused(0, "http_400")),
+        (Verb.FETCH, Verb.NOTIFY, CallRefused(0, "http_400")),
         (Verb.FETCH, Verb.NOTIFY, CallFailed(0, "timeout")),
         (Verb.NOTIFY, Verb.FETCH, NotifyAccepted(0)),
-        (Verb.NOTIFY, Verb.FETCH, Refused(0, "http_409")),
+        (Verb.NOTIFY, Verb.FETCH, CallRefused(0, "http_409")),
     ],
 )
 def test_a_recheck_during_a_call_outlives_its_result(
@@ -182,7 +182,7 @@ def test_a_recheck_during_a_call_outlives_its_result(
     rules: Rules,
     running: Verb,
     asked_for: Verb,
-    result: Fetched | Refused | CallFailed | NotifyAccepted,
+    result: Fetched | CallRefused | CallFailed | NotifyAccepted,
 ) -> None:
     at = overdue.state_since
     held = lease(overdue, running, "one", at, MINUTE)

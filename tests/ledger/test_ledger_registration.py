@@ -9,7 +9,7 @@ import pytest
 from reconciler.ledger import (
     CallFailed,
     Fetched,
-    NotFound,
+    ProcessNotFound,
     Recheck,
     Registration,
     Rules,
@@ -114,7 +114,7 @@ def test_registering_again_moves_no_due_time_that_was_decided_after_a_call(
     asked, _, _ = tell(waiting, Recheck(Verb.FETCH, "ann"), NOW)
     failed, _, _ = answer(asked, CallFailed(0, "timeout"), NOW)
     pending, _, _ = answer(overdue, Fetched(0, "pending"), at, Verb.FETCH)
-    missing, _, _ = answer(overdue, NotFound(0, path_proven=True), at, Verb.FETCH)
+    missing, _, _ = answer(overdue, ProcessNotFound(0, path_proven=True), at, Verb.FETCH)
     for process in (failed, pending, missing):
         again = Registration("process", "dossier")
         assert tell(process, again, process.scheduled_at + SECOND) == (process, [], None)

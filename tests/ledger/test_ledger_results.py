@@ -9,10 +9,10 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
     Fetched,
-    NotFound,
     NotifyAccepted,
-    Refused,
+    ProcessNotFound,
     Rules,
     SettledBy,
     State,
@@ -27,7 +27,7 @@ Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 MakeCallback = Callable[..., Callback]
 
 FAILED = CallFailed(0, "http_503")
-NOT_FOUND = NotFound(0, path_proven=True)
+NOT_FOUND = ProcessNotFound(0, path_proven=True)
 
 
 def test_a_notify_that_is_accepted_is_given_its_grace_before_the_next_rung(
@@ -47,7 +47,7 @@ def test_a_notify_that_is_refused_is_followed_by_the_next_rung_at_once(
     answer: Tell, overdue: TrackedProcess, rules: Rules, error: str
 ) -> None:
     at = overdue.state_since
-    after, _, delivery = answer(overdue, Refused(0, error), at)
+    after, _, delivery = answer(overdue, CallRefused(0, error), at)
     assert (after.state, after.next_check_at, after.last_error) == (State.OVERDUE, at, error)
     assert decide(after, rules, at) == Call(Verb.FETCH)
     assert delivery is None
@@ -58,15 +58,15 @@ def test_after_the_last_rung_the_next_round_begins_after_its_backoff(
 ) -> None:
     twice = replace(rules, default=replace(rules.default, ladder=(Verb.NOTIFY, Verb.NOTIFY)))
     at = overdue.state_since
-    once, _, _ = answer(overdue, Refused(0, "http_409"), at, rules=twice)
+    once, _, _ = answer(overdue, CallRefused(0, "http_409"), at, rules=twice)
     assert (once.round, once.next_check_at) == (0, at)
-    second, _, _ = answer(once, Refused(0, "http_409"), at, rules=twice)
+    second, _, _ = answer(once, CallRefused(0, "http_409"), at, rules=twice)
     assert (second.round, second.next_check_at) == (1, at + 5 * MINUTE)
     assert decide(second, twice, at + 5 * MINUTE) == Call(Verb.NOTIFY)
     for backoff in (10 * MINUTE, 20 * MINUTE, 40 * MINUTE, HOUR, HOUR):
         at += HOUR
-        once, _, _ = answer(second, Refused(0, "http_409"), at, rules=twice)
-        second, _, _ = answer(once, Refused(0, "http_409"), at, rules=twice)
+        once, _, _ = answer(second, CallRefused(0, "http_409"), at, rules=twice)
+        second, _, _ = answer(once, CallRefused(0, "http_409"), at, rules=twice)
         assert second.next_check_at == at + backoff
     assert second.notify_attempts == 12
 

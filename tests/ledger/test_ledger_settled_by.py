@@ -8,12 +8,12 @@ import pytest
 from reconciler.ledger import (
     Callback,
     CallFailed,
+    CallRefused,
+    CallThrottled,
     Fetched,
     NotifyAccepted,
-    Refused,
     Rules,
     SettledBy,
-    Throttled,
     TrackedProcess,
     Verb,
     lease,
@@ -67,14 +67,14 @@ def test_a_callback_that_arrived_before_the_notify_is_a_callback(
     assert after.settled_by is SettledBy.CALLBACK
 
 
-@pytest.mark.parametrize("result", [Refused(0, "http_404"), CallFailed(0, "http_503")])
+@pytest.mark.parametrize("result", [CallRefused(0, "http_404"), CallFailed(0, "http_503")])
 def test_a_callback_after_a_notify_that_was_not_accepted_is_a_callback(
     tell: Tell,
     answer: Tell,
     callback: MakeCallback,
     trusting: Rules,
     overdue: TrackedProcess,
-    result: Refused | CallFailed,
+    result: CallRefused | CallFailed,
 ) -> None:
     at = overdue.state_since + SECOND
     tried, _, _ = answer(overdue, result, overdue.state_since)
@@ -86,9 +86,9 @@ def test_a_callback_after_a_notify_that_was_not_accepted_is_a_callback(
     ("result", "by"),
     [
         (NotifyAccepted(0), SettledBy.NOTIFY),
-        (Refused(0, "http_404"), SettledBy.CALLBACK),
+        (CallRefused(0, "http_404"), SettledBy.CALLBACK),
         (CallFailed(0, "http_503"), SettledBy.CALLBACK),
-        (Throttled(0), SettledBy.CALLBACK),
+        (CallThrottled(0), SettledBy.CALLBACK),
     ],
 )
 def test_a_callback_during_a_notify_is_brought_by_it_only_if_it_was_accepted(
@@ -96,7 +96,7 @@ def test_a_callback_during_a_notify_is_brought_by_it_only_if_it_was_accepted(
     answer: Tell,
     callback: MakeCallback,
     overdue: TrackedProcess,
-    result: NotifyAccepted | Refused | CallFailed | Throttled,
+    result: NotifyAccepted | CallRefused | CallFailed | CallThrottled,
     by: SettledBy,
 ) -> None:
     at = overdue.state_since

@@ -9,10 +9,10 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
     Fetched,
-    NotFound,
+    ProcessNotFound,
     Recheck,
-    Refused,
     Rules,
     SettledBy,
     State,
@@ -95,10 +95,10 @@ def test_a_correction_that_nobody_claimed_is_settled_by_fetch(
 
 
 @pytest.mark.parametrize(
-    "result", [Fetched(0, "pending"), Fetched(0, "weird"), NotFound(0, path_proven=True)]
+    "result", [Fetched(0, "pending"), Fetched(0, "weird"), ProcessNotFound(0, path_proven=True)]
 )
 def test_a_verification_that_finds_nothing_final_leaves_the_state(
-    answer: Tell, owed: TrackedProcess, result: Fetched | NotFound
+    answer: Tell, owed: TrackedProcess, result: Fetched | ProcessNotFound
 ) -> None:
     after, _, delivery = answer(owed, result, owed.state_since + 2 * HOUR)
     assert (after.state, after.status, after.revision) == (owed.state, owed.status, 0)
@@ -120,10 +120,13 @@ def test_a_verification_that_finds_the_same_leaves_the_state(
 
 
 @pytest.mark.parametrize(
-    "error", [CallFailed(0, "http_503"), Refused(0, "http_400"), NotFound(0, False)]
+    "error", [CallFailed(0, "http_503"), CallRefused(0, "http_400"), ProcessNotFound(0, False)]
 )
 def test_a_verification_that_fails_is_still_owed(
-    answer: Tell, owed: TrackedProcess, rules: Rules, error: CallFailed | Refused | NotFound
+    answer: Tell,
+    owed: TrackedProcess,
+    rules: Rules,
+    error: CallFailed | CallRefused | ProcessNotFound,
 ) -> None:
     at = owed.state_since + 2 * HOUR
     after, _, delivery = answer(owed, error, at)
@@ -175,7 +178,7 @@ def test_a_call_whose_verification_nobody_owes_changes_no_due_time(
     answer: Tell, terminal: TrackedProcess
 ) -> None:
     at = terminal.state_since + HOUR
-    for result in (CallFailed(0, "timeout"), Refused(0, "http_400"), NotFound(0, False)):
+    for result in (CallFailed(0, "timeout"), CallRefused(0, "http_400"), ProcessNotFound(0, False)):
         after, _, delivery = answer(terminal, result, at, Verb.FETCH)
         assert (after.state, after.next_check_at, delivery) == (terminal.state, None, None)
     after, _, _ = answer(terminal, CallFailed(0, "timeout"), at, Verb.NOTIFY)

@@ -12,22 +12,22 @@ from reconciler.ledger import (
     Call,
     Callback,
     CallFailed,
+    CallRefused,
+    CallThrottled,
     ClockJumpedBack,
     Entry,
     Fetched,
     Idle,
     Lane,
-    NotFound,
     NotifyAccepted,
     Observation,
     Outcome,
     Policy,
+    ProcessNotFound,
     Recheck,
-    Refused,
     Registration,
     Rules,
     State,
-    Throttled,
     TimePassed,
     TrackedProcess,
     TurnOverdue,
@@ -64,11 +64,11 @@ spans = st.sampled_from([1, SECOND, MINUTE, 5 * MINUTE, HOUR, DAY, 15 * DAY])
 verbs = st.sampled_from([None, NOTIFY, FETCH])
 fetch_results = st.one_of(
     st.builds(Fetched, st.just(0), statuses, st.booleans(), providers),
-    st.builds(NotFound, st.just(0), st.booleans()),
-    st.sampled_from([Refused(0, "http_400"), CallFailed(0, "timeout"), Throttled(0)]),
+    st.builds(ProcessNotFound, st.just(0), st.booleans()),
+    st.sampled_from([CallRefused(0, "http_400"), CallFailed(0, "timeout"), CallThrottled(0)]),
 )
 notify_results = st.sampled_from(
-    [NotifyAccepted(0), Refused(0, "http_404"), CallFailed(0, "timeout"), Throttled(0)]
+    [NotifyAccepted(0), CallRefused(0, "http_404"), CallFailed(0, "timeout"), CallThrottled(0)]
 )
 LOGGED_EACH_TIME = {"callback_mismatch", "callback_unmatched", "result_dropped", "operator_action"}
 
@@ -143,11 +143,11 @@ class OneProcess(RuleBasedStateMachine):
         changed = (before.state, after.state)
         if after.state is not before.state:
             assert after.state_since == self.now
-            assert not isinstance(seen, Registration | Recheck | Throttled | ClockJumpedBack)
+            assert not isinstance(seen, Registration | Recheck | CallThrottled | ClockJumpedBack)
             if isinstance(seen, TimePassed):
                 assert changed == (State.WAITING, State.OVERDUE)
             if after.state is State.GONE:
-                assert isinstance(seen, NotFound)
+                assert isinstance(seen, ProcessNotFound)
                 assert seen.path_proven
             if after.state is State.EXPIRED:
                 policy = self.rulebook.policy(after.provider)
@@ -161,14 +161,14 @@ class OneProcess(RuleBasedStateMachine):
             assert after.revision == before.revision + 1
         else:
             assert after.revision == before.revision
-        if isinstance(seen, Fetched | NotFound) and is_mine and self.claimed_in_lease:
+        if isinstance(seen, Fetched | ProcessNotFound) and is_mine and self.claimed_in_lease:
             self.check_not_refuted(before, seen, after)
         assert ("process_settled" in events or "process_corrected" in events) == (
             after.status != before.status
         )
 
     def check_not_refuted(
-        self, before: TrackedProcess, seen: Fetched | NotFound, after: TrackedProcess
+        self, before: TrackedProcess, seen: Fetched | ProcessNotFound, after: TrackedProcess
     ) -> None:
         if isinstance(seen, Fetched) and seen.status == before.claimed_status:
             return

@@ -3,7 +3,7 @@ import structlog
 from structlog.testing import CapturingLogger
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import Breaker
+from reconciler.outbound.breaker import Breaker
 
 
 class Clock:

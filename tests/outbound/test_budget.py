@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reconciler.assure import Budget
+from reconciler.outbound.budget import Budget
 
 # Rates for which rate + burst lies on or just beside a whole number are the ones that rounding
 # could break.

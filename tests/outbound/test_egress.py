@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.test_utils import TestServer
 
-from reconciler.assure import AssureClient, AssureError, TokenUnavailable, build_session
+from reconciler.assure import AssureClient, AssureError, TokenUnavailable
+from reconciler.outbound.session import build_session
 
 if TYPE_CHECKING:
     from pathlib import Path

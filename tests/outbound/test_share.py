@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.assure import Budget, Portion, Share, portion
-from reconciler.outbound.share import MEMBER, NOTHING, SILENCE, USABLE, WINDOW, whole
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.share import (
+    MEMBER,
+    NOTHING,
+    SILENCE,
+    USABLE,
+    WINDOW,
+    Portion,
+    Share,
+    portion,
+    whole,
+)
 
 HALF = portion(20.0, 2, 0)
 WHOLE = portion(20.0, 1, 0)
@@ -40,16 +50,16 @@ def test_the_portions_of_all_are_the_whole_and_the_oldest_has_the_most(
 
 @given(
     rate=st.floats(0.05, 400),
-    among=st.integers(1, 12),
+    any_of=st.integers(1, 12),
     more=st.lists(st.tuples(st.integers(0, 5), st.floats(0.1, 1.0)), min_size=12, max_size=12),
 )
 def test_who_counts_others_besides_or_a_smaller_rate_never_takes_more(
-    rate: float, among: int, more: list[tuple[int, float]]
+    rate: float, any_of: int, more: list[tuple[int, float]]
 ) -> None:
-    """Each of ``among`` knows of the others; each may know of more, some of them older."""
+    """Each of ``any_of`` knows of the others; each may know of more, some of them older."""
     seen = [
-        portion(rate * part, among + extra, place + extra // 2)
-        for place, (extra, part) in enumerate(more[:among])
+        portion(rate * part, any_of + extra, place + extra // 2)
+        for place, (extra, part) in enumerate(more[:any_of])
     ]
     assert sum(each.most for each in seen) <= whole(rate).most
 

@@ -17,12 +17,15 @@ from sqlalchemy import text
 from structlog.testing import CapturingLogger
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import AssureClient, Breaker, Budget, Endpoint, build_session
+from reconciler.assure import AssureClient, Endpoint
 from reconciler.inbound.applier import Applier
 from reconciler.ledger import Backoff, Lane, Outcome, Policy, Registration, Rules, TrackedProcess
+from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.session import build_session
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.misconfiguration import AssurePath, CallbackPath
-from reconciler.reconcile.overdue import Watch
+from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.simulator import Simulator, World
@@ -141,7 +144,7 @@ class Instance:
             log=log,
             **played,
         )
-        self.watch = Watch(
+        self.watch = OverdueChecker(
             store.work, rules=play.get_rules, now=wall, on_due=self.sweeper.wake, log=log
         )
         self.applier = Applier(

@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 from structlog.testing import CapturingLogger
 
-from reconciler.assure import Budget, Share
 from reconciler.daemon.membership import Membership
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.share import Share
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.instances import LIVE_FOR, Instance
 

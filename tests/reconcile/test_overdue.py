@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.ledger import Lane, Recheck, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE
-from reconciler.reconcile.overdue import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, Watch
+from reconciler.reconcile.overdue import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, OverdueChecker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,8 +140,8 @@ async def test_marking_all_after_a_downtime_tells_that_it_moves(play: Play) -> N
 
 def make_watch(
     play: Play, on_due: Callable[[], None] = nothing, on_progress: Callable[[], None] = nothing
-) -> Watch:
-    return Watch(
+) -> OverdueChecker:
+    return OverdueChecker(
         play.store.work,
         rules=play.get_rules,
         now=play.wall,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.assure import Budget
 from reconciler.ledger import Verb
 from reconciler.ledger.policy import MINUTE
+from reconciler.outbound.budget import Budget
 
 if TYPE_CHECKING:
     from tests.reconcile.conftest import Play

@@ -36,7 +36,7 @@ async def test_a_stop_waits_for_the_calls_that_are_out_and_records_them(
 
     stopping = asyncio.create_task(one.stop())
     for _ in range(20):
-        await play.store.roster.last_alive_at()
+        await play.store.instances.last_alive_at()
     assert not stopping.done()
 
     play.let_go()

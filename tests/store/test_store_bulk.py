@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.store.bulk import MOST_ROWS, in_few_steps
+from reconciler.store.bulk import MOST_ROWS, bulk_inserts
 from reconciler.store.schema import facts
 from reconciler.store.sqlite.database import SqliteDatabase
 
@@ -19,7 +19,7 @@ INSERT = "INSERT INTO facts (name, value) VALUES (?, ?)"
 def test_all_rows_are_taken_in_their_order_and_few_statements_are_needed(
     rows: list[tuple[str, int]],
 ) -> None:
-    steps = list(in_few_steps(INSERT, rows) or ())
+    steps = list(bulk_inserts(INSERT, rows) or ())
     assert [value for _, values in steps for value in values] == [v for row in rows for v in row]
     assert len(steps) <= len(rows) // MOST_ROWS + MOST_ROWS.bit_length()
     for statement, values in steps:
@@ -35,7 +35,7 @@ def test_all_rows_are_taken_in_their_order_and_few_statements_are_needed(
     ],
 )
 def test_what_is_no_plain_insert_is_left_to_the_driver(statement: str) -> None:
-    assert in_few_steps(statement, [("a", 1)]) is None
+    assert bulk_inserts(statement, [("a", 1)]) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 500])

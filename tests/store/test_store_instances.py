@@ -31,12 +31,12 @@ def instance() -> Instance:
 async def test_a_heartbeat_replaces_the_one_before(
     store: Store, instance: Instance, look: Look
 ) -> None:
-    await store.roster.beat(instance)
+    await store.instances.beat(instance)
     second = replace(
         instance, heartbeat_at=NOW + 1, last_sweep_at=NOW, breaker="open", spooled=3, pid=2
     )
-    await store.roster.beat(second)
-    assert await store.roster.live(NOW + 1) == [second]
+    await store.instances.beat(second)
+    assert await store.instances.live(NOW + 1) == [second]
     assert look("SELECT count(*) FROM instances") == [(1,)]
 
 
@@ -44,12 +44,12 @@ async def test_the_live_are_those_with_a_recent_heartbeat_the_newest_first(
     store: Store, instance: Instance
 ) -> None:
     older = replace(instance, instance_id="two", heartbeat_at=NOW + 10)
-    await store.roster.beat(older)
+    await store.instances.beat(older)
     newer = replace(instance, instance_id="three", heartbeat_at=NOW + 20)
-    await store.roster.beat(newer)
-    assert await store.roster.live(NOW + 20) == [newer, older]
-    assert await store.roster.live(NOW + 20 + LIVE_FOR) == [newer]
-    assert await store.roster.live(NOW + 21 + LIVE_FOR) == []
+    await store.instances.beat(newer)
+    assert await store.instances.live(NOW + 20) == [newer, older]
+    assert await store.instances.live(NOW + 20 + LIVE_FOR) == [newer]
+    assert await store.instances.live(NOW + 21 + LIVE_FOR) == []
 
 
 @pytest.mark.parametrize("joins", [False, True])
@@ -57,38 +57,38 @@ async def test_a_heartbeat_shows_who_is_live_and_oneself_among_them(
     store: Store, instance: Instance, joins: bool
 ) -> None:
     one = replace(instance, requests_per_second=20.0)
-    assert await store.roster.beat(one, joins=joins) == [one]
+    assert await store.instances.beat(one, joins=joins) == [one]
     two = replace(one, instance_id="two", heartbeat_at=NOW + LIVE_FOR)
-    assert await store.roster.beat(two, joins=joins) == [two, one]
+    assert await store.instances.beat(two, joins=joins) == [two, one]
     later = replace(two, heartbeat_at=NOW + LIVE_FOR + 1)
-    assert await store.roster.beat(later, joins=joins) == [later]
+    assert await store.instances.beat(later, joins=joins) == [later]
 
 
 async def test_one_that_is_long_dead_is_taken_off_by_the_next_heartbeat(
     store: Store, instance: Instance, look: Look
 ) -> None:
-    await store.roster.beat(instance)
+    await store.instances.beat(instance)
     other = replace(instance, instance_id="two", heartbeat_at=NOW + 4 * LIVE_FOR)
-    await store.roster.beat(other)
+    await store.instances.beat(other)
     assert look("SELECT count(*) FROM instances") == [(2,)]
-    await store.roster.beat(replace(other, heartbeat_at=NOW + 4 * LIVE_FOR + 1))
+    await store.instances.beat(replace(other, heartbeat_at=NOW + 4 * LIVE_FOR + 1))
     assert look("SELECT instance_id FROM instances") == [("two",)]
 
 
 async def test_one_that_signs_off_is_gone_and_remembered_as_last_alive(
     store: Store, instance: Instance
 ) -> None:
-    assert await store.roster.last_alive_at() is None
-    await store.roster.beat(instance)
-    await store.roster.beat(replace(instance, instance_id="two", heartbeat_at=NOW + 1))
-    await store.roster.sign_off("two")
-    await store.roster.sign_off("nobody")
-    assert [found.instance_id for found in await store.roster.live(NOW)] == ["one"]
-    assert await store.roster.last_alive_at() == NOW + 1
+    assert await store.instances.last_alive_at() is None
+    await store.instances.beat(instance)
+    await store.instances.beat(replace(instance, instance_id="two", heartbeat_at=NOW + 1))
+    await store.instances.sign_off("two")
+    await store.instances.sign_off("nobody")
+    assert [found.instance_id for found in await store.instances.live(NOW)] == ["one"]
+    assert await store.instances.last_alive_at() == NOW + 1
 
 
 async def test_a_fact_is_remembered_until_it_is_replaced(store: Store) -> None:
-    assert await store.roster.fact("a") is None
-    await store.roster.remember({"a": "1", "b": "2"})
-    await store.roster.remember({"b": "3", "c": "4"})
-    assert [await store.roster.fact(name) for name in "abcd"] == ["1", "3", "4", None]
+    assert await store.instances.fact("a") is None
+    await store.instances.remember({"a": "1", "b": "2"})
+    await store.instances.remember({"b": "3", "c": "4"})
+    assert [await store.instances.fact(name) for name in "abcd"] == ["1", "3", "4", None]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.store.instances import Instance
-from reconciler.store.locks import be_alone
+from reconciler.store.locks import wait_for_lock
 from reconciler.store.open import Store, open_store
 from tests.store.conftest import NOW, PATIENCE
 
@@ -48,20 +48,20 @@ async def other(url: str) -> AsyncIterator[Store]:
 async def test_of_two_that_join_at_once_one_sees_the_other(store: Store, other: Store) -> None:
     for _ in range(20):
         seen = await asyncio.gather(
-            store.roster.beat(ONE, joins=True), other.roster.beat(TWO, joins=True)
+            store.instances.beat(ONE, joins=True), other.instances.beat(TWO, joins=True)
         )
         assert sorted(len(live) for live in seen) == [1, 2]
-        await store.roster.sign_off("one")
-        await store.roster.sign_off("two")
+        await store.instances.sign_off("one")
+        await store.instances.sign_off("two")
 
 
 async def test_a_join_waits_for_the_one_before_it_and_a_renewal_does_not(
     store: Store, other: Store, look: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
     async with store.database.write() as connection:
-        await be_alone(connection, "join")
-        assert await other.roster.beat(ONE) == [ONE]
-        joining = asyncio.create_task(other.roster.beat(TWO, joins=True))
+        await wait_for_lock(connection, "join")
+        assert await other.instances.beat(ONE) == [ONE]
+        joining = asyncio.create_task(other.instances.beat(TWO, joins=True))
         async with asyncio.timeout(PATIENCE):
             while look(WAITING) != [(1,)]:
                 await asyncio.sleep(0.01)

@@ -11,9 +11,9 @@ from sqlalchemy import Engine, event
 
 from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State, Verb
 from reconciler.store.inbox import Receipt
-from reconciler.store.maintenance.retention import Keep, stages
+from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
-from reconciler.store.sqlite.wal import Leftovers
+from reconciler.store.sqlite.wal import WalCleaner
 from tests.store.conftest import NOW
 
 
@@ -130,13 +130,13 @@ async def housekeeping(store: Store, rules: Rules) -> None:
     await store.registry.note("init-db", "operator", NOW)
     # What has ended is past its time; most of the inbox and of the timeline is not.
     found = 0
-    for stage in stages(store.database, Keep(settled=0, callbacks=1), NOW + 4):
+    for stage in stages(store.database, RetentionPeriods(settled=0, callbacks=1), NOW + 4):
         while (batch := await stage.find(9)) is not None:
             if batch:
                 async with store.database.write() as connection:
                     found += (await stage.remove(connection, batch, 9)).total()
     assert found > 20
-    await Leftovers(store.database).wipe()
+    await WalCleaner(store.database).wipe()
 
 
 @pytest.mark.parametrize("with_statistics", [False, True], ids=["new", "analyzed"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
-from reconciler.store.bulk import WholeSelect
+from reconciler.store.bulk import BulkSelect
 from reconciler.store.open import postgres_url
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import processes
@@ -94,7 +94,7 @@ def _packed(connection: Connection) -> list[list[Any]]:
     if connection.dialect.name != "sqlite":
         return []
     rows: list[list[Any]] = orjson.loads(
-        connection.scalar(WholeSelect(select(processes)).packed) or ""
+        connection.scalar(BulkSelect(select(processes)).packed) or ""
     )
     assert len(rows) == 1
     return rows

@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.maintenance.invariants import (
-    Finding,
     Rule,
+    Violation,
     of_callback,
     of_delivery,
     of_entry,
@@ -49,7 +49,7 @@ PARTS = (
 )
 
 
-def damage(path: Path) -> Iterator[Finding]:
+def damage(path: Path) -> Iterator[Violation]:
     """Let SQLite look through the file. Blocks for as long as reading all of it takes."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.set_progress_handler(lambda: 0, 1_000_000)  # so that Ctrl-C is heard
@@ -59,10 +59,10 @@ def damage(path: Path) -> Iterator[Finding]:
             said = [str(error)]
     for line in said:
         if line != "ok":
-            yield Finding("", None, f"the file is damaged: {line}", _RESTORE)
+            yield Violation("", None, f"the file is damaged: {line}", _RESTORE)
 
 
-class Checkup:
+class StoreCheck:
     """The invariants of one store, table by table."""
 
     def __init__(self, database: Database) -> None:
@@ -82,13 +82,13 @@ class Checkup:
             return None
         return rows
 
-    async def schema(self) -> list[Finding]:
+    async def schema(self) -> list[Violation]:
         """Return what the database lacks of this program's tables, columns and indexes."""
         async with self._database.read() as connection:
             missing = await connection.run_sync(_missing)
-        return [Finding("", None, f"{what} is missing", _MIGRATE) for what in missing]
+        return [Violation("", None, f"{what} is missing", _MIGRATE) for what in missing]
 
-    async def pages(self) -> AsyncIterator[list[Finding]]:
+    async def pages(self) -> AsyncIterator[list[Violation]]:
         """Yield what is wrong in each page of rows, often nothing."""
         for part in PARTS:
             name = str(part.table.name)
@@ -102,7 +102,7 @@ class Checkup:
                 self.rows[name] += len(rows)
                 after = rows[-1][part.key.name]
                 yield [
-                    Finding(name, row["process_id"] or None, what, action)
+                    Violation(name, row["process_id"] or None, what, action)
                     for row in rows
                     for what, action in part.rule(row)
                 ]

@@ -44,7 +44,7 @@ ROWS_A_PROCESS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
+class RetentionPeriods:
     """For how long, in ms, what is finished stays."""
 
     settled: int
@@ -67,13 +67,13 @@ class Stage(Protocol):
         ...
 
 
-def stages(database: Database, keep: Keep, now: int) -> list[Stage]:
+def stages(database: Database, keep: RetentionPeriods, now: int) -> list[Stage]:
     """Return what there is to remove, in the order in which it must be."""
     return [
         EndedProcesses(database, now - keep.settled, now),
         OldCallbacks(database, now - keep.callbacks),
-        Strays(database, deliveries, deliveries.c.created_at, now - keep.settled),
-        Strays(database, timeline, timeline.c.at, now - keep.settled),
+        OrphanedRows(database, deliveries, deliveries.c.created_at, now - keep.settled),
+        OrphanedRows(database, timeline, timeline.c.at, now - keep.settled),
     ]
 
 
@@ -207,7 +207,7 @@ class OldCallbacks:
         return Counter(callbacks=done.rowcount)
 
 
-class Strays:
+class OrphanedRows:
     """Rows of a table with a serial number whose process is not on the ledger.
 
     Entries that concern no process; what was written about unknown ones; a result that was made

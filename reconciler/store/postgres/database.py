@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.postgres.errors import is_left_behind, translation
-from reconciler.store.shielded import SteadyConnection, to_the_end, undo
+from reconciler.store.shielded import ShieldedConnection, shielded, undo
 
 WRITERS = 2
 READERS = 2
@@ -95,7 +95,7 @@ class PostgresDatabase:
         for line in (self._inbox, self._writing, self._reading):
             for _ in range(line.size):
                 await line.free.acquire()
-            await to_the_end(line.engine.dispose())
+            await shielded(line.engine.dispose())
             for _ in range(line.size):
                 line.free.release()
 
@@ -124,10 +124,10 @@ class PostgresDatabase:
         async with self._transaction(self._inbox) as connection:
             if arrays:
                 driver = await _driver_of(connection)
-                await to_the_end(driver.execute(statement, arrays))
+                await shielded(driver.execute(statement, arrays))
 
     @asynccontextmanager
-    async def _transaction(self, line: _Line) -> AsyncIterator[SteadyConnection]:
+    async def _transaction(self, line: _Line) -> AsyncIterator[ShieldedConnection]:
         with translation(self._place):
             async with asyncio.timeout(line.limit):  # those before us may hang
                 await line.free.acquire()
@@ -137,21 +137,21 @@ class PostgresDatabase:
                 connection, alarm = await self._begun(line, deadline)
                 try:
                     yield connection
-                    await to_the_end(connection.commit())
+                    await shielded(connection.commit())
                 except BaseException as error:
                     await undo(connection)
                     if is_left_behind(error):
-                        await to_the_end(connection.invalidate())
+                        await shielded(connection.invalidate())
                     raise
                 finally:
                     alarm.cancel()
-                    await to_the_end(connection.close())
+                    await shielded(connection.close())
             finally:
                 line.free.release()
 
     async def _begun(
         self, line: _Line, deadline: float
-    ) -> tuple[SteadyConnection, asyncio.TimerHandle]:
+    ) -> tuple[ShieldedConnection, asyncio.TimerHandle]:
         """Return a connection with an open transaction, and the alarm that ends it by force."""
         try:
             return await _begin(line.engine, deadline)
@@ -218,18 +218,18 @@ def hang_up(driver: Any) -> None:
 
 async def _begin(
     engine: AsyncEngine, deadline: float
-) -> tuple[SteadyConnection, asyncio.TimerHandle]:
+) -> tuple[ShieldedConnection, asyncio.TimerHandle]:
     loop = asyncio.get_running_loop()
-    connection = SteadyConnection(engine)
+    connection = ShieldedConnection(engine)
     alarm = None
     try:
-        await to_the_end(asyncio.wait_for(connection.start(), deadline - loop.time()))
+        await shielded(asyncio.wait_for(connection.start(), deadline - loop.time()))
         alarm = loop.call_at(deadline, hang_up, await _driver_of(connection))
-        await to_the_end(connection.begin().start())
+        await shielded(connection.begin().start())
     except BaseException:
         if connection.sync_connection is not None:
             await undo(connection)
-            await to_the_end(connection.close())
+            await shielded(connection.close())
         if alarm is not None:
             alarm.cancel()
         raise

@@ -14,7 +14,7 @@ LONGEST_WAIT = 10.0
 """Seconds between two attempts, doubling."""
 
 
-class Arrival:
+class ServerWait:
     """Waits for a store, so that the daemon need not: callbacks go to the spool meanwhile."""
 
     def __init__(

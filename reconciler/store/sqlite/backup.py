@@ -28,7 +28,7 @@ _TABLES = sorted(metadata.tables)
 
 
 @dataclass(frozen=True, slots=True)
-class BackedUp:
+class Backup:
     """A copy that was looked through and lies under its name, on disk."""
 
     path: Path
@@ -45,7 +45,7 @@ def back_up(
     *,
     force: bool,
     on_step: Callable[[int, int], None],
-) -> BackedUp:
+) -> Backup:
     """Copy ``store`` to ``target``: whole, checked, fsynced, readable by its owner only.
 
     Blocks. ``on_step`` hears how many pages are done, of how many; what it raises ends the work.
@@ -65,7 +65,7 @@ def back_up(
         raise StoreError(f"cannot write {target}: {error.strerror}") from error
     except sqlite3.Error as error:
         raise StoreError(f"cannot write {target}: {error}") from error
-    return BackedUp(target, size, revision, rows)
+    return Backup(target, size, revision, rows)
 
 
 def _refuse(store: Path, target: Path, *, force: bool) -> None:

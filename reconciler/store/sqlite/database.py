@@ -16,11 +16,11 @@ from sqlalchemy import URL, Column, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from reconciler.store.bulk import in_few_steps
+from reconciler.store.bulk import bulk_inserts
 from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.shielded import SteadyConnection, to_the_end, transaction
+from reconciler.store.shielded import ShieldedConnection, shielded, transaction
 from reconciler.store.sqlite.connection import connect_to
-from reconciler.store.sqlite.priority_lock import Turns
+from reconciler.store.sqlite.priority_lock import PriorityLock
 
 WAL_RESET_MENDED = (3, 51, 3)
 """Below this a rare race between two writers can corrupt a WAL database.
@@ -56,18 +56,18 @@ class SqliteDatabase:
         """``checkpoints``: only the daemon's writer moves the WAL into the database."""
         self.path = path
         self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
-        self._turns = Turns()
+        self._turns = PriorityLock()
         self._free_readers = asyncio.Semaphore(READERS)
         self._writing = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
         self._reading = self._engine(size=READERS, begin="BEGIN", read_only=True)
-        self._writer: SteadyConnection | None = None
+        self._writer: ShieldedConnection | None = None
 
     async def open(self) -> None:
         """Connect the writer; StoreError with one clear line if the file is not usable."""
-        writer = SteadyConnection(self._writing)
+        writer = ShieldedConnection(self._writing)
         try:
             with _translation():
-                await to_the_end(writer.start())
+                await shielded(writer.start())
         except StoreError as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
         self._writer = writer
@@ -92,11 +92,11 @@ class SqliteDatabase:
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
-            await to_the_end(writer.close())
+            await shielded(writer.close())
         for _ in range(READERS):
             await self._free_readers.acquire()
-        await to_the_end(self._reading.dispose())
-        await to_the_end(self._writing.dispose())
+        await shielded(self._reading.dispose())
+        await shielded(self._writing.dispose())
         for _ in range(READERS):
             self._free_readers.release()
 
@@ -114,15 +114,15 @@ class SqliteDatabase:
         """One consistent look at the last committed state."""
         async with self._free_readers:
             self._open_writer()
-            connection = SteadyConnection(self._reading)
+            connection = ShieldedConnection(self._reading)
             with _translation():
                 try:
-                    await to_the_end(connection.start())
+                    await shielded(connection.start())
                     async with transaction(connection):
                         yield connection
                 finally:
                     if connection.sync_connection is not None:
-                        await to_the_end(connection.close())
+                        await shielded(connection.close())
 
     async def insert_new(
         self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
@@ -138,7 +138,7 @@ class SqliteDatabase:
         async with self._turns.turn(urgent=True):
             connection = self._open_writer()
             with _translation():
-                await to_the_end(_execute_many(connection, statement, rows))
+                await shielded(_execute_many(connection, statement, rows))
 
     @asynccontextmanager
     async def small_checkpoints(self) -> AsyncIterator[None]:
@@ -157,7 +157,7 @@ class SqliteDatabase:
         async with self._turns.turn():
             connection = self._open_writer()
             with _translation():
-                await to_the_end(_pragma(connection, f"wal_autocheckpoint={pages}"))
+                await shielded(_pragma(connection, f"wal_autocheckpoint={pages}"))
 
     async def empty_wal(self) -> bool:
         """Move the whole WAL into the database and cut it to nothing.
@@ -169,9 +169,9 @@ class SqliteDatabase:
         async with self._turns.turn():
             connection = self._open_writer()
             with _translation():
-                return await to_the_end(_empty_wal(connection))
+                return await shielded(_empty_wal(connection))
 
-    def _open_writer(self) -> SteadyConnection:
+    def _open_writer(self) -> ShieldedConnection:
         if self._writer is None:
             raise StoreUnavailableError("the store is closed")
         return self._writer
@@ -202,7 +202,7 @@ class SqliteDatabase:
 
         event.listen(engine.sync_engine, "connect", on_connect)
         event.listen(engine.sync_engine, "begin", on_begin)
-        event.listen(engine.sync_engine, "do_executemany", _insert_in_few_steps)
+        event.listen(engine.sync_engine, "do_executemany", _insert_in_bulk)
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:
@@ -231,10 +231,10 @@ def _checkpoint_pages(directory: Path) -> int:
 
 
 async def _execute_many(
-    connection: SteadyConnection, statement: str, rows: Sequence[tuple[Any, ...]]
+    connection: ShieldedConnection, statement: str, rows: Sequence[tuple[Any, ...]]
 ) -> None:
     driver: Any = (await connection.get_raw_connection()).driver_connection
-    steps = in_few_steps(statement, rows)
+    steps = bulk_inserts(statement, rows)
 
     def work(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -256,13 +256,13 @@ async def _execute_many(
         raise
 
 
-async def _pragma(connection: SteadyConnection, pragma: str) -> None:
+async def _pragma(connection: ShieldedConnection, pragma: str) -> None:
     """Set what is not set inside a transaction."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     await driver.execute(f"PRAGMA {pragma}")
 
 
-async def _empty_wal(connection: SteadyConnection) -> bool:
+async def _empty_wal(connection: ShieldedConnection) -> bool:
     driver: Any = (await connection.get_raw_connection()).driver_connection
     await _pragma(connection, f"busy_timeout={READER_PATIENCE}")
     try:
@@ -273,9 +273,9 @@ async def _empty_wal(connection: SteadyConnection) -> bool:
         await _pragma(connection, f"busy_timeout={BUSY_TIMEOUT}")
 
 
-def _insert_in_few_steps(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
+def _insert_in_bulk(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
     """What SQLAlchemy calls before it would have the driver take row by row."""
-    steps = in_few_steps(statement, rows)
+    steps = bulk_inserts(statement, rows)
     if steps is None:
         return False
     for step, values in steps:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Turns:
+class PriorityLock:
     """A fair lock with two queues; ``urgent`` holders go before all others that wait."""
 
     def __init__(self) -> None:

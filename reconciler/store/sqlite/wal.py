@@ -26,7 +26,7 @@ def small_checkpoints(database: Database) -> AbstractAsyncContextManager[None]:
     return nullcontext()
 
 
-class Leftovers:
+class WalCleaner:
     """Empties the WAL once after each ``forget``, whoever called for it. The daemon's work."""
 
     def __init__(self, database: Database) -> None:

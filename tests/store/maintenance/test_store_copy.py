@@ -66,7 +66,7 @@ async def filled(
     await store.inbox.put_many([receipt("p1", dossier_id="another")])
     await store.work.turn_overdue(deliver, NOW + DAY, 3)
     await claim(store, deliver, NOW + DAY, 1)
-    await store.roster.remember({"assure_path": "proven"})
+    await store.instances.remember({"assure_path": "proven"})
     await store.database.close()
     return store
 
@@ -156,7 +156,7 @@ async def test_a_store_that_a_daemon_uses_is_left_alone(
     prepare(target, may_create=True, may_migrate=True)
     used = await open_store(url if which == "--from" else target, is_daemon=True)
     alive = Instance("one", "host", 1, "1", NOW, NOW + DAY - 1000, None, "closed", 0)
-    await used.roster.beat(alive)
+    await used.instances.beat(alive)
     await used.database.close()
 
     with pytest.raises(StoreError, match=f"a daemon uses the store of {which}"):

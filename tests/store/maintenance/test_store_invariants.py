@@ -12,8 +12,8 @@ from hypothesis.stateful import invariant
 
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
 from reconciler.store.inbox import Receipt
-from reconciler.store.maintenance.check import PAGE, Checkup, damage
-from reconciler.store.maintenance.invariants import Finding, of_process
+from reconciler.store.maintenance.check import PAGE, StoreCheck, damage
+from reconciler.store.maintenance.invariants import Violation, of_process
 from reconciler.store.open import Store
 from reconciler.store.rows import to_row
 from reconciler.store.sqlite.database import SqliteDatabase
@@ -87,8 +87,8 @@ def test_a_row_that_the_ledger_never_writes_is_found(
     assert "reconciler " in action
 
 
-async def findings(store: Store) -> list[Finding]:
-    return [each async for page in Checkup(store.database).pages() for each in page]
+async def findings(store: Store) -> list[Violation]:
+    return [each async for page in StoreCheck(store.database).pages() for each in page]
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ async def test_more_rows_than_a_page_are_all_looked_at(
         await store.registry.register(batch, rules, NOW, whole=True)
     look("UPDATE processes SET lane = 3 WHERE process_id IN ('p00000', 'p01999', 'p02000')")
     look("UPDATE processes SET lane = 3 WHERE process_id = (SELECT max(process_id) FROM processes)")
-    checkup = Checkup(store.database)
+    checkup = StoreCheck(store.database)
     found = [each.process_id async for page in checkup.pages() for each in page]
     assert found == ["p00000", "p01999", "p02000", f"p{2 * PAGE:05}"]
     assert checkup.rows["processes"] == checkup.rows["timeline"] == 2 * PAGE + 1
@@ -167,7 +167,7 @@ async def test_more_rows_than_a_page_are_all_looked_at(
 
 
 async def test_what_the_schema_lacks_is_named(store: Store, look: Look) -> None:
-    checkup = Checkup(store.database)
+    checkup = StoreCheck(store.database)
     assert await checkup.schema() == []
     look("DROP INDEX ix_processes_due")
     look("ALTER TABLE instances DROP COLUMN spooled")

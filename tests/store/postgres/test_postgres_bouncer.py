@@ -100,7 +100,7 @@ async def stores(bouncer: Bouncer) -> AsyncIterator[tuple[Store, Store, str]]:
 
 async def live_through(store: Store, rules: Rules, receipt: MakeReceipt, name: str) -> None:
     """Do all that a daemon does with a process, from its registration to its delivery."""
-    await store.roster.beat(Instance(name, "h", 1, "1", NOW, NOW, None, "closed", 0))
+    await store.instances.beat(Instance(name, "h", 1, "1", NOW, NOW, None, "closed", 0))
     batch = [Registration(f"{name}-{number}", "d1") for number in range(20)]
     await store.registry.register(batch, rules, NOW, whole=True)
     callbacks = [receipt(one.process_id, at=NOW + 1) for one in batch[:10]]

@@ -10,7 +10,7 @@ import pytest
 from reconciler.ledger import Registration, Rules
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.inbox import Receipt
-from reconciler.store.maintenance.retention import Keep, stages
+from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
 from reconciler.store.outbox import Attempt
 from tests.store.conftest import NOW, call_back, register
@@ -35,7 +35,7 @@ async def test_a_delivery_that_is_just_asked_for_again_is_not_removed(
     done = [Attempt(row, DeliveryState.DELIVERED) for row in leased]
     await store.outbox.record(done, owner="one", now=NOW)
     later = NOW + 100 * DAY
-    (purge, *_) = stages(store.database, Keep(settled=DAY, callbacks=DAY), later)
+    (purge, *_) = stages(store.database, RetentionPeriods(settled=DAY, callbacks=DAY), later)
     found = await purge.find(50)
     assert found
 

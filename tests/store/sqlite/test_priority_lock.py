@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.store.sqlite.priority_lock import Turns
+from reconciler.store.sqlite.priority_lock import PriorityLock
 
 
 class Queue:
     """Tasks that want a turn, and the order in which they got it."""
 
     def __init__(self) -> None:
-        self.turns = Turns()
+        self.turns = PriorityLock()
         self.served: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.may_end: dict[str, asyncio.Event] = {}
@@ -101,7 +101,7 @@ async def test_a_turn_given_to_one_that_is_cancelled_before_it_can_take_it_goes_
 
 
 async def test_an_error_in_the_block_gives_the_turn_back() -> None:
-    turns = Turns()
+    turns = PriorityLock()
     with pytest.raises(LookupError):
         async with turns.turn():
             raise LookupError

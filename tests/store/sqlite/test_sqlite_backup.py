@@ -17,7 +17,7 @@ import pytest
 from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreError
 from reconciler.store.open import Store, open_store
-from reconciler.store.sqlite.backup import PAGES, BackedUp, back_up
+from reconciler.store.sqlite.backup import PAGES, Backup, back_up
 from reconciler.store.sqlite.database import SqliteDatabase
 from tests.store.conftest import NOW
 
@@ -36,7 +36,7 @@ def ignore(_done: int, _total: int) -> None:
 
 def backup_of(
     store: Store, target: Path, *, force: bool = False, on_step: Callable[[int, int], None] = ignore
-) -> BackedUp:
+) -> Backup:
     assert isinstance(store.database, SqliteDatabase)
     return back_up(store.database.path, target, force=force, on_step=on_step)
 
