@@ -19,8 +19,8 @@ from reconciler.cli.output import aligned, print_json, print_lines
 from reconciler.config import load, resolve_secrets, rules
 from reconciler.daemon.service import Service
 from reconciler.ledger import Registration, State, TrackedProcess
+from reconciler.runtime.clock import Clock
 from reconciler.simulator import Faults, SimProcess, Simulator, World
-from reconciler.store.clock import system_clock
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.logging import LogSystem
 
@@ -153,7 +153,7 @@ class _Demo:
         ]
         for start in range(0, len(made), 200):
             batch = registrations[start:][:200]
-            await store.registry.register(batch, rules(settings), system_clock(), whole=True)
+            await store.registry.register(batch, rules(settings), Clock().now(), whole=True)
         return made
 
     async def _watch(self, store: Store) -> None:

@@ -16,7 +16,8 @@ from reconciler.cli.errors import CONFIG, FAILED, CommandError
 from reconciler.cli.privileges import as_owner, check_access
 from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
 from reconciler.ledger import Rules
-from reconciler.store.clock import StoreClock, system_clock
+from reconciler.runtime.clock import Clock
+from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
 from reconciler.store.open import Store, open_store, prepare, store_file
 from reconciler.telemetry.logging import LogSystem
@@ -86,7 +87,7 @@ async def _opened(url: str, policy: Rules) -> AsyncIterator[Session]:
     try:
         store = await open_store(url, is_daemon=False)
         try:
-            clock = StoreClock(store.database, own=system_clock, log=logs.logger)
+            clock = StoreClock(store.database, Clock(), logs.logger)
             await clock.correct()
             yield Session(store, policy, logs.logger, caller_name(), clock.now)
         finally:

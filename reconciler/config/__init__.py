@@ -4,10 +4,12 @@
 ``resolve_secrets`` then reads the secrets. ``config/reconciler.toml`` documents each key.
 """
 
+from reconciler.config.access_rules import AccessRules
 from reconciler.config.addresses import ListenAddress, Network
 from reconciler.config.changes import Change, Configuration, compare
 from reconciler.config.dump import effective, to_toml
 from reconciler.config.errors import ConfigError
+from reconciler.config.in_force import InForce, in_force
 from reconciler.config.load import find_config, load
 from reconciler.config.models import Settings
 from reconciler.config.rules import rules
@@ -17,9 +19,11 @@ from reconciler.config.urls import redacted
 from reconciler.config.values import format_duration, parse_duration
 
 __all__ = [
+    "AccessRules",
     "Change",
     "ConfigError",
     "Configuration",
+    "InForce",
     "ListenAddress",
     "Network",
     "Secret",
@@ -29,6 +33,7 @@ __all__ = [
     "effective",
     "find_config",
     "format_duration",
+    "in_force",
     "load",
     "parse_duration",
     "redacted",

@@ -12,7 +12,6 @@ from reconciler.config import Secrets, Settings
 from reconciler.delivery.deliverer import Deliverer
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
-from reconciler.inbound.listener import AccessRules
 from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
@@ -46,18 +45,6 @@ def disks_of(settings: Settings, secrets: Secrets) -> dict[str, Path]:
     if not is_postgres(secrets.store_url):
         found["store"] = sqlite_path(secrets.store_url).parent
     return found
-
-
-def door_of(settings: Settings, secrets: Secrets) -> AccessRules:
-    """Return what the public listener lets in."""
-    listener = settings.listener
-    return AccessRules(
-        path=listener.path,
-        authorization=tuple(value.encode() for value in secrets.authorization),
-        allow_from=listener.allow_from,
-        trusted_proxies=listener.trusted_proxies,
-        max_body=listener.max_body,
-    )
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:

@@ -6,8 +6,7 @@ end stops the others in order.
 
 import asyncio
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -15,7 +14,8 @@ from uuid import uuid4
 from reconciler.admin.gauges import OwnState
 from reconciler.admin.health import Health, Readiness
 from reconciler.config import Change, Secrets, Settings, rules
-from reconciler.daemon.build import disks_of, door_of, keep_of, tls_of
+from reconciler.config.access_rules import access_rules
+from reconciler.daemon.build import disks_of, keep_of, tls_of
 from reconciler.daemon.clients import Clients
 from reconciler.daemon.host_checks import HostChecks
 from reconciler.daemon.housekeeping import Housekeeping
@@ -38,7 +38,8 @@ from reconciler.reconcile.misconfiguration import CallbackPath
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
-from reconciler.store.clock import StoreClock, system_clock
+from reconciler.runtime.clock import Clock
+from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
@@ -67,8 +68,7 @@ class Service:
         logs: LogSystem,
         *,
         arrival: ServerWait | None = None,
-        now: Callable[[], int] = system_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
         notifier: Notifier | None = None,
         listening: socket.socket | None = None,
     ) -> None:
@@ -80,8 +80,8 @@ class Service:
         log = logs.logger
         tls = tls_of(settings)  # first: whatever fails here leaves nothing open
         self._arrival, self._passed = arrival, listening
-        self._clock = StoreClock(store.database, own=now, log=log)
-        now = self._clock.now
+        self._clock = StoreClock(store.database, clock or Clock(), log)
+        now, monotonic = self._clock.now, self._clock.monotonic
         self._settings, self._store, self._logs, self._log = settings, store, logs, log
         self._monotonic = monotonic
         self._rules = rules(settings)
@@ -153,7 +153,7 @@ class Service:
             on_progress=self._progressed,
         )
         self._listener = Listener(
-            door_of(settings, secrets),
+            access_rules(settings, secrets),
             self._intake,
             now=now,
             log=log,
@@ -240,7 +240,7 @@ class Service:
         lines = await self._lines.prepare(change)
         # From here on nothing can fail, and nothing is awaited: all of it, or nothing.
         self._settings, self._rules = settings, rules(settings)
-        self._listener.door = door_of(settings, secrets)
+        self._listener.door = access_rules(settings, secrets)
         if has_tls:
             self._listener.use_tls(tls)
             self._foresight.watch(settings.listener.tls, tls)

@@ -7,17 +7,16 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.config import AccessRules
 from reconciler.inbound.acceptor import BACKLOG, Acceptor
 from reconciler.inbound.answer import Answer, received, refusal
 from reconciler.inbound.checks import (
     Address,
     Claim,
-    Network,
     Rejection,
     caller,
     check_authorization,
@@ -41,17 +40,6 @@ ANSWERING = 8.0
 
 SHUTDOWN = 4.0
 """Seconds that aiohttp may take to close what is left: the sender waits for 10."""
-
-
-@dataclass(frozen=True, slots=True)
-class AccessRules:
-    """Who and what is let in. Replaced as a whole when the configuration is read again."""
-
-    path: str
-    authorization: tuple[bytes, ...] = field(repr=False)
-    allow_from: tuple[Network, ...]
-    trusted_proxies: tuple[Network, ...]
-    max_body: int
 
 
 class Listener:

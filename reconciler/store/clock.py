@@ -1,11 +1,9 @@
 """The one clock of all daemons on a store: the database's, followed by an offset."""
 
-import time
-from collections.abc import Callable
-
 from sqlalchemy import text
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
 
 LARGE = 1_000
@@ -14,22 +12,15 @@ LARGE = 1_000
 _CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 
 
-def system_clock() -> int:
-    """Return this machine's time in UTC milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-class StoreClock:
+class StoreClock(Clock):
     """This machine's clock, corrected by what the database's says with each heartbeat.
 
     So due times and leases mean the same to every daemon, and SQL asks for no time. On SQLite
     there is one machine, and nothing to correct.
     """
 
-    def __init__(
-        self, database: Database, *, own: Callable[[], int], log: FilteringBoundLogger
-    ) -> None:
-        """``own``: this machine's clock, in UTC milliseconds."""
+    def __init__(self, database: Database, own: Clock, log: FilteringBoundLogger) -> None:
+        """``own``: this machine's clocks; only its wall time is corrected."""
         self._database = database
         self._own = own
         self._log = log
@@ -38,16 +29,24 @@ class StoreClock:
 
     def now(self) -> int:
         """Return the time in UTC milliseconds."""
-        return self._own() + self._offset
+        return self._own.now() + self._offset
+
+    def monotonic(self) -> float:
+        """Return this machine's monotonic seconds."""
+        return self._own.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep by this machine's monotonic clock."""
+        await self._own.sleep(seconds)
 
     async def correct(self) -> None:
         """Read the database's clock. Raises StoreError."""
         if self._database.dialect == "sqlite":
             return
         async with self._database.read() as connection:
-            before = self._own()
+            before = self._own.now()
             theirs = int((await connection.execute(_CLOCK)).scalar_one())
-            after = self._own()
+            after = self._own.now()
         # It was read somewhere between: what differs by less is no news. So neither a slow
         # answer nor a jump of our own clock meanwhile leads us astray.
         doubt = (after - before) / 2

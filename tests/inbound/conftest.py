@@ -18,9 +18,10 @@ import structlog
 import uvloop
 from structlog.testing import LogCapture
 
+from reconciler.config import AccessRules
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
-from reconciler.inbound.listener import AccessRules, Listener, bind
+from reconciler.inbound.listener import Listener, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Rules
 from reconciler.store.inbox import Receipt

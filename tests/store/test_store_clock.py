@@ -7,14 +7,16 @@ import pytest
 import structlog
 from structlog.testing import CapturingLogger
 
+from reconciler.runtime.clock import Clock
 from reconciler.store.clock import StoreClock
 from reconciler.store.open import Store
+from tests.clock import PlayedClock
 
 Look = Callable[..., list[tuple[Any, ...]]]
 HOUR = 3_600_000
 
 
-class Own:
+class Own(Clock):
     """This machine's clock: wrong by ``error`` ms, and each reading takes ``step`` ms."""
 
     def __init__(self, look: Look, error: int, step: int = 0) -> None:
@@ -26,7 +28,7 @@ class Own:
         [(now,)] = self._look("SELECT extract(epoch FROM clock_timestamp()) * 1000")
         return int(now)
 
-    def __call__(self) -> int:
+    def now(self) -> int:
         self.error += self.step
         return self.true() + self.error
 
@@ -36,11 +38,11 @@ def lines() -> CapturingLogger:
     return CapturingLogger()
 
 
-def clock_of(store: Store, own: Callable[[], int], lines: CapturingLogger) -> StoreClock:
+def clock_of(store: Store, own: Clock, lines: CapturingLogger) -> StoreClock:
     log: Any = structlog.wrap_logger(
         lines, processors=[], wrapper_class=structlog.make_filtering_bound_logger(0)
     )
-    return StoreClock(store.database, own=own, log=log)
+    return StoreClock(store.database, own, log)
 
 
 class TestOnPostgres:
@@ -95,7 +97,7 @@ class TestOnSqlite:
     async def test_the_machines_clock_is_the_clock(
         self, store: Store, lines: CapturingLogger
     ) -> None:
-        clock = clock_of(store, lambda: 42, lines)
+        clock = clock_of(store, PlayedClock(wall=42), lines)
         await clock.correct()
         assert clock.now() == 42
         assert lines.calls == []

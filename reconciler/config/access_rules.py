@@ -1,0 +1,32 @@
+"""Who and what the public listener lets in."""
+
+from dataclasses import dataclass, field
+
+from reconciler.config.addresses import Network
+from reconciler.config.models import Settings
+from reconciler.config.secrets import Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRules:
+    """The rules of the public listener, replaced whole when the configuration is read again."""
+
+    path: str
+    authorization: tuple[bytes, ...] = field(repr=False)
+    """Accepted values of the header; empty: none is checked."""
+    allow_from: tuple[Network, ...]
+    trusted_proxies: tuple[Network, ...]
+    max_body: int
+    """Bytes."""
+
+
+def access_rules(settings: Settings, secrets: Secrets) -> AccessRules:
+    """Return what the public listener lets in."""
+    listener = settings.listener
+    return AccessRules(
+        path=listener.path,
+        authorization=tuple(value.encode() for value in secrets.authorization),
+        allow_from=listener.allow_from,
+        trusted_proxies=listener.trusted_proxies,
+        max_body=listener.max_body,
+    )
