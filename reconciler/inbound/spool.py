@@ -8,12 +8,15 @@ import errno
 import fcntl
 import os
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from pathlib import Path
 
-from reconciler.inbound.spool_line import decode, encode
+import orjson
+
+from reconciler.runtime.disk import sync_directory
 from reconciler.store.inbox import Receipt
 
 SUFFIX = ".spool"
@@ -60,7 +63,7 @@ class Spool:
                 self._current = None
             file = self._current = self._current or self._begin()
             try:
-                _write_all(file.fd, b"".join(map(encode, receipts)))
+                _write_all(file.fd, b"".join(map(encode_line, receipts)))
                 os.fsync(file.fd)
                 _refuse_if_gone(file)
             except OSError:
@@ -78,11 +81,11 @@ class Spool:
         self._make_directory()
         fd = os.open(self._directory / POISON, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            _write_all(fd, b"".join(map(encode, receipts)))
+            _write_all(fd, b"".join(map(encode_line, receipts)))
             os.fsync(fd)
         finally:
             os.close(fd)
-        _sync(self._directory)
+        sync_directory(self._directory)
 
     def is_empty(self) -> bool:
         """Tell whether no callback waits here, whoever wrote it. Raises OSError."""
@@ -112,7 +115,7 @@ class Spool:
     def drop(self, file: SpoolFile) -> None:
         """Remove a drained file, durably. Raises OSError."""
         file.path.unlink(missing_ok=True)
-        _sync(self._directory)
+        sync_directory(self._directory)
         os.close(file.fd)
 
     def keep(self, files: Sequence[SpoolFile]) -> None:
@@ -165,7 +168,7 @@ class Spool:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             new.rename(path)
-            _sync(self._directory)
+            sync_directory(self._directory)
         except OSError:
             os.close(fd)
             new.unlink(missing_ok=True)
@@ -180,7 +183,7 @@ class Spool:
         ]
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in missing:
-            _sync(path.parent)
+            sync_directory(path.parent)
 
 
 def _is_there(file: SpoolFile) -> bool:
@@ -205,7 +208,7 @@ def _receipts(file: SpoolFile) -> Iterator[Receipt]:
         return
     with lines:
         for line in lines:
-            receipt = decode(line.removesuffix(b"\n"))
+            receipt = decode_line(line.removesuffix(b"\n"))
             if receipt is not None:
                 yield receipt
             else:
@@ -241,9 +244,39 @@ def _write_all(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def encode_line(receipt: Receipt) -> bytes:
+    """Return the line for ``receipt``, with its line feed."""
+    payload = orjson.dumps(
+        [
+            receipt.receipt_id,
+            receipt.received_at,
+            receipt.process_id,
+            receipt.dossier_id,
+            receipt.status,
+            receipt.extra,
+            receipt.body_sha256.hex(),
+        ]
+    )
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+
+
+def decode_line(line: bytes) -> Receipt | None:
+    """Return the receipt of a line without its line feed; None if the line is damaged."""
+    checksum, _, payload = line.partition(b" ")
+    if checksum != b"%08x" % zlib.crc32(payload):
+        return None
     try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        receipt_id, received_at, process_id, dossier_id, status, extra, digest = orjson.loads(
+            payload
+        )
+        return Receipt(
+            receipt_id=receipt_id,
+            received_at=received_at,
+            process_id=process_id,
+            dossier_id=dossier_id,
+            status=status,
+            extra=tuple(extra),
+            body_sha256=bytes.fromhex(digest),
+        )
+    except (ValueError, TypeError):
+        return None

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.inbound.spool import Spool
-from reconciler.inbound.spool_line import decode, encode
+from reconciler.inbound.spool import Spool, decode_line, encode_line
 from reconciler.store.inbox import Receipt
 
 Make = Callable[..., Receipt]
@@ -133,14 +132,14 @@ def test_a_flipped_bit_costs_one_callback(spool: Spool, directory: Path, receipt
 
 @pytest.mark.parametrize("line", [b"", b"00000000", b"00000000 []", b"\xff\xfe", b"2bc1ec84 [1,2]"])
 def test_a_line_that_is_none_is_no_receipt(line: bytes) -> None:
-    assert decode(line) is None
+    assert decode_line(line) is None
 
 
 def test_a_line_with_a_good_checksum_over_something_else_is_no_receipt(receipt: Make) -> None:
     payload = b'["only","two"]'
-    assert decode(b"%08x %s" % (zlib.crc32(payload), payload)) is None
+    assert decode_line(b"%08x %s" % (zlib.crc32(payload), payload)) is None
     made = receipt("p-1")
-    assert decode(encode(made).rstrip(b"\n")) == made
+    assert decode_line(encode_line(made).rstrip(b"\n")) == made
 
 
 def test_the_file_of_a_living_owner_is_left_alone(
@@ -225,7 +224,8 @@ def test_poison_is_set_aside_and_never_drained(
         spool.put_poison([receipt(name)])
 
     lines = (directory / "poison.jsonl").read_bytes().splitlines()
-    assert [getattr(decode(line), "process_id", None) for line in lines] == ["poison-1", "poison-2"]
+    kept = [decode_line(line) for line in lines]
+    assert [receipt and receipt.process_id for receipt in kept] == ["poison-1", "poison-2"]
     assert spool.is_empty()
     assert drain(spool) == ([], 0)
 
