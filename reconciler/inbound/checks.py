@@ -43,14 +43,14 @@ class Claim:
     body_sha256: bytes
 
 
-def caller(
+def client_address(
     peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]
 ) -> Address | None:
     """Return the address a request came from; None if that cannot be told.
 
     ``forwarded`` are the values of X-Forwarded-For. It is believed only from a trusted proxy, and
-    read from the right: the first address that is not a trusted proxy is the caller, because
-    everything left of it may have been invented by the caller.
+    read from the right: the first address that is not a trusted proxy is the client's, because
+    everything left of it may have been invented by the client.
     """
     address = _address(peer or "")
     hops = [hop.strip() for value in forwarded for hop in value.split(",") if hop.strip()]

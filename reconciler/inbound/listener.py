@@ -18,9 +18,9 @@ from reconciler.inbound.checks import (
     Address,
     Claim,
     Rejection,
-    caller,
     check_authorization,
     check_body,
+    client_address,
     is_in,
 )
 from reconciler.inbound.deadline import REQUEST_TIMEOUT, TimedConnection
@@ -145,7 +145,7 @@ class Listener:
         try:
             answer = await self._take(request, connection)
         except Rejection as rejection:
-            address = self._caller(request)
+            address = self._address_of(request)
             self._reject(rejection, str(address) if address else request.remote)
             answer = refusal(rejection.status, rejection.code, rejection.detail, connection)
         if not request.content.is_eof():
@@ -161,7 +161,7 @@ class Listener:
             raise Rejection(404, "not_found", "there is nothing here")
         if request.method != "POST":
             raise Rejection(405, "method_not_allowed", "only POST is answered here")
-        if door.allow_from and not is_in(self._caller(request), door.allow_from):
+        if door.allow_from and not is_in(self._address_of(request), door.allow_from):
             raise Rejection(403, "forbidden", "this address is not allowed")
         check_authorization(request.headers.get("Authorization"), door.authorization)
         body = await read_body(request, door.max_body)
@@ -190,9 +190,9 @@ class Listener:
             body_sha256=claim.body_sha256,
         )
 
-    def _caller(self, request: web.BaseRequest) -> Address | None:
+    def _address_of(self, request: web.BaseRequest) -> Address | None:
         forwarded = request.headers.getall("X-Forwarded-For", [])
-        return caller(request.remote, forwarded, self.door.trusted_proxies)
+        return client_address(request.remote, forwarded, self.door.trusted_proxies)
 
     def _unreadable(
         self, request: web.BaseRequest, status: int, error: BaseException | None

@@ -4,7 +4,7 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
-from reconciler.inbound.checks import Network, caller, is_in
+from reconciler.inbound.checks import Network, client_address, is_in
 from tests.inbound.conftest import BuildHouse, Dial, Plan, body, post
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
@@ -49,14 +49,14 @@ PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
         (None, ["203.0.113.7"], None),
     ],
 )
-def test_the_caller_is_the_rightmost_address_that_is_not_a_trusted_proxy(
+def test_the_client_is_the_rightmost_address_that_is_not_a_trusted_proxy(
     peer: str | None, forwarded: list[str], found: str | None
 ) -> None:
-    assert caller(peer, forwarded, PROXIES) == (ip_address(found) if found else None)
+    assert client_address(peer, forwarded, PROXIES) == (ip_address(found) if found else None)
 
 
 def test_without_trusted_proxies_the_header_is_never_believed() -> None:
-    assert caller("10.0.0.1", ["203.0.113.7"], ()) == ip_address("10.0.0.1")
+    assert client_address("10.0.0.1", ["203.0.113.7"], ()) == ip_address("10.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_an_address_is_in_a_network_of_its_own_family(
     address: str, network: str, inside: bool
 ) -> None:
     wanted: tuple[Network, ...] = (ip_network(network),)
-    assert is_in(caller(address, [], ()), wanted) is inside
+    assert is_in(client_address(address, [], ()), wanted) is inside
 
 
 async def test_an_address_that_is_not_allowed_is_answered_403(
@@ -91,7 +91,7 @@ async def test_an_address_that_is_not_allowed_is_answered_403(
     assert house.logged("callback_rejected")[0]["remote"] == "127.0.0.1"
 
 
-async def test_behind_a_trusted_proxy_the_callers_own_address_decides(
+async def test_behind_a_trusted_proxy_the_clients_own_address_decides(
     build: BuildHouse, wires: Dial
 ) -> None:
     allowed, loopback = ip_network("192.0.2.0/24"), ip_network("127.0.0.0/8")
