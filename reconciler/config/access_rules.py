@@ -25,7 +25,7 @@ def access_rules(settings: Settings, secrets: Secrets) -> AccessRules:
     listener = settings.listener
     return AccessRules(
         path=listener.path,
-        authorization=tuple(value.encode() for value in secrets.authorization),
+        authorization=tuple(value.encode() for value in secrets.listener_authorization),
         allow_from=listener.allow_from,
         trusted_proxies=listener.trusted_proxies,
         max_body=listener.max_body,

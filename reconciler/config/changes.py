@@ -1,66 +1,21 @@
-"""What differs between two readings of the configuration, and what of it a reload takes on.
+"""Compares two readings of the configuration and tells what a reload can take on.
 
-Pure: ``daemon/reload.py`` reads, ``Service.reload`` applies. Every key stands in one of the
-two tables below; a test holds them against the models, so that a new key must be thought about.
+Pure. A reload takes on every key but those whose field has the mark ``NeedsRestart``.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from reconciler.config.errors import dotted
 from reconciler.config.models import Section, Settings
-from reconciler.config.secrets import Secrets
+from reconciler.config.schema import is_secret, keys_where, needs_restart
+from reconciler.config.secrets import Secrets, attribute_of
 
-RESTART: Final = frozenset(
-    {
-        "admin.listen",
-        "listener.host",
-        "listener.port",
-        "log.format",
-        "store.migrate_on_start",
-        "store.spool",
-        "store.url",
-    }
-)
+NEEDS_RESTART: Final = frozenset(map(dotted, keys_where(needs_restart)))
 """Keys that only a start reads. A credential of systemd cannot change without one either."""
 
-_WAITS = ("initial", "factor", "max", "jitter")
-RELOAD: Final = frozenset(
-    {
-        *(f"listener.{key}" for key in ("path", "authorization", "allow_from", "trusted_proxies")),
-        *(f"listener.{key}" for key in ("max_body", "unknown_process")),
-        *(f"listener.tls.{key}" for key in ("certificate", "key")),
-        "admin.token",
-        *(f"assure.{key}" for key in ("base_url", "token_url", "client_id", "client_secret")),
-        *(f"assure.{key}" for key in ("scope", "process_path", "notify_path", "notify_method")),
-        *(f"assure.{key}" for key in ("timeout", "max_concurrency", "requests_per_second")),
-        *(f"assure.{key}" for key in ("proxy", "ca_file", "final_statuses", "pending_statuses")),
-        *(f"reconcile.{key}" for key in ("callback_timeout", "sweep_interval", "ladder")),
-        *(f"reconcile.{key}" for key in ("notify_grace", "confirm_callbacks", "give_up_after")),
-        *(f"reconcile.backoff.{key}" for key in _WAITS),
-        "reconcile.providers",
-        *(f"delivery.{key}" for key in ("url", "secret", "headers", "timeout", "give_up_after")),
-        *(f"delivery.{key}" for key in ("max_concurrency", "proxy", "ca_file")),
-        *(f"delivery.backoff.{key}" for key in _WAITS),
-        *(f"heartbeat.{key}" for key in ("url", "interval")),
-        *(f"retention.{key}" for key in ("settled", "callbacks")),
-        "log.level",
-    }
-)
-"""Keys that a reload takes on."""
-
-_RESOLVED: Final = {
-    "store.url": "store_url",
-    "listener.authorization": "authorization",
-    "admin.token": "admin_token",
-    "assure.client_secret": "client_secret",
-    "assure.proxy": "assure_proxy",
-    "delivery.secret": "delivery_secrets",
-    "delivery.headers": "delivery_headers",
-    "delivery.proxy": "delivery_proxy",
-    "heartbeat.url": "heartbeat_url",
-}
+_SECRETS: Final = {dotted(path): attribute_of(path) for path in keys_where(is_secret)}
 """Where ``Secrets`` has the value of a key: compared is the value, not from where it came."""
 
 
@@ -93,14 +48,14 @@ def compare(present: Configuration, read: Configuration) -> Change:
     """Return what turns ``present`` into ``read``, as far as that can be done at run time."""
     differing = _differing(_flat(present), _flat(read))
     out_of_reach = {_key_of(name) for name in read.secrets.unchecked}
-    stay = {*RESTART & differing, *out_of_reach}
+    stay = {*NEEDS_RESTART & differing, *out_of_reach}
     if "admin.listen" in stay and "admin.token" in differing:
         stay.add("admin.token")  # the old address must not be left without the token that it needs
     settings, secrets = read.settings, read.secrets
     for key in stay:
         settings = _put_back(settings, present.settings, tuple(key.split(".")))
-        if key in _RESOLVED:
-            attribute = _RESOLVED[key]
+        if key in _SECRETS:
+            attribute = _SECRETS[key]
             secrets = replace(secrets, **{attribute: getattr(present.secrets, attribute)})
     held = {**read.secrets.credentials, **present.secrets.credentials}
     secrets = replace(secrets, credentials=held, unchecked=())
@@ -116,7 +71,7 @@ def is_at(name: str, key: str) -> bool:
 
 def _flat(configuration: Configuration) -> dict[str, Any]:
     flat = dict(_members(configuration.settings, ()))
-    for key, attribute in _RESOLVED.items():
+    for key, attribute in _SECRETS.items():
         if key in flat:
             flat[key] = getattr(configuration.secrets, attribute)
     for key, content in configuration.files.items():
@@ -146,9 +101,8 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
 
 
 def _key_of(name: str) -> str:
-    """Return the key in which ``name`` is a member: ``delivery.headers`` for one of them."""
-    known: Collection[str] = RESTART | RELOAD
-    return next(key for key in known if is_at(name.partition("[")[0], key))
+    """Return the key in which the secret ``name`` is a member, such as ``delivery.headers``."""
+    return next(key for key in _SECRETS if is_at(name.partition("[")[0], key))
 
 
 def _put_back(new: Section, old: Section, path: tuple[str, ...]) -> Any:

@@ -30,7 +30,13 @@ from reconciler.config.sources import (
     StoreUrl,
 )
 from reconciler.config.urls import Url
-from reconciler.config.values import Duration, above_zero, between, format_duration
+from reconciler.config.values import (
+    Duration,
+    NeedsRestart,
+    above_zero,
+    between,
+    format_duration,
+)
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND, Verb
 
 _LIST = Strict(strict=False)
@@ -66,9 +72,9 @@ class Tls(Section):
 class Listener(Section):
     """``[listener]``: what Assure calls."""
 
-    host: Annotated[str, AfterValidator(hostname)] = "127.0.0.1"
+    host: Annotated[str, AfterValidator(hostname), NeedsRestart()] = "127.0.0.1"
     """Address to accept on. Loopback, because TLS usually ends at a proxy on the same machine."""
-    port: Annotated[int, between(0, 65535)] = 8080
+    port: Annotated[int, between(0, 65535), NeedsRestart()] = 8080
     """TCP port. 0 is any free one, told in the ``ready`` event."""
     path: Annotated[str, AfterValidator(values.route)] = "/callbacks/assure"
     """The one path that takes callbacks: the path of the ``notificationUrl``."""
@@ -89,7 +95,7 @@ class Listener(Section):
 class Admin(Section):
     """``[admin]``: API, metrics, health and status page, for the operator only."""
 
-    listen: ListenAddress = ListenAddress("127.0.0.1", 9180)
+    listen: Annotated[ListenAddress, NeedsRestart()] = ListenAddress("127.0.0.1", 9180)
     """Host and port, or a Unix socket. Empty turns it off."""
     token: Annotated[HeaderSecret | None, Field(validate_default=True)] = None
     """Bearer token. None: not asked for, which only an address of this machine may have."""
@@ -237,11 +243,11 @@ class Reconcile(PolicyKeys):
 class Store(Section):
     """``[store]``: the ledger, and what stands in for it while it is down."""
 
-    url: StoreUrl = StoreUrl("value", "sqlite:///var/reconciler.db")
+    url: Annotated[StoreUrl, NeedsRestart()] = StoreUrl("value", "sqlite:///var/reconciler.db")
     """SQLite file or PostgreSQL database. A relative path starts at the working directory."""
-    spool: Text = "var/spool"
+    spool: Annotated[Text, NeedsRestart()] = "var/spool"
     """Directory where callbacks wait, fsynced, while the store cannot take them."""
-    migrate_on_start: bool = True
+    migrate_on_start: Annotated[bool, NeedsRestart()] = True
     """Whether the daemon brings the schema up to date. False: ``init-db`` does."""
 
 
@@ -293,7 +299,7 @@ class Log(Section):
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is written."""
-    format: Literal["auto", "json", "console"] = "auto"
+    format: Annotated[Literal["auto", "json", "console"], NeedsRestart()] = "auto"
     """``auto`` is console on a terminal and JSON otherwise."""
 
 

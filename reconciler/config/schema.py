@@ -1,6 +1,6 @@
 """What the models say about a dotted path: which key it names, and what that key may hold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -8,7 +8,7 @@ from pydantic.fields import FieldInfo
 from reconciler.config.addresses import ListenAddress
 from reconciler.config.models import Section, Settings
 from reconciler.config.sources import Secret
-from reconciler.config.values import Duration
+from reconciler.config.values import Duration, NeedsRestart
 
 KeyPath = tuple[str | int, ...]
 
@@ -30,6 +30,11 @@ def holds(field: FieldInfo | None, kind: type) -> bool:
 def is_duration(field: FieldInfo) -> bool:
     """Tell whether ``field`` is written as a duration."""
     return any(isinstance(marker, Duration) for marker in field.metadata)
+
+
+def needs_restart(field: FieldInfo | None) -> bool:
+    """Tell whether only a start reads ``field``."""
+    return field is not None and any(isinstance(each, NeedsRestart) for each in field.metadata)
 
 
 def is_text(field: FieldInfo) -> bool:
@@ -75,7 +80,9 @@ def keys_beside(path: Sequence[str | int]) -> list[str]:
     return list(section.model_fields) if section else []
 
 
-def every_key(section: type[Section] = Settings, above: tuple[str, ...] = ()) -> Iterator[KeyPath]:
+def every_key(
+    section: type[Section] = Settings, above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """Yield the path of each key and table, but nothing below a name that is free."""
     for name, field in section.model_fields.items():
         path = (*above, name)
@@ -83,6 +90,11 @@ def every_key(section: type[Section] = Settings, above: tuple[str, ...] = ()) ->
         inner = section_of(field)
         if inner and get_origin(field.annotation) is not dict:
             yield from every_key(inner, path)
+
+
+def keys_where(test: Callable[[FieldInfo | None], bool]) -> Iterator[tuple[str, ...]]:
+    """Yield the path of each key whose field passes ``test``."""
+    return (path for path in every_key() if test(locate(path)[0]))
 
 
 def is_secret(field: FieldInfo | None) -> bool:

@@ -16,17 +16,17 @@ _SIGNING_PREFIX = "whsec_"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secrets:
-    """Secret values, ready to use. Its ``repr`` shows none of them.
+    """Secret values, ready to use. ``attribute_of`` names them; no ``repr`` shows them.
 
     ``unchecked`` has the dotted paths of credentials that only the unit can read; their values
     are then missing here.
     """
 
     store_url: str
-    authorization: tuple[str, ...] = ()
+    listener_authorization: tuple[str, ...] = ()
     admin_token: str | None = None
-    client_secret: str | None = None
-    delivery_secrets: tuple[str, ...] = ()
+    assure_client_secret: str | None = None
+    delivery_secret: tuple[str, ...] = ()
     delivery_headers: Mapping[str, str] = field(default_factory=dict)
     heartbeat_url: str | None = None
     assure_proxy: str | None = None
@@ -45,16 +45,25 @@ class Secrets:
         return tuple(sorted({text for text in self._values() if text}, key=len, reverse=True))
 
     def _values(self) -> Iterator[str]:
-        yield from (self.client_secret or "", self.admin_token or "", self.heartbeat_url or "")
+        yield from (
+            self.assure_client_secret or "",
+            self.admin_token or "",
+            self.heartbeat_url or "",
+        )
         # Of a dead-man service's URL the last part is the secret; a short one is a plain word.
         yield from (part for part in (self.heartbeat_url or "").split("/")[3:] if len(part) >= 16)
-        for value in (*self.authorization, *self.delivery_headers.values()):
+        for value in (*self.listener_authorization, *self.delivery_headers.values()):
             yield value
             yield value.split()[-1]  # without the scheme: "Bearer", "Basic"
-        for secret in self.delivery_secrets:
+        for secret in self.delivery_secret:
             yield secret
             yield secret.removeprefix(_SIGNING_PREFIX)
         yield from self.in_urls
+
+
+def attribute_of(path: Sequence[str]) -> str:
+    """Return the attribute of ``Secrets`` for a key: ``store_url`` for ``store.url``."""
+    return "_".join(path)
 
 
 def resolve_secrets(
@@ -90,10 +99,12 @@ def resolve_secrets(
     urls = (store_url, assure_proxy, delivery_proxy, assure.token_url, delivery and delivery.url)
     secrets = Secrets(
         store_url=store_url,
-        authorization=read.many(("listener", "authorization"), settings.listener.authorization),
+        listener_authorization=read.many(
+            ("listener", "authorization"), settings.listener.authorization
+        ),
         admin_token=read.one(("admin", "token"), settings.admin.token),
-        client_secret=client_secret,
-        delivery_secrets=read.many(("delivery", "secret"), delivery.secret) if delivery else (),
+        assure_client_secret=client_secret,
+        delivery_secret=read.many(("delivery", "secret"), delivery.secret) if delivery else (),
         delivery_headers=read.table(("delivery", "headers"), delivery.headers) if delivery else {},
         heartbeat_url=read.one(("heartbeat", "url"), heartbeat.url) if heartbeat else None,
         assure_proxy=assure_proxy,

@@ -73,6 +73,14 @@ class Duration:
         return core_schema.no_info_plain_validator_function(self.parse)
 
 
+@dataclass(frozen=True, slots=True)
+class NeedsRestart:
+    """Marks a field that only a start reads: a reload leaves the present value in force.
+
+    The field must stand in a section that cannot be switched off.
+    """
+
+
 def between(low: float, high: float, unit: str = "") -> AfterValidator:
     """Return a validator for a number from ``low`` to ``high``; ``nan`` is never between."""
 

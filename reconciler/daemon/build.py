@@ -28,7 +28,7 @@ def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
         base_url=str(assure.base_url),
         token_url=str(assure.token_url),
         client_id=assure.client_id,
-        client_secret=secrets.client_secret or "",
+        client_secret=secrets.assure_client_secret or "",
         scope=assure.scope,
         process_path=assure.process_path,
         notify_path=assure.notify_path,
@@ -90,7 +90,7 @@ def deliverer_of(
     sender = Sender(
         str(delivery.url),
         transport,
-        Signer(secrets.delivery_secrets, secrets.delivery_headers),
+        Signer(secrets.delivery_secret, secrets.delivery_headers),
         patience=Patience(backoff, delivery.give_up_after),
         breaker=breaker,
         now=now,

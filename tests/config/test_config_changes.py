@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reconciler.config import Change, Configuration, compare, load, resolve_secrets
-from reconciler.config.changes import RELOAD, RESTART
-from reconciler.config.schema import every_key, locate, section_of
+from reconciler.config import Change, Configuration, Secrets, compare, load, resolve_secrets
+from reconciler.config.changes import NEEDS_RESTART
+from reconciler.config.schema import every_key, is_secret, keys_where, locate, section_of
+from reconciler.config.secrets import attribute_of
 
 CLIENT = {"RECONCILER_ASSURE__CLIENT_ID": "c", "RECONCILER_ASSURE__CLIENT_SECRET": "s"}
 DELIVERY = {"RECONCILER_DELIVERY__URL": "https://app.example/"}
@@ -106,16 +108,32 @@ def changed(key: str, value: Any) -> Change:
     return compare(reading(WHOLE), reading(environ))
 
 
-def test_every_key_is_said_to_be_taken_on_or_to_need_a_restart() -> None:
-    assert set(keys()) == RELOAD | RESTART
-    assert frozenset() == RELOAD & RESTART
-    assert set(OTHER) == (RELOAD | RESTART) - {"reconcile.providers"}
+def test_these_keys_and_no_others_need_a_restart() -> None:
+    assert {
+        "admin.listen",
+        "listener.host",
+        "listener.port",
+        "log.format",
+        "store.migrate_on_start",
+        "store.spool",
+        "store.url",
+    } == NEEDS_RESTART
+
+
+def test_every_key_is_tried_here() -> None:
+    assert set(keys()) - OTHER.keys() == {"reconcile.providers"}
+
+
+def test_every_secret_has_an_attribute_of_its_own() -> None:
+    attributes = [attribute_of(path) for path in keys_where(is_secret)]
+    assert set(attributes) <= {each.name for each in fields(Secrets)}
+    assert len(set(attributes)) == len(attributes)
 
 
 @pytest.mark.parametrize("key", sorted(OTHER))
 def test_a_change_of_any_key_is_noticed_and_done_or_named(key: str) -> None:
     change = changed(key, OTHER[key])
-    if key in RESTART:
+    if key in NEEDS_RESTART:
         assert (change.changed, change.needs_restart) == ((), (key,))
         assert change.configuration.settings == reading(WHOLE).settings
     else:
@@ -208,7 +226,7 @@ class TestCredentials:
         (tmp_path / "one").unlink()
         change = self.again(change.configuration, environ)
         assert (change.changed, change.needs_restart) == ((), ())
-        assert change.configuration.secrets.client_secret == "first"
+        assert change.configuration.secrets.assure_client_secret == "first"
 
     def test_a_new_one_that_is_not_there_needs_a_restart_and_the_old_value_stays(
         self, environ: dict[str, str]
@@ -223,8 +241,8 @@ class TestCredentials:
         change = self.again(present, new)
         assert change.needs_restart == ("assure.client_secret", "listener.authorization")
         assert change.changed == ("listener.max_body",)
-        assert change.configuration.secrets.client_secret == "first"
-        assert change.configuration.secrets.authorization == ()
+        assert change.configuration.secrets.assure_client_secret == "first"
+        assert change.configuration.secrets.listener_authorization == ()
         assert change.configuration.settings.listener.authorization == ()
         # What had to be put back is asked for again with the next reload, and no error then.
         assert self.again(change.configuration, new).needs_restart == change.needs_restart
@@ -248,6 +266,6 @@ class TestCredentials:
             {**environ, "RECONCILER_ASSURE__CLIENT_SECRET": '{"credential": "two"}'},
         )
         assert change.changed == ("assure.client_secret",)
-        assert change.configuration.secrets.client_secret == "other"
+        assert change.configuration.secrets.assure_client_secret == "other"
         held = change.configuration.secrets.credentials
         assert held == {"one": "first", "two": "other"}

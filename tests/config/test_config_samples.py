@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.config import effective, load, models, resolve_secrets
-from reconciler.config.changes import RESTART
+from reconciler.config.changes import NEEDS_RESTART
 from reconciler.config.schema import every_key
 
 SHIPPED = Path(__file__).parents[2] / "config"
@@ -50,7 +50,7 @@ def test_the_sample_says_which_keys_need_a_restart() -> None:
             comment = f"{comment} {line.lstrip('# ')}"
         else:
             comment = above = ""
-    assert said == RESTART
+    assert said == NEEDS_RESTART
 
 
 def test_only_keys_without_a_default_are_commented_out() -> None:
@@ -87,15 +87,15 @@ def test_the_sample_needs_nothing_but_the_client() -> None:
         "RECONCILER_ASSURE__CLIENT_ID": "c",
         "RECONCILER_ASSURE__CLIENT_SECRET": "s",
     }
-    assert resolve_secrets(load(SAMPLE, environ), environ).client_secret == "s"
+    assert resolve_secrets(load(SAMPLE, environ), environ).assure_client_secret == "s"
 
 
 def test_the_demo_runs_against_the_simulator_with_nothing_else_set() -> None:
     settings = load(SHIPPED / "demo.toml", {})
     secrets = resolve_secrets(settings, {})
     assert settings.assure.base_url == "http://127.0.0.1:8099"
-    assert (settings.assure.client_id, secrets.client_secret) == ("demo", "demo-secret")
-    assert secrets.authorization == ("Bearer development-only",)
+    assert (settings.assure.client_id, secrets.assure_client_secret) == ("demo", "demo-secret")
+    assert secrets.listener_authorization == ("Bearer development-only",)
     assert secrets.store_url.startswith("sqlite:///var/")
     assert settings.store.spool.startswith("var/")
     assert settings.reconcile.callback_timeout <= 30_000

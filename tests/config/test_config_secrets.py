@@ -48,11 +48,11 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
         "CREDENTIALS_DIRECTORY": str(tmp_path),
     }
     secrets = resolve_secrets(settings, environ)
-    assert secrets.authorization == ("Bearer a", "Bearer b")
+    assert secrets.listener_authorization == ("Bearer a", "Bearer b")
     assert secrets.admin_token == "from-file"
-    assert secrets.client_secret == "written"
+    assert secrets.assure_client_secret == "written"
     assert secrets.store_url == "postgresql://u:pw/1@h/d"
-    assert secrets.delivery_secrets == ("whsec_YWJj", "whsec_ZGVm")
+    assert secrets.delivery_secret == ("whsec_YWJj", "whsec_ZGVm")
     assert secrets.delivery_headers == {"Authorization": "Basic dXNlcg=="}
     assert secrets.heartbeat_url == "https://hc.example/uuid"
     assert secrets.assure_proxy == "http://127.0.0.1:3128"
@@ -81,7 +81,7 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
 
 def test_what_is_not_configured_is_none(load_text: Loader) -> None:
     secrets = resolve_secrets(load_text(CLIENT), {})
-    assert secrets == Secrets(store_url="sqlite:///var/reconciler.db", client_secret="s")
+    assert secrets == Secrets(store_url="sqlite:///var/reconciler.db", assure_client_secret="s")
     assert secrets.all_values() == ("s",)
 
 
@@ -147,7 +147,7 @@ def test_outside_the_unit_credentials_can_be_left_unchecked(
         """)
     secrets = resolve_secrets(settings, {}, unchecked_credentials=True)
     assert secrets.unchecked == ("store.url", "assure.client_secret", "delivery.secret")
-    assert secrets.client_secret is None
+    assert secrets.assure_client_secret is None
     in_unit = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
     with pytest.raises(ConfigError):
         resolve_secrets(settings, in_unit, unchecked_credentials=True)
