@@ -11,10 +11,10 @@ from reconciler.admin.health import Health
 from reconciler.admin.openapi import MOST_AT_ONCE, openapi
 from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
 from reconciler.ledger import Recheck, Registration, Rules, State, Verb
+from reconciler.ledger.identifiers import can_be_id
 from reconciler.operations.json_shapes import detail_json, page_json, status_json
 from reconciler.operations.registration import (
     BadRegistrationError,
-    can_be_id,
     parse_time,
     registration_from,
 )

@@ -4,7 +4,7 @@ from typing import Any
 
 from reconciler import __version__
 from reconciler.ledger import SettledBy, State, Verb
-from reconciler.operations.registration import CONTROL, LONGEST
+from reconciler.ledger.identifiers import CONTROL_CHARACTERS, LONGEST
 from reconciler.store.delivery_row import DeliveryState
 
 Schema = dict[str, Any]
@@ -19,7 +19,7 @@ PAGE = 100
 _FIT: Schema = {
     "minLength": 1,
     "maxLength": LONGEST,
-    "pattern": f"^{CONTROL.replace('[', '[^')}*$",
+    "pattern": f"^{CONTROL_CHARACTERS.replace('[', '[^')}*$",
 }
 _ID: Schema = {"type": "string", **_FIT, "not": {"enum": [".", ".."]}}
 _GIVEN_TEXT: Schema = {"type": ["string", "null"], **_FIT}

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from reconciler.assure.errors import UnreadableAnswer
+from reconciler.ledger.identifiers import flaw_of_text
 
-_LONGEST = 255
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -55,16 +55,12 @@ class ProcessStatus:
 
 
 def _text(value: object) -> str | None:
-    if not isinstance(value, str) or not 0 < len(value) <= _LONGEST:
-        return None
-    if any(char < " " or "\x7f" <= char <= "\x9f" for char in value):
-        return None
-    return value
+    return value if isinstance(value, str) and flaw_of_text(value) is None else None
 
 
 def _milliseconds(value: object) -> int | None:
     """Read ISO 8601; a time without a zone is UTC. None for rubbish, and before 1970."""
-    if not isinstance(value, str) or len(value) > _LONGEST:
+    if not isinstance(value, str):
         return None
     try:
         time = datetime.fromisoformat(value)

@@ -12,7 +12,8 @@ from reconciler.cli.session import Session, on_store, settings_of
 from reconciler.config import Settings
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Recheck, State, Verb
-from reconciler.operations.registration import BadRegistrationError, can_be_id, registration_from
+from reconciler.ledger.identifiers import can_be_id
+from reconciler.operations.registration import BadRegistrationError, registration_from
 from reconciler.store.announce import announce
 from reconciler.store.registry import Registered
 

@@ -28,8 +28,8 @@ from reconciler.cli.output import (
 from reconciler.cli.session import Session, on_store, settings_of
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import State
+from reconciler.ledger.identifiers import can_be_id
 from reconciler.operations.json_shapes import detail_json, page_json, status_json
-from reconciler.operations.registration import can_be_id
 from reconciler.store.paging import BadCursorError
 
 WATCH = 2.0

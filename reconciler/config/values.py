@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import AfterValidator, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from reconciler.ledger.identifiers import LONGEST, Flaw, flaw_of_text
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
 
 _UNITS = {"d": DAY, "h": HOUR, "m": MINUTE, "s": SECOND, "ms": 1}
@@ -23,9 +24,6 @@ _EXAMPLES = 'write one such as "30s", "15m", "1h30m" or "7d"'
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 T = TypeVar("T")
-
-LONGEST_STATUS = 255
-"""Characters; the listener takes no longer status from a callback."""
 
 
 def parse_duration(text: str) -> int:
@@ -141,8 +139,8 @@ def status(text: str) -> str:
     """Refuse a status that no callback can carry."""
     if filled(text) != text.strip():
         raise ValueError("has a space before or after it")
-    if len(text) > LONGEST_STATUS:
-        raise ValueError(f"is longer than {LONGEST_STATUS} characters")
+    if flaw_of_text(text) is Flaw.TOO_LONG:  # ``filled`` has refused the others
+        raise ValueError(f"is longer than {LONGEST} characters")
     return text
 
 

@@ -11,14 +11,22 @@ from typing import Any
 
 import orjson
 
+from reconciler.ledger.identifiers import LONGEST, Flaw, flaw_of_id, flaw_of_text
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MEMBERS = ("dossierId", "processId", "status")
-LONGEST = 255
-"""Characters of a member."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_ANSWERS = {
+    Flaw.EMPTY: ("empty", "must not be empty"),
+    Flaw.TOO_LONG: ("too_long", f"must not be longer than {LONGEST} characters"),
+    Flaw.HALF_SURROGATE: ("not_json", "must not have half a surrogate pair"),
+    Flaw.CONTROL_CHARACTER: ("control_characters", "must not have control characters"),
+    Flaw.DOTS: ("bad_id", "must not be . or .."),
+}
+"""Code and detail of the 400 for a member with this flaw."""
+
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
 
 
@@ -125,21 +133,14 @@ def check_text(name: str, value: object) -> str:
     """Return ``value`` if it is fit to be an id or a status, or raise a 400 naming it."""
     if not isinstance(value, str):
         raise Rejection(400, "not_a_string", f"{name} must be a string")
-    if not value:
-        raise Rejection(400, "empty", f"{name} must not be empty")
-    if len(value) > LONGEST:
-        raise Rejection(400, "too_long", f"{name} must not be longer than {LONGEST} characters")
-    if not value.isascii() and _encodable(value) != value:
-        raise Rejection(400, "not_json", f"{name} must not have half a surrogate pair")
-    if _CONTROL.search(value):
-        raise Rejection(400, "control_characters", f"{name} must not have control characters")
+    flaw = flaw_of_text(value) if name == "status" else flaw_of_id(value)
+    if flaw is not None:
+        code, detail = _ANSWERS[flaw]
+        raise Rejection(400, code, f"{name} {detail}")
     return value
 
 
 def _member(parsed: dict[str, object], name: str) -> str:
     if name not in parsed:
         raise Rejection(400, "missing_member", f"{name} is missing")
-    value = check_text(name, parsed[name])
-    if name != "status" and value in (".", ".."):
-        raise Rejection(400, "bad_id", f"{name} must not be . or ..")
-    return value
+    return check_text(name, parsed[name])

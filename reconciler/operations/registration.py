@@ -1,19 +1,22 @@
 """Reading registrations from the outside: the API's JSON, and the lines of ``import``."""
 
-import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.ledger import Registration
+from reconciler.ledger.identifiers import LONGEST, Flaw, flaw_of_id, flaw_of_text
 
-LONGEST = 255
 MEMBERS = ("dossierId", "processId", "provider", "processType", "reference", "createdAt")
 
-CONTROL = r"[\x00-\x1f\x7f-\x9f]"
-"""What the listener refuses in a callback: an id that it takes can be registered too."""
-
-_UNFIT = re.compile(rf"{CONTROL}|[\ud800-\udfff]")
-"""Half surrogates are how Python reads bytes that are not UTF-8, from a file or a command line."""
+_UNREADABLE = "must be UTF-8 without control characters"
+_SENTENCES = {
+    Flaw.EMPTY: "must not be empty",
+    Flaw.TOO_LONG: f"must not be longer than {LONGEST} characters",
+    Flaw.HALF_SURROGATE: _UNREADABLE,
+    Flaw.CONTROL_CHARACTER: _UNREADABLE,
+    Flaw.DOTS: "must not be . or ..",
+}
 
 
 class BadRegistrationError(ValueError):
@@ -27,25 +30,15 @@ def registration_from(value: Any, *, by: str) -> Registration:
     unknown = sorted(value.keys() - set(MEMBERS))
     if unknown:
         raise BadRegistrationError(f"unknown member {unknown[0]!r}; known are {', '.join(MEMBERS)}")
-    texts = {name: _text(name, value.get(name)) for name in MEMBERS[:-1]}
     return Registration(
-        process_id=_id("processId", texts["processId"]),
-        dossier_id=_id("dossierId", texts["dossierId"]),
-        provider=texts["provider"],
-        process_type=texts["processType"],
-        reference=texts["reference"],
+        process_id=_id("processId", value.get("processId")),
+        dossier_id=_id("dossierId", value.get("dossierId")),
+        provider=_text("provider", value.get("provider")),
+        process_type=_text("processType", value.get("processType")),
+        reference=_text("reference", value.get("reference")),
         created_at=parse_time("createdAt", value.get("createdAt")),
         by=by,
     )
-
-
-def can_be_id(text: str) -> bool:
-    """Tell whether a process on the ledger can have this id; no store need be asked otherwise."""
-    try:
-        _id("processId", _text("processId", text))
-    except BadRegistrationError:
-        return False
-    return True
 
 
 def parse_time(name: str, value: Any) -> int | None:
@@ -63,23 +56,20 @@ def parse_time(name: str, value: Any) -> int | None:
     return at
 
 
-def _id(name: str, value: str | None) -> str:
+def _id(name: str, value: Any) -> str:
     if value is None:
         raise BadRegistrationError(f"{name} is missing")
-    if value in (".", ".."):
-        raise BadRegistrationError(f"{name} must not be . or ..")
-    return value
+    return _fit(name, value, flaw_of_id)
 
 
 def _text(name: str, value: Any) -> str | None:
-    if value is None:
-        return None
+    return None if value is None else _fit(name, value, flaw_of_text)
+
+
+def _fit(name: str, value: Any, flaw_of: Callable[[str], Flaw | None]) -> str:
     if not isinstance(value, str):
         raise BadRegistrationError(f"{name} must be a string")
-    if not value:
-        raise BadRegistrationError(f"{name} must not be empty")
-    if len(value) > LONGEST:
-        raise BadRegistrationError(f"{name} must not be longer than {LONGEST} characters")
-    if _UNFIT.search(value):
-        raise BadRegistrationError(f"{name} must be UTF-8 without control characters")
+    flaw = flaw_of(value)
+    if flaw is not None:
+        raise BadRegistrationError(f"{name} {_SENTENCES[flaw]}")
     return value
