@@ -118,6 +118,10 @@ CATALOGUE: Final[tuple[Event, ...]] = (
     Event("log_lines_dropped", "warning", ("lines",),
           "Whoever reads stdout stood still, and so many log lines were lost. The work went on.",
           "Find out why the reader (journald, a pipe, a terminal) was slow."),
+    Event("log_tap_failed", "error", _BUG,
+          "A bug in a part that counts or watches log lines, such as the metrics. The line itself "
+          "is logged. Told once for each such part.",
+          "Keep this line for a bug report. Metrics may be too low until a restart."),
 
     # The store and the spool
     Event("store_opened", "info",

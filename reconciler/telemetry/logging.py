@@ -1,6 +1,7 @@
 """The log of one daemon: a logger to give to its parts, and what stands behind it."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO, Literal, TextIO
 
@@ -23,13 +24,38 @@ Tap = Callable[[str, str | None, Mapping[str, Any]], None]
 """Gets level, event and fields of each line, before its level decides whether it is written."""
 
 
+class _GuardedTap:
+    """Calls one tap so that it can neither break the log call nor hear its own lines."""
+
+    def __init__(self, tap: Tap, log: FilteringBoundLogger) -> None:
+        self._tap = tap
+        self._log = log
+        self._threads: set[int] = set()
+        """Those that are inside the tap now."""
+        self._has_failed = False
+
+    def __call__(self, level: str, event: str | None, fields: Mapping[str, Any]) -> None:
+        thread = threading.get_ident()
+        if thread in self._threads:
+            return
+        self._threads.add(thread)
+        try:
+            self._tap(level, event, fields)
+        except Exception as error:  # noqa: BLE001 - a bug of the tap's; whoever logs has none
+            if not self._has_failed:
+                self._has_failed = True
+                self._log.error("log_tap_failed", exc_info=error)
+        finally:
+            self._threads.discard(thread)
+
+
 class _Sink:
-    """What structlog wraps: the writer's door, the level, the tap."""
+    """The state that all loggers of one log share; structlog wraps it."""
 
     def __init__(self, writer: LineWriter, threshold: int) -> None:
         self.write, self.write_all = writer.write, writer.write_all
         self.threshold = threshold
-        self.tap: Tap | None = None
+        self.taps: tuple[_GuardedTap, ...] = ()
         self.batch: JsonLines | None = None
 
 
@@ -41,8 +67,8 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
         sink = self._logger
-        if sink.tap is not None:
-            sink.tap(method_name, event, fields)
+        for tap in sink.taps:
+            tap(method_name, event, fields)
         # Here and not in a processor: a line that is not wanted costs no copy of the context.
         if RANK[method_name] >= sink.threshold:
             self._write(method_name, event, fields)
@@ -56,9 +82,9 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
     def info_each(self, event: str, columns: Columns) -> None:
         """Log ``event`` once for each row of ``columns``, as ``info`` would one by one."""
         sink, rows = self._logger, rows_of(columns)
-        if sink.tap is not None:
+        for tap in sink.taps:
             for row in rows:
-                sink.tap("info", event, row)
+                tap("info", event, row)
         if RANK["info"] < sink.threshold or not rows:
             return
         context = {**self._context, "event": event}
@@ -128,8 +154,12 @@ class LogSystem:
         self._libraries.show_all(level == "debug")
 
     def tap(self, tap: Tap) -> None:
-        """Tell ``tap`` of every line from now on; it must be quick and must not raise."""
-        self._sink.tap = tap
+        """Call ``tap``, too, with every line from now on, in the thread that logs it.
+
+        It must be quick. It may log: the other taps hear that line, it does not. If it raises,
+        the log call goes on, and the first failure is logged.
+        """
+        self._sink.taps += (_GuardedTap(tap, self.logger),)
 
     @property
     def dropped(self) -> int:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum, IntEnum, StrEnum
 from pathlib import PurePosixPath
@@ -264,3 +264,59 @@ def test_a_tap_hears_every_line_also_of_bound_loggers_and_below_the_level(record
         ("error", "store_unavailable", {"reason": "slow"}),
     ]
     assert [one(f"{line}\n")["event"] for line in written.splitlines()] == ["store_unavailable"]
+
+
+def test_every_tap_hears_every_line(record: Record) -> None:
+    heard: list[str] = []
+
+    def play(system: LogSystem) -> None:
+        system.tap(lambda _level, event, _fields: heard.append(f"first {event}"))
+        system.tap(lambda _level, event, _fields: heard.append(f"second {event}"))
+        system.logger.info("ready")
+
+    record(play)
+    assert heard == ["first ready", "second ready"]
+
+
+def test_a_line_that_a_tap_logs_is_written_and_heard_by_the_other_taps(record: Record) -> None:
+    heard: list[str | None] = []
+
+    def play(system: LogSystem) -> None:
+        system.tap(lambda *_line: system.logger.warning("callback_path_suspect"))
+        system.tap(lambda _level, event, _fields: heard.append(event))
+        system.logger.info("ready")
+        system.logger.info("stopped")
+
+    written = record(play)
+    assert heard == ["callback_path_suspect", "ready", "callback_path_suspect", "stopped"]
+    assert [json.loads(line)["event"] for line in written.splitlines()] == heard
+
+
+def test_taps_that_log_at_every_line_come_to_an_end(record: Record) -> None:
+    def play(system: LogSystem) -> None:
+        system.tap(lambda *_line: system.logger.warning("status_unknown"))
+        system.tap(lambda *_line: system.logger.warning("status_conflict"))
+        system.logger.info("ready")
+
+    events = [json.loads(line)["event"] for line in record(play).splitlines()]
+    assert sorted(events) == ["ready", *["status_conflict"] * 2, *["status_unknown"] * 2]
+
+
+def test_a_tap_that_fails_breaks_no_log_call_and_no_other_tap_and_is_told_once(
+    record: Record,
+) -> None:
+    heard: list[str | None] = []
+
+    def fail(_level: str, _event: str | None, _fields: Mapping[str, Any]) -> None:
+        raise RuntimeError("no such counter")
+
+    def play(system: LogSystem) -> None:
+        system.tap(fail)
+        system.tap(lambda _level, event, _fields: heard.append(event))
+        for _ in range(3):
+            system.logger.info("ready")
+
+    lines = [json.loads(line) for line in record(play).splitlines()]
+    assert [line["event"] for line in lines] == ["log_tap_failed", "ready", "ready", "ready"]
+    assert (lines[0]["error"], lines[0]["detail"]) == ("RuntimeError", "no such counter")
+    assert heard == [line["event"] for line in lines]
