@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from reconciler.admin.health import Health
 from reconciler.admin.single_flight import SingleFlight
+from reconciler.runtime.clock import age
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import Instance, Instances
 from reconciler.store.views import Counts, Views
@@ -98,7 +99,7 @@ class Gauges(Collector):
             "reconciler_ready": _one(self._is_ready),
             "reconciler_store_up": _one(self._seen is not None),
             "reconciler_spooled_callbacks": _one(instance.spooled),
-            "reconciler_last_sweep_age_seconds": _one(_age(swept_at, now)),
+            "reconciler_last_sweep_age_seconds": _one(age(swept_at, now)),
             "reconciler_breaker_state": [((s,), float(s == instance.breaker)) for s in breakers],
             "reconciler_log_lines_dropped_total": _one(self._own.dropped()),
             "reconciler_callbacks_rejected_total": _rejected(self._own.rejected),
@@ -122,17 +123,17 @@ class Gauges(Collector):
 def _stored(counts: Counts, instances: int, now: int) -> dict[str, list[Value]]:
     values: dict[str, list[Value]] = {
         "reconciler_processes": [((state,), float(n)) for state, n in counts.states.items()],
-        "reconciler_oldest_overdue_age_seconds": _one(_age(counts.overdue_since, now)),
-        "reconciler_oldest_reported_age_seconds": _one(_age(counts.reported_since, now)),
+        "reconciler_oldest_overdue_age_seconds": _one(age(counts.overdue_since, now)),
+        "reconciler_oldest_reported_age_seconds": _one(age(counts.reported_since, now)),
         "reconciler_outbox_pending": _one(counts.deliveries_pending),
         "reconciler_outbox_dead": _one(counts.deliveries_dead),
         "reconciler_outbox_oldest_pending_age_seconds": _one(
-            _age(counts.deliveries_pending_since, now)
+            age(counts.deliveries_pending_since, now)
         ),
         "reconciler_instances": _one(instances),
     }
     if counts.last_callback_at is not None:
-        values["reconciler_last_callback_age_seconds"] = _one(_age(counts.last_callback_at, now))
+        values["reconciler_last_callback_age_seconds"] = _one(age(counts.last_callback_at, now))
     return values
 
 
@@ -155,9 +156,5 @@ def _spaces(disks: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _one(value: float) -> list[Value]:
-    return [((), float(value))]
-
-
-def _age(since: int | None, now: int) -> float:
-    return 0.0 if since is None else max(0, now - since) / 1000
+def _one(value: float | None) -> list[Value]:
+    return [((), float(value or 0))]

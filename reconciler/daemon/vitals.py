@@ -20,6 +20,7 @@ from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.reconcile.sweeper import Sweeper
+from reconciler.runtime.clock import age
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import Instance
 from reconciler.store.open import Store
@@ -110,9 +111,9 @@ class Vitals:
         self._log.info(
             "summary",
             **counts.states,
-            oldest_overdue_s=_age(counts.overdue_since, now),
-            oldest_reported_s=_age(counts.reported_since, now),
-            last_callback_age_s=_age(counts.last_callback_at, now),
+            oldest_overdue_s=age(counts.overdue_since, now),
+            oldest_reported_s=age(counts.reported_since, now),
+            last_callback_age_s=age(counts.last_callback_at, now),
             callbacks=counted["callbacks"],
             settlements=counted["settlements"],
             calls=counted["calls"],
@@ -121,7 +122,7 @@ class Vitals:
             breaker=self._breaker.state,
             deliveries_pending=counts.deliveries_pending,
             deliveries_dead=counts.deliveries_dead,
-            oldest_pending_s=_age(counts.deliveries_pending_since, now),
+            oldest_pending_s=age(counts.deliveries_pending_since, now),
             spooled=self._intake.spooled,
             log_lines_dropped=log_lines_dropped,
             store_free_mb=free_mb.get("store"),
@@ -162,7 +163,3 @@ async def _trouble(proof: Coroutine[Any, Any, None], seconds: float) -> str | No
     if error is None:
         return None
     return str(error) if isinstance(error, StoreError) else type(error).__name__
-
-
-def _age(since: int | None, now: int) -> float | None:
-    return None if since is None else max(0, now - since) / 1000

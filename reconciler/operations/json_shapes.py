@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.ledger import TrackedProcess, iso, process_json
+from reconciler.runtime.clock import age
 from reconciler.store.instances import Instance
 from reconciler.store.outbox import OutboxRow
 from reconciler.store.views import Counts, TimelineEntry
@@ -48,8 +49,8 @@ def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json
     breakers = {instance.breaker for instance in instances}
     return {
         "states": counts.states,
-        "oldestOverdueSeconds": _age(counts.overdue_since, now),
-        "oldestReportedSeconds": _age(counts.reported_since, now),
+        "oldestOverdueSeconds": age(counts.overdue_since, now),
+        "oldestReportedSeconds": age(counts.reported_since, now),
         "lastCallbackAt": iso(counts.last_callback_at),
         "lastSweepAt": iso(max(sweeps, default=None)),
         "breaker": next((b for b in ("open", "probing", "closed") if b in breakers), None),
@@ -68,7 +69,3 @@ def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json
             for instance in instances
         ],
     }
-
-
-def _age(since: int | None, now: int) -> float | None:
-    return None if since is None else max(0, now - since) / 1000

@@ -18,3 +18,8 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         """Return after ``seconds`` of the monotonic clock."""
         await asyncio.sleep(seconds)
+
+
+def age(since: int | None, now: int) -> float | None:
+    """Return the seconds from ``since`` to ``now`` (UTC milliseconds), 0 for a later ``since``."""
+    return None if since is None else max(0, now - since) / 1000

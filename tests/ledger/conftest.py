@@ -31,8 +31,8 @@ from reconciler.ledger import (
     transition,
 )
 from reconciler.ledger.policy import HOUR, MINUTE, SECOND
+from tests.clock import NOW
 
-NOW = 1_800_000_000_000
 LEASE = 40 * SECOND
 
 Told = tuple[TrackedProcess, list[str], str | None]

@@ -19,10 +19,10 @@ from reconciler.ledger import (
     transition,
 )
 from reconciler.ledger.policy import HOUR, MINUTE, SECOND
+from tests.clock import NOW
 
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 MakeCallback = Callable[..., Callback]
-NOW = 1_800_000_000_000
 
 
 def test_a_callback_for_an_unknown_process_is_adopted_as_reported(

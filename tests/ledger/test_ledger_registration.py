@@ -22,9 +22,9 @@ from reconciler.ledger import (
     is_other_dossier,
 )
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
+from tests.clock import NOW
 
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
-NOW = 1_800_000_000_000
 
 
 def test_a_registered_process_waits_until_its_timeout_is_over(tell: Tell) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.clock import Clock
+from reconciler.runtime.clock import Clock, age
 from reconciler.runtime.disk import space_of, sync_directory
 from reconciler.runtime.single_flight import CACHE, SingleFlight
 from reconciler.runtime.waiting import wait_at_most
@@ -112,3 +112,12 @@ async def test_the_clock_of_the_machine_runs() -> None:
     await clock.sleep(0.001)
     assert clock.monotonic() > before
     assert clock.now() >= wall
+
+
+@pytest.mark.parametrize(
+    ("since", "seconds"), [(8_500, 1.5), (10_000, 0.0), (12_000, 0.0), (None, None)]
+)
+def test_an_age_is_in_seconds_and_never_below_zero(
+    since: int | None, seconds: float | None
+) -> None:
+    assert age(since, now=10_000) == seconds

@@ -19,9 +19,9 @@ import pytest
 from reconciler.ledger import Lane, Registration, Rules, TrackedProcess
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store, prepare
+from tests.clock import NOW
 from tests.postgres import Databases
 
-NOW = 1_800_000_000_000
 LEASE = 20_000
 PATIENCE = 60
 """Seconds after which a child process counts as hanging; generous, for a slow machine."""

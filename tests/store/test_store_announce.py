@@ -12,7 +12,7 @@ from reconciler.ledger import Registration, Rules
 from reconciler.store.announce import announce
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from dataclasses import replace
 from reconciler.ledger import CallFailed, Fetched, Lane, Recheck, Registration, Rules, State, Verb
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
-from tests.store.conftest import LEASE, NOW, call_back, claim, get, ids_of, overdue, register
+from tests.clock import NOW
+from tests.store.conftest import LEASE, call_back, claim, get, ids_of, overdue, register
 
 Registrations = Callable[[int], list[Registration]]
 MakeReceipt = Callable[..., Receipt]

@@ -15,7 +15,7 @@ from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from reconciler.ledger import Registration, Rules, State
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.store.instances import LIVE_FOR, Instance
 from reconciler.store.open import Store
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 Look = Callable[..., list[tuple[Any, ...]]]
 

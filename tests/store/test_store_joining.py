@@ -10,7 +10,8 @@ import pytest
 from reconciler.store.instances import Instance
 from reconciler.store.locks import wait_for_lock
 from reconciler.store.open import Store, open_store
-from tests.store.conftest import NOW, PATIENCE
+from tests.clock import NOW
+from tests.store.conftest import PATIENCE
 
 ONE = Instance(
     instance_id="one",

@@ -11,7 +11,8 @@ from reconciler.ledger import Fetched, Lane, Policy, Registration, Rules, Verb
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.open import Store, open_store
 from reconciler.store.outbox import Attempt, Leased
-from tests.store.conftest import LEASE, NOW, register
+from tests.clock import NOW
+from tests.store.conftest import LEASE, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
 ROWS = "SELECT process_id, state, attempts, next_attempt_at, last_error FROM deliveries ORDER BY id"

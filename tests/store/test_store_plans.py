@@ -14,7 +14,7 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
 from reconciler.store.sqlite.wal import WalCleaner
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 
 @pytest.fixture

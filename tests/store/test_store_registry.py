@@ -10,7 +10,7 @@ from reconciler.ledger import Fetched, Lane, Registration, Rules, State
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
 from reconciler.store.schema import metadata
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]

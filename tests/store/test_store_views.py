@@ -10,7 +10,7 @@ from reconciler.ledger import Recheck, Registration, Rules, State, TrackedProces
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
 from reconciler.store.views import BadCursorError, Counts
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 MINUTE = 60_000
 DELIVERY = (

@@ -18,9 +18,9 @@ from reconciler.ledger import (
 )
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store
+from tests.clock import NOW
 from tests.store.conftest import (
     LEASE,
-    NOW,
     PATIENCE,
     call_back,
     claim,

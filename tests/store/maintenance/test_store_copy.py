@@ -15,8 +15,9 @@ from reconciler.store.instances import Instance
 from reconciler.store.maintenance.copy import TABLES, copy_store
 from reconciler.store.open import Store, daemon_lock, open_store, prepare
 from reconciler.store.schema import deliveries, timeline
+from tests.clock import NOW
 from tests.postgres import Databases
-from tests.store.conftest import NOW, call_back, claim, get, register
+from tests.store.conftest import call_back, claim, get, register
 
 Registrations = Callable[[int], list[Registration]]
 DAY = 86_400_000

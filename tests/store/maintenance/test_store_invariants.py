@@ -17,8 +17,8 @@ from reconciler.store.maintenance.invariants import Violation, of_process
 from reconciler.store.open import Store
 from reconciler.store.rows import to_row
 from reconciler.store.sqlite.database import SqliteDatabase
+from tests.clock import NOW
 from tests.ledger import test_properties as ledger
-from tests.store.conftest import NOW
 
 Look = Callable[..., list[Any]]
 

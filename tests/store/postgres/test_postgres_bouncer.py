@@ -20,8 +20,9 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.instances import Instance
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Attempt
+from tests.clock import NOW
 from tests.postgres import FAST, Server, running_server
-from tests.store.conftest import NOW, PATIENCE, get
+from tests.store.conftest import PATIENCE, get
 
 MakeReceipt = Callable[..., Receipt]
 

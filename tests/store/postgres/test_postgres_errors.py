@@ -13,7 +13,8 @@ from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreConflictError, StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store
-from tests.store.conftest import NOW, PATIENCE, register
+from tests.clock import NOW
+from tests.store.conftest import PATIENCE, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]

@@ -13,7 +13,8 @@ from reconciler.store.inbox import Receipt
 from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
 from reconciler.store.outbox import Attempt
-from tests.store.conftest import NOW, call_back, register
+from tests.clock import NOW
+from tests.store.conftest import call_back, register
 
 DAY = 86_400_000
 

@@ -12,8 +12,9 @@ import pytest
 from reconciler.ledger import Lane, Registration, Rules, State
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store
+from tests.clock import NOW
 from tests.postgres import Databases
-from tests.store.conftest import LEASE, NOW, PATIENCE, claim, get, ids_of, overdue, register
+from tests.store.conftest import LEASE, PATIENCE, claim, get, ids_of, overdue, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
 MakeReceipt = Callable[..., Receipt]

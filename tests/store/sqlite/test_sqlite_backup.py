@@ -19,7 +19,7 @@ from reconciler.store.errors import StoreError
 from reconciler.store.open import Store, open_store
 from reconciler.store.sqlite.backup import PAGES, Backup, back_up
 from reconciler.store.sqlite.database import SqliteDatabase
-from tests.store.conftest import NOW
+from tests.clock import NOW
 
 ROOT = Path(__file__).parents[2]
 
