@@ -15,7 +15,7 @@ from reconciler.runtime.clock import age
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import Instance, Instances
 from reconciler.store.views import Counts, Views
-from reconciler.telemetry.metrics import BY_NAME, OTHER
+from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 
 PATIENCE = 4.0
 """Seconds that a scrape waits for the store, the disks and the readiness: together, not each."""

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 
 from reconciler.telemetry.event import RANK
-from reconciler.telemetry.metrics import BY_NAME, OTHER
+from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 
 Fields = Mapping[str, Any]
 

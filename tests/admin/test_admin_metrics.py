@@ -17,7 +17,7 @@ from reconciler.admin.gauges import PATIENCE, Gauges, OwnState
 from reconciler.admin.health import Health, Readiness
 from reconciler.admin.single_flight import SingleFlight
 from reconciler.store.inbox import Receipt
-from reconciler.telemetry.metrics import CATALOGUE
+from reconciler.telemetry.metric_catalogue import CATALOGUE
 from tests.admin.conftest import START
 
 if TYPE_CHECKING:

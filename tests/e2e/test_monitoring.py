@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from yarl import URL
 
 from reconciler.simulator import Faults
-from reconciler.telemetry.metrics import CATALOGUE
+from reconciler.telemetry.metric_catalogue import CATALOGUE
 
 TOKEN = "canary-admin-token-c2d4"
 AUTHORIZATION = "Bearer canary-authorization-7f3a"

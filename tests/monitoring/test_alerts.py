@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
-from reconciler.telemetry.metrics import BY_NAME, OTHER
+from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 from tests.monitoring.conftest import ROOT, SHIPPED
 
 RUNBOOK = ROOT / "docs" / "runbook.md"

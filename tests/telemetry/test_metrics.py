@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 import reconciler
 from reconciler.ledger import SettledBy, State
-from reconciler.telemetry import metrics as catalogue
+from reconciler.telemetry import metric_catalogue as catalogue
 from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.counting import Metrics, outcome_of
-from reconciler.telemetry.metrics import BY_NAME, CATALOGUE, OTHER
+from reconciler.telemetry.metric_catalogue import BY_NAME, CATALOGUE, OTHER
 
 PACKAGE = Path(reconciler.__file__).parent
 DOCUMENT = PACKAGE.parent / "docs" / "metrics.md"
@@ -49,11 +49,11 @@ def total(metrics: Metrics, name: str, /, **labels: str) -> float:
 def test_the_document_holds_exactly_the_rendered_table() -> None:
     _, _, rest = DOCUMENT.read_text("utf-8").partition("<!-- metrics: begin -->\n")
     table, _, _ = rest.partition("\n<!-- metrics: end -->")
-    assert table == catalogue.table(), "python -m reconciler.telemetry.metrics prints it"
+    assert table == catalogue.table(), "python -m reconciler.telemetry.metric_catalogue prints it"
 
 
 def test_every_metric_in_the_code_is_in_the_catalogue_and_every_one_of_it_is_in_the_code() -> None:
-    own = PACKAGE / "telemetry" / "metrics.py"
+    own = PACKAGE / "telemetry" / "metric_catalogue.py"
     used = {
         name
         for path in PACKAGE.rglob("*.py")

@@ -1,7 +1,8 @@
 """The catalogue of every metric. To add one: an entry here, and the table printed anew.
 
-``python -m reconciler.telemetry.metrics`` prints the table of docs/metrics.md. Every label has a
-closed set of values, so nobody outside can make a series. Tests hold the three together.
+``python -m reconciler.telemetry.metric_catalogue`` prints the table of docs/metrics.md. Every
+label has a closed set of values, so nobody outside can make a series. Tests hold the three
+together.
 """
 
 import sys
