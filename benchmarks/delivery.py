@@ -30,8 +30,8 @@ from reconciler.store.database import Database
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.open import open_store
 from reconciler.store.outbox import Attempt, Leased, Outbox
-from reconciler.telemetry.counting import Metrics
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.metrics import Metrics
 
 TARGET = 0.7
 CONCURRENCY = 8

@@ -19,7 +19,7 @@ from reconciler.ledger import Rules
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
 from reconciler.store.open import Store
-from reconciler.telemetry.counting import Metrics
+from reconciler.telemetry.metrics import Metrics
 
 
 def admin_of(

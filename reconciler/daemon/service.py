@@ -46,8 +46,8 @@ from reconciler.store.open import Store
 from reconciler.store.postgres.wait_for_server import ServerWait
 from reconciler.systemd.notify import Notifier
 from reconciler.systemd.watchdog import Watchdog
-from reconciler.telemetry.counting import Metrics
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.metrics import Metrics
 
 HEARTBEAT = 5.0
 """Seconds between two heartbeats of an instance."""

@@ -27,7 +27,7 @@ from reconciler.config import Settings, rules
 from reconciler.daemon.monitoring import monitoring_routes
 from reconciler.store.instances import Instance
 from reconciler.store.open import Store, open_store, prepare
-from reconciler.telemetry.counting import Metrics
+from reconciler.telemetry.metrics import Metrics
 
 DOCUMENT = openapi()
 START = 1_772_323_200_000

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.store.open import Store
-    from reconciler.telemetry.counting import Metrics
+    from reconciler.telemetry.metrics import Metrics
     from tests.admin.conftest import Client, Played, Serve
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -13,8 +13,8 @@ import reconciler
 from reconciler.ledger import SettledBy, State
 from reconciler.telemetry import metric_catalogue as catalogue
 from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
-from reconciler.telemetry.counting import Metrics, outcome_of
 from reconciler.telemetry.metric_catalogue import BY_NAME, CATALOGUE, OTHER
+from reconciler.telemetry.metrics import Metrics, outcome_of
 
 PACKAGE = Path(reconciler.__file__).parent
 DOCUMENT = PACKAGE.parent / "docs" / "metrics.md"
