@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import reconciler
+from reconciler.inbound.checks import Rejection, check_text
 from reconciler.ledger import SettledBy, State
 from reconciler.telemetry import metric_catalogue as catalogue
 from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
@@ -87,7 +88,14 @@ def test_every_reason_for_a_refusal_is_a_value_of_its_label() -> None:
         and getattr(node.func, "id", None) == "Rejection"
         and isinstance(node.args[1], ast.Constant)
     }
-    assert found == set(catalogue.REASONS)
+    of_flaws = {_rejected(text) for text in ("", "x" * 256, "\0", ".")}
+    assert found | of_flaws == set(catalogue.REASONS)
+
+
+def _rejected(process_id: str) -> str:
+    with pytest.raises(Rejection) as caught:
+        check_text("processId", process_id)
+    return caught.value.code
 
 
 def test_every_repeated_job_is_a_value_of_its_label() -> None:
