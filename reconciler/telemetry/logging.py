@@ -10,7 +10,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.telemetry.batch import Columns, JsonLines, rows_of
 from reconciler.telemetry.catalogue import CATALOGUE
-from reconciler.telemetry.event import RANK
+from reconciler.telemetry.events import RANK
 from reconciler.telemetry.failure import FailureReducer
 from reconciler.telemetry.library import LibraryLogs
 from reconciler.telemetry.redact import Redactor

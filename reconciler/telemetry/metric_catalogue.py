@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
-from reconciler.telemetry.event import RANK
+from reconciler.telemetry.events import RANK
 
 OTHER: Final = "other"
 """The value of a label for whatever is not among its values."""

@@ -18,7 +18,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from reconciler.telemetry.event import RANK
+from reconciler.telemetry.events import RANK
 from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 
 Fields = Mapping[str, Any]

@@ -9,7 +9,7 @@ import pytest
 
 import reconciler
 from reconciler.telemetry import catalogue as events
-from reconciler.telemetry.event import RANK
+from reconciler.telemetry.events import RANK
 from reconciler.telemetry.redact import names_a_secret
 
 PACKAGE = Path(reconciler.__file__).parent

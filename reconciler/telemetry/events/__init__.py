@@ -1,4 +1,4 @@
-"""What the catalogue says of one log event."""
+"""The log events, a table for each area. ``reconciler.telemetry.catalogue`` joins the tables."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,6 +13,11 @@ RANK: Final[dict[str, int]] = {
     "critical": 50,
 }
 """The numbers of the standard library's logging, which structlog uses too."""
+
+PROCESS: Final = ("process_id", "dossier_id")
+CALL: Final = (*PROCESS, "attempt")
+BUG: Final = ("error", "cause", "detail", "where")
+"""The fields that ``exc_info`` becomes."""
 
 
 @dataclass(frozen=True, slots=True)
