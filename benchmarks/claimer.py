@@ -32,7 +32,7 @@ async def claim(url: str, owner: str, round_: str) -> dict[str, float]:
         print('{"is_waiting":true}', flush=True)
 
         async def has_begun() -> bool:
-            return await store.instances.fact(ROUND) == round_
+            return await store.key_values.get(ROUND) == round_
 
         await until(has_begun, every=0.01)
         begun = time.monotonic()

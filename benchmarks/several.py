@@ -120,7 +120,7 @@ async def _claimed(place: _OnPostgres, daemons: int, name: str, processes: int) 
         for claimer in claimers:
             await claimer.line_with(b'"is_waiting"')
         async with _store(place.url) as store:
-            await store.instances.remember({ROUND: name})
+            await store.key_values.put(ROUND, name)
         told = [await claimer.result() for claimer in claimers]
     claimed = sum(int(str(each["claimed"])) for each in told)
     if claimed != processes:

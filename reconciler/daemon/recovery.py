@@ -6,6 +6,7 @@ from reconciler.daemon.clients import AssureConnection
 from reconciler.inbound.applier import Applier
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.store.instances import Instances
+from reconciler.store.key_value import KeyValues
 
 _ASSURE_PATH = "assure_path"
 
@@ -16,12 +17,14 @@ class Recovery:
     def __init__(
         self,
         instances: Instances,
+        key_values: KeyValues,
         *,
         watch: OverdueChecker,
         applier: Applier,
         monotonic: Callable[[], float],
     ) -> None:
         self._instances = instances
+        self._key_values = key_values
         self._watch = watch
         self._applier = applier
         self._monotonic = monotonic
@@ -45,7 +48,7 @@ class Recovery:
         if not line.path.is_proven:
             await self._look(line)
         else:
-            await self._instances.remember({_ASSURE_PATH: line.endpoint.fingerprint()})
+            await self._key_values.put(_ASSURE_PATH, line.endpoint.fingerprint())
 
     async def recover(self) -> None:
         """See to clock, inbox and downtime.
@@ -59,5 +62,5 @@ class Recovery:
         self.is_done = await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
 
     async def _look(self, line: AssureConnection) -> None:
-        if await self._instances.fact(_ASSURE_PATH) == line.endpoint.fingerprint():
+        if await self._key_values.get(_ASSURE_PATH) == line.endpoint.fingerprint():
             line.path.proven()

@@ -161,7 +161,11 @@ class Service:
             on_acknowledged=self._metrics.acknowledged,
         )
         self._recovery = Recovery(
-            store.instances, watch=self._watch, applier=self._applier, monotonic=monotonic
+            store.instances,
+            store.key_values,
+            watch=self._watch,
+            applier=self._applier,
+            monotonic=monotonic,
         )
         self._foresight = HostChecks(disks_of(settings, secrets), now=now, log=log)
         self._foresight.watch(settings.listener.tls, tls)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from reconciler.ledger import Callback, Outcome, Rules
 from reconciler.store.apply import Observed, apply_observations
 from reconciler.store.database import Database
-from reconciler.store.key_value import remember
+from reconciler.store.key_value import put
 from reconciler.store.retry import retried
 from reconciler.store.schema import Millis, Word, callbacks
 
@@ -89,7 +89,7 @@ class Inbox:
     async def prove(self) -> None:
         """Show by a real commit that the store takes writes. Raises StoreError."""
         async with self._database.write(urgent=True) as connection:
-            await remember(connection, {"proof": os.urandom(8).hex()})
+            await put(connection, "proof", os.urandom(8).hex())
 
     async def unapplied(
         self, before: int, most: int, *, after: Receipt | None = None

@@ -1,16 +1,16 @@
-"""The daemons on this store, and single facts to remember."""
+"""The daemons on a store: their heartbeats."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
-from reconciler.store.key_value import insert_into, remember
+from reconciler.store.key_value import KeyValues, put
 from reconciler.store.locks import wait_for_lock
 from reconciler.store.retry import retried
-from reconciler.store.schema import facts, instances
+from reconciler.store.schema import instances
+from reconciler.store.upsert import upsert
 
 LIVE_FOR = 15_000
 """Milliseconds after its last heartbeat that an instance counts as alive."""
@@ -36,10 +36,11 @@ class Instance:
 
 
 class Instances:
-    """Heartbeats and facts in one store."""
+    """The heartbeats in one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._values = KeyValues(database)
 
     @retried
     async def beat(self, instance: Instance, *, joins: bool = False) -> list[Instance]:
@@ -48,18 +49,15 @@ class Instances:
         A real commit, so it also proves that the store takes writes. Those that join do so one
         after the other: of two that come at once, at most one can think that it is alone.
         """
-        row = asdict(instance)
         async with self._database.write() as connection:
             if joins:
                 await wait_for_lock(connection, "join")
-            upsert = insert_into(instances, connection).values(row)
-            upsert = upsert.on_conflict_do_update(index_elements=["instance_id"], set_=row)
-            await connection.execute(upsert)
+            await upsert(connection, instances, asdict(instance))
             live = await _live(connection, instance.heartbeat_at)
             stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
             await connection.execute(delete(instances).where(stale))
             # Last: all daemons write this row, and wait for a transaction that holds it.
-            await remember(connection, {_LAST_ALIVE: str(instance.heartbeat_at)})
+            await put(connection, _LAST_ALIVE, str(instance.heartbeat_at))
         return live
 
     async def sign_off(self, instance_id: str) -> None:
@@ -75,20 +73,8 @@ class Instances:
 
     async def last_alive_at(self) -> int | None:
         """Return when any instance was last alive; None on a new store."""
-        value = await self.fact(_LAST_ALIVE)
+        value = await self._values.get(_LAST_ALIVE)
         return None if value is None else int(value)
-
-    async def fact(self, name: str) -> str | None:
-        """Return a remembered value."""
-        query = select(facts.c.value).where(facts.c.name == bindparam("name"))
-        async with self._database.read() as connection:
-            return (await connection.execute(query, {"name": name})).scalar()
-
-    @retried
-    async def remember(self, values: Mapping[str, str]) -> None:
-        """Remember ``values`` from now on."""
-        async with self._database.write() as connection:
-            await remember(connection, values)
 
 
 async def _live(connection: AsyncConnection, now: int) -> list[Instance]:

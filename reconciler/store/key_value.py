@@ -1,29 +1,35 @@
-"""Single values to remember, in the caller's transaction."""
+"""Single values under a name, in the table ``facts``."""
 
-from collections.abc import Mapping
-
-from sqlalchemy import Table
-from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reconciler.store.database import Database
+from reconciler.store.retry import retried
 from reconciler.store.schema import facts
+from reconciler.store.upsert import upsert
+
+_GET = select(facts.c.value).where(facts.c.name == bindparam("name"))
 
 
-def insert_into(table: Table, connection: AsyncConnection) -> PostgresInsert | SqliteInsert:
-    """Return the INSERT of the connection's database, which knows ON CONFLICT."""
-    if connection.dialect.name == "sqlite":
-        return sqlite_insert(table)
-    return postgresql_insert(table)
+class KeyValues:
+    """The values of one store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, name: str) -> str | None:
+        """Return the value of ``name``, or None."""
+        async with self._database.read() as connection:
+            value: str | None = await connection.scalar(_GET, {"name": name})
+        return value
+
+    @retried
+    async def put(self, name: str, value: str) -> None:
+        """Set ``name`` to ``value``."""
+        async with self._database.write() as connection:
+            await put(connection, name, value)
 
 
-async def remember(connection: AsyncConnection, values: Mapping[str, str]) -> None:
-    """Remember ``values`` from now on, in the order of their names."""
-    rows = [{"name": name, "value": value} for name, value in sorted(values.items())]
-    upsert = insert_into(facts, connection).values(rows)
-    upsert = upsert.on_conflict_do_update(
-        index_elements=["name"], set_={"value": upsert.excluded.value}
-    )
-    await connection.execute(upsert)
+async def put(connection: AsyncConnection, name: str, value: str) -> None:
+    """Set ``name`` to ``value``, in the caller's transaction."""
+    await upsert(connection, facts, {"name": name, "value": value})

@@ -12,6 +12,7 @@ from reconciler.store.database import Database
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Inbox
 from reconciler.store.instances import Instances
+from reconciler.store.key_value import KeyValues
 from reconciler.store.outbox import Outbox
 from reconciler.store.redelivery import Redelivery
 from reconciler.store.registry import Registry
@@ -35,6 +36,7 @@ class Store:
     registry: Registry
     work: WorkQueue
     instances: Instances
+    key_values: KeyValues
     outbox: Outbox
     redelivery: Redelivery
     views: Views
@@ -100,6 +102,7 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
         registry=Registry(database),
         work=WorkQueue(database),
         instances=Instances(database),
+        key_values=KeyValues(database),
         outbox=Outbox(database),
         redelivery=Redelivery(database),
         views=Views(database),

@@ -72,7 +72,7 @@ async def assert_works(store: Store, look: Look) -> None:
     async with store.database.write() as connection:
         await connection.exec_driver_sql("INSERT INTO facts VALUES ('next', 'core')")
     await store.inbox.prove()
-    assert await store.instances.fact("next") == "core"
+    assert await store.key_values.get("next") == "core"
     look("INSERT INTO facts VALUES ('next-2', 'another program')")
 
 
@@ -123,7 +123,7 @@ async def test_one_that_is_cancelled_while_it_waits_for_its_turn_writes_nothing(
 ) -> None:
     async with store.database.write():
         waiting = [
-            asyncio.create_task(store.instances.remember({"a": "b"})),
+            asyncio.create_task(store.key_values.put("a", "b")),
             asyncio.create_task(store.inbox.prove()),
         ]
         await asyncio.sleep(0)
@@ -155,7 +155,7 @@ async def test_at_whatever_step_a_write_is_cancelled_it_is_done_or_not_begun(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await store.instances.remember({"last": str(steps)})
+        await store.key_values.put("last", str(steps))
     halves = "SELECT count(*) FROM facts WHERE name <> 'last' GROUP BY substr(name, 2)"
     assert set(look(halves)) <= {(2,)}
     assert look("SELECT value FROM facts WHERE name = 'last'") == [("59",)]

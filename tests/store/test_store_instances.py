@@ -85,10 +85,3 @@ async def test_one_that_signs_off_is_gone_and_remembered_as_last_alive(
     await store.instances.sign_off("nobody")
     assert [found.instance_id for found in await store.instances.live(NOW)] == ["one"]
     assert await store.instances.last_alive_at() == NOW + 1
-
-
-async def test_a_fact_is_remembered_until_it_is_replaced(store: Store) -> None:
-    assert await store.instances.fact("a") is None
-    await store.instances.remember({"a": "1", "b": "2"})
-    await store.instances.remember({"b": "3", "c": "4"})
-    assert [await store.instances.fact(name) for name in "abcd"] == ["1", "3", "4", None]

@@ -67,7 +67,7 @@ async def filled(
     await store.inbox.put_many([receipt("p1", dossier_id="another")])
     await store.work.turn_overdue(deliver, NOW + DAY, 3)
     await claim(store, deliver, NOW + DAY, 1)
-    await store.instances.remember({"assure_path": "proven"})
+    await store.key_values.put("assure_path", "proven")
     await store.database.close()
     return store
 

@@ -56,7 +56,7 @@ async def test_a_server_that_hangs_is_left_alone_and_used_again_when_it_answers(
         async with asyncio.timeout(PATIENCE):
             errors = await asyncio.gather(
                 store.inbox.put_many([receipt("p2")]),
-                store.instances.remember({"a": "b"}),
+                store.key_values.put("a", "b"),
                 store.views.counts(),
                 return_exceptions=True,
             )
@@ -75,12 +75,12 @@ async def test_connections_that_died_in_the_pool_are_replaced_and_nobody_notices
     store = await open_store(frail_url, is_daemon=True)
     for number in range(3):
         await store.inbox.put_many([receipt(f"p{number}")])
-        await asyncio.gather(*(store.instances.remember({f"{i}": "b"}) for i in range(3)))
+        await asyncio.gather(*(store.key_values.put(f"{i}", "b") for i in range(3)))
         await asyncio.gather(*(store.views.counts() for _ in range(3)))
         if number < 2:
             frail.stop()
             frail.start()
-    assert await store.instances.fact("0") == "b"
+    assert await store.key_values.get("0") == "b"
     await store.database.close()
 
 
@@ -100,7 +100,7 @@ async def test_a_daemon_has_five_connections_at_the_most(
 ) -> None:
     await asyncio.gather(
         *(store.views.counts() for _ in range(9)),
-        *(store.instances.remember({f"{i}": "b"}) for i in range(9)),
+        *(store.key_values.put(f"{i}", "b") for i in range(9)),
         *(store.inbox.put_many([receipt()]) for _ in range(9)),
     )
     ours = "SELECT count(*) FROM pg_stat_activity WHERE datname = ? AND pid <> pg_backend_pid()"
@@ -160,7 +160,7 @@ async def test_at_whatever_step_a_write_is_cancelled_it_is_done_or_not_begun(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        await store.instances.remember({"last": str(steps)})
+        await store.key_values.put("last", str(steps))
     halves = "SELECT count(*) FROM facts WHERE name <> 'last' GROUP BY substr(name, 2)"
     assert set(look(halves)) <= {(2,)}
 
@@ -188,7 +188,7 @@ async def test_a_closed_store_says_so_and_leaves_no_connection(
 ) -> None:
     await register(store, rules, [Registration("p1", "d1")])
     await store.database.close()
-    for work in (store.inbox.prove(), store.views.counts(), store.instances.remember({"a": "b"})):
+    for work in (store.inbox.prove(), store.views.counts(), store.key_values.put("a", "b")):
         with pytest.raises(StoreUnavailableError, match="the store is closed"):
             await work
     await store.database.close()

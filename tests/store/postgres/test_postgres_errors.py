@@ -161,8 +161,8 @@ async def test_a_statement_that_the_server_ends_is_unavailable_and_the_next_one_
         while not look(f"SELECT {end}(pid) {sleeping}", database):
             await asyncio.sleep(0.01)
         assert isinstance(await task, StoreUnavailableError)
-        await store.instances.remember({end: "done"})
-        assert await store.instances.fact(end) == "done"
+        await store.key_values.put(end, "done")
+        assert await store.key_values.get(end) == "done"
 
 
 async def test_a_transaction_that_met_a_deadlock_is_done_again(

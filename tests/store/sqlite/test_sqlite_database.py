@@ -51,15 +51,15 @@ async def test_only_the_daemon_moves_the_wal_into_the_database(store: Store, pat
 async def test_a_reader_sees_the_last_commit_and_waits_for_no_writer(store: Store) -> None:
     async with store.database.write() as connection:
         await connection.exec_driver_sql("INSERT INTO facts VALUES ('a', 'b')")
-        assert await store.instances.fact("a") is None
-    assert await store.instances.fact("a") == "b"
+        assert await store.key_values.get("a") is None
+    assert await store.key_values.get("a") == "b"
 
 
 async def test_a_reader_sees_one_moment_however_long_it_looks(store: Store) -> None:
     count = "SELECT count(*) FROM facts"
     async with store.database.read() as connection:
         assert (await connection.exec_driver_sql(count)).scalar() == 0
-        await store.instances.remember({"a": "b"})
+        await store.key_values.put("a", "b")
         assert (await connection.exec_driver_sql(count)).scalar() == 0
     async with store.database.read() as connection:
         assert (await connection.exec_driver_sql(count)).scalar() == 1
@@ -70,7 +70,7 @@ async def test_an_error_in_the_block_undoes_it(store: Store) -> None:
         async with store.database.write() as connection:
             await connection.exec_driver_sql("INSERT INTO facts VALUES ('a', 'b')")
             raise LookupError
-    assert await store.instances.fact("a") is None
+    assert await store.key_values.get("a") is None
 
 
 async def test_more_readers_than_connections_wait_for_each_other(store: Store) -> None:
@@ -80,7 +80,7 @@ async def test_more_readers_than_connections_wait_for_each_other(store: Store) -
 
 async def test_a_closed_store_says_so_whatever_is_asked_of_it(store: Store) -> None:
     await store.database.close()
-    for work in (store.inbox.prove(), store.views.counts(), store.instances.remember({"a": "b"})):
+    for work in (store.inbox.prove(), store.views.counts(), store.key_values.put("a", "b")):
         with pytest.raises(StoreUnavailableError, match="the store is closed"):
             await work
     await store.database.close()
@@ -135,17 +135,17 @@ async def test_a_symbolic_link_and_its_target_are_one_store(
     link.symlink_to(path)
     assert sqlite_path(f"sqlite:///{link}") == path
     beside = await open_store(f"sqlite:///{link}", is_daemon=False)
-    await beside.instances.remember({"a": "b"})
+    await beside.key_values.put("a", "b")
     await beside.database.close()
-    assert await store.instances.fact("a") == "b"
+    assert await store.key_values.get("a") == "b"
 
 
 async def test_writes_of_two_programs_at_once_are_all_kept(store: Store, path: Path) -> None:
     beside = await open_store(f"sqlite:///{path}", is_daemon=False)
     names = [f"fact-{number}" for number in range(40)]
     await asyncio.gather(
-        *(store.instances.remember({name: "daemon"}) for name in names[::2]),
-        *(beside.instances.remember({name: "command"}) for name in names[1::2]),
+        *(store.key_values.put(name, "daemon") for name in names[::2]),
+        *(beside.key_values.put(name, "command") for name in names[1::2]),
     )
     await beside.database.close()
     with closing(sqlite3.connect(path)) as connection:
