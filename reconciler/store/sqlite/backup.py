@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.runtime.disk import sync_directory
 from reconciler.store.errors import StoreError
 from reconciler.store.schema import metadata
 from reconciler.store.sqlite.migrate import HEAD
@@ -60,7 +61,7 @@ def back_up(
             size = _synced(part)
             _refuse(store, target, force=force)  # a file may have come meanwhile
             part.replace(target)
-            _sync(target.parent)
+            sync_directory(target.parent)
     except OSError as error:
         raise StoreError(f"cannot write {target}: {error.strerror}") from error
     except sqlite3.Error as error:
@@ -134,11 +135,3 @@ def _synced(part: Path) -> int:
     with part.open("rb") as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,7 +5,6 @@ https://www.sqlite.org/pragma.html#pragma_synchronous
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,6 +15,7 @@ from sqlalchemy import URL, Column, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from reconciler.runtime.disk import space_of
 from reconciler.store.bulk import bulk_inserts
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.shielded import ShieldedConnection, shielded, transaction
@@ -226,8 +226,7 @@ def _checkpoint_pages(directory: Path) -> int:
     A WAL that has taken the last room cannot be moved into the database, which has to grow for
     that: a small disk would be full for good, and hold hardly any data.
     """
-    disk = os.statvfs(directory)
-    return min(CHECKPOINT_PAGES, max(disk.f_bavail * disk.f_frsize // 8 // PAGE, FEWEST_PAGES))
+    return min(CHECKPOINT_PAGES, max(space_of(directory).free // 8 // PAGE, FEWEST_PAGES))
 
 
 async def _execute_many(

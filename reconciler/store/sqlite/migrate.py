@@ -1,12 +1,12 @@
 """Bring a store to this program's schema. Alembic is imported only when there is work for it."""
 
-import os
 import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from reconciler.runtime.disk import sync_directory
 from reconciler.store.errors import StoreError
 from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
 
@@ -91,9 +91,5 @@ def _keep(path: Path, revision: str) -> str:
         source.backup(target)
     shutil.copymode(path, part)
     part.replace(backup)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)
     return str(backup)
