@@ -191,7 +191,7 @@ class Service:
         self._rota.add("sweep", self._tick, settings.reconcile.shortest_sweep / 1000)
         self._rota.add("heartbeat", self._beat, HEARTBEAT)
         self._rota.add("summary", self._summarize, SUMMARY)
-        self._rota.add("foresight", self._foresight.look, FORESIGHT)
+        self._rota.add("host_checks", self._foresight.look, FORESIGHT)
         self._rota.add("housekeeping", housekeeping.tick, HOUSEKEEPING)
         self._admin = admin_of(
             settings,
@@ -281,7 +281,7 @@ class Service:
         for name, run in self._rota.runs():
             parts.start(name, run)
         parts.start_kept_alive("deliverer", self._lines.outlet.run)
-        for name in ("sweep", "foresight", "housekeeping"):  # the others have nothing to say yet
+        for name in ("sweep", "host_checks", "housekeeping"):  # the others have nothing to say yet
             self._rota.wake(name)
         self._rota.begin()
 
