@@ -26,6 +26,7 @@ from reconciler.ledger import Backoff, TrackedProcess
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
+from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.open import open_store
@@ -195,14 +196,15 @@ def _deliverer(
 ) -> Deliverer:
     """Return the outbox worker with the daemon's defaults."""
     log = logs.logger.bind(target="delivery")
-    breaker = Breaker(log=log)
+    clock = Clock()
+    breaker = Breaker(clock=clock, log=log)
     sender = Sender(
         url,
-        Transport(session, log, timeout=15.0),
+        Transport(session, log, clock=clock, timeout=15.0),
         Signer([SECRET], {}),
         patience=Patience(Backoff(), 3_600_000),
         breaker=breaker,
-        now=now,
+        clock=clock,
         log=log,
     )
     return Deliverer(
@@ -212,7 +214,6 @@ def _deliverer(
         owner="benchmark",
         max_concurrency=CONCURRENCY,
         lease_length=60_000,
-        now=now,
-        monotonic=time.monotonic,
+        clock=clock,
         log=log,
     )

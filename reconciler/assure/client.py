@@ -2,8 +2,6 @@
 
 import asyncio
 import math
-import time
-from collections.abc import Callable
 
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +24,7 @@ from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.transport import Response, Transport
+from reconciler.runtime.clock import Clock
 
 __all__ = ["AssureClient", "Endpoint", "ProcessStatus"]
 
@@ -45,23 +44,20 @@ class AssureClient:
         endpoint: Endpoint,
         session: ClientSession,
         budget: Budget,
+        clock: Clock,
         log: FilteringBoundLogger,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._endpoint = endpoint
         self._budget = budget
         self._transport = Transport(
             session,
             log,
+            clock=clock,
             timeout=endpoint.timeout,
             proxy=endpoint.proxy,
-            monotonic=monotonic,
-            wall=wall,
         )
-        self._monotonic = monotonic
-        self._token = TokenCache(endpoint, self._transport, monotonic=monotonic)
+        self._clock = clock
+        self._token = TokenCache(endpoint, self._transport, clock)
 
     async def ensure_token(self) -> None:
         """Fetch a token unless there is one.
@@ -114,7 +110,7 @@ class AssureClient:
 
     def _leave(self, until: float) -> None:
         """Make of the unit in hand the call that follows at once, or raise Throttled."""
-        if self._monotonic() >= until:
+        if self._clock.monotonic() >= until:
             self._budget.give_back()
             raise Throttled("too_late")
         if not self._budget.leave():

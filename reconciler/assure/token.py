@@ -3,9 +3,7 @@
 import asyncio
 import math
 import re
-import time
 from base64 import b64encode
-from collections.abc import Callable
 
 import orjson
 from yarl import URL
@@ -19,6 +17,7 @@ from reconciler.assure.errors import (
     UnreadableAnswer,
 )
 from reconciler.outbound.transport import Response, Transport
+from reconciler.runtime.clock import Clock
 
 DEFAULT_LIFETIME = 300.0
 """Seconds, where ``expires_in`` is missing or absurd."""
@@ -42,16 +41,10 @@ class TokenCache:
     tries again.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        transport: Transport,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, transport: Transport, clock: Clock) -> None:
         self._endpoint = endpoint
         self._transport = transport
-        self._monotonic = monotonic
+        self._clock = clock
         self._token: str | None = None
         self._stale_at = self._dead_at = -math.inf
         self._refresh: asyncio.Task[str] | None = None
@@ -62,7 +55,7 @@ class TokenCache:
 
         Raises TokenRefused, TokenUnavailable or Throttled.
         """
-        now = self._monotonic()
+        now = self._clock.monotonic()
         if self._token is not None and now < self._stale_at:
             return self._token
         spare = self._token if now < self._dead_at else None
@@ -107,7 +100,7 @@ class TokenCache:
             task.exception()  # seen, even if the last waiter has just gone
 
     async def _fetch(self) -> str:
-        begun = self._monotonic()
+        begun = self._clock.monotonic()
         credentials = f"{self._endpoint.client_id}:{self._endpoint.client_secret}"
         form = {"grant_type": "client_credentials"}
         if self._endpoint.scope:

@@ -1,7 +1,6 @@
 """From the configuration's words to those of each room. No part of it keeps anything."""
 
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import ClientSession
@@ -16,6 +15,7 @@ from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
+from reconciler.runtime.clock import Clock
 from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.open import is_postgres, sqlite_path
 from reconciler.store.outbox import Outbox
@@ -69,21 +69,20 @@ def deliverer_of(
     outbox: Outbox,
     *,
     owner: str,
-    now: Callable[[], int],
-    monotonic: Callable[[], float],
+    clock: Clock,
     log: FilteringBoundLogger,
 ) -> Deliverer:
     """Return the outbox worker for the application behind ``delivery.url``."""
     delivery = settings.delivery
     assert delivery is not None
     log = log.bind(target="delivery")
-    breaker = Breaker(monotonic=monotonic, log=log)
+    breaker = Breaker(clock=clock, log=log)
     transport = Transport(
         session,
         log,
+        clock=clock,
         timeout=delivery.timeout / 1000,
         proxy=secrets.delivery_proxy or "",
-        monotonic=monotonic,
     )
     waits = delivery.backoff
     backoff = Backoff(waits.initial, waits.factor, waits.max, waits.jitter)
@@ -93,7 +92,7 @@ def deliverer_of(
         Signer(secrets.delivery_secret, secrets.delivery_headers),
         patience=Patience(backoff, delivery.give_up_after),
         breaker=breaker,
-        now=now,
+        clock=clock,
         log=log,
     )
     return Deliverer(
@@ -103,7 +102,6 @@ def deliverer_of(
         owner=owner,
         max_concurrency=delivery.max_concurrency,
         lease_length=4 * delivery.timeout,
-        now=now,
-        monotonic=monotonic,
+        clock=clock,
         log=log,
     )

@@ -3,7 +3,6 @@
 What has begun on an old line ends on it, with the settings that it began with.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import ClientSession
@@ -18,6 +17,7 @@ from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import Retired, build_session
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.misconfiguration import AssurePath
+from reconciler.runtime.clock import Clock
 from reconciler.store.outbox import Outbox
 
 LONGEST_CALL = 6
@@ -63,8 +63,7 @@ class Clients:
         budget: Budget,
         breaker: Breaker,
         owner: str,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         """Raises ValueError where a ``ca_file`` cannot be used."""
@@ -72,8 +71,7 @@ class Clients:
         self._budget = budget
         self._breaker = breaker
         self._owner = owner
-        self._now = now
-        self._monotonic = monotonic
+        self._clock = clock
         self._log = log
         self._retired = Retired()
         self.assure = self._build_assure(settings, secrets)
@@ -118,8 +116,8 @@ class Clients:
         assure = settings.assure
         endpoint = endpoint_of(settings, secrets)
         session = build_session(ca_file=assure.ca_file, max_concurrency=assure.max_concurrency)
-        client = AssureClient(endpoint, session, self._budget, self._log, monotonic=self._monotonic)
-        path = AssurePath(is_proven=False, now=self._now, log=self._log)
+        client = AssureClient(endpoint, session, self._budget, self._clock, self._log)
+        path = AssurePath(is_proven=False, clock=self._clock, log=self._log)
         caller = Caller(
             client, breaker=self._breaker, budget=self._budget, path=path, log=self._log
         )
@@ -136,8 +134,7 @@ class Clients:
             session,
             self._outbox,
             owner=self._owner,
-            now=self._now,
-            monotonic=self._monotonic,
+            clock=self._clock,
             log=self._log,
         )
         return Line(deliverer, session)

@@ -18,6 +18,7 @@ from reconciler.daemon.build import disks_of
 from reconciler.ledger import Rules
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
+from reconciler.runtime.clock import Clock
 from reconciler.store.open import Store
 from reconciler.telemetry.metrics import Metrics
 
@@ -104,7 +105,7 @@ def ping_of(
     settings: Settings,
     secrets: Secrets,
     *,
-    monotonic: Callable[[], float],
+    clock: Clock,
     log: FilteringBoundLogger,
 ) -> Ping | None:
     """Return the dead-man ping, if there is one. Must be called on a running loop."""
@@ -114,7 +115,7 @@ def ping_of(
         secrets.heartbeat_url,
         build_session(ca_file="", max_concurrency=1),
         interval=settings.heartbeat.interval / 1000,
-        monotonic=monotonic,
+        clock=clock,
         log=log,
     )
 

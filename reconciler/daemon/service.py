@@ -93,8 +93,8 @@ class Service:
         instance_id = uuid4().hex
         assure = settings.assure
         share = None if store.database.dialect == "sqlite" else Share()
-        self._budget = Budget(assure.requests_per_second, share=share, monotonic=monotonic)
-        breaker = Breaker(monotonic=monotonic, log=log)
+        self._budget = Budget(assure.requests_per_second, clock=self._clock, share=share)
+        breaker = Breaker(clock=self._clock, log=log)
         self._callback_path = CallbackPath(log)
         self._lines = Clients(
             settings,
@@ -103,11 +103,10 @@ class Service:
             budget=self._budget,
             breaker=breaker,
             owner=instance_id,
-            now=now,
-            monotonic=monotonic,
+            clock=self._clock,
             log=log,
         )
-        self._ping = ping_of(settings, secrets, monotonic=monotonic, log=log)
+        self._ping = ping_of(settings, secrets, clock=self._clock, log=log)
         self._metrics = Metrics()
         logs.tap(self._metrics.note)
         self._parts = Tasks(monotonic=monotonic, log=log)
@@ -116,7 +115,11 @@ class Service:
         self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
 
         self._recorder = Recorder(
-            store.work, rules=self._get_rules, now=now, on_recorded=self._recorded, log=log
+            store.work,
+            rules=self._get_rules,
+            clock=self._clock,
+            on_recorded=self._recorded,
+            log=log,
         )
         self._sweeper = Sweeper(
             store.work,
@@ -128,14 +131,13 @@ class Service:
             max_concurrency=assure.max_concurrency,
             lease_length=4 * assure.timeout,
             rules=self._get_rules,
-            now=now,
+            clock=self._clock,
             log=log,
-            monotonic=monotonic,
         )
         self._watch = OverdueChecker(
             store.work,
             rules=self._get_rules,
-            now=now,
+            clock=self._clock,
             on_due=self._sweeper.wake,
             log=log,
             on_progress=self._progressed,
@@ -264,7 +266,7 @@ class Service:
         self._wake()
         if change.touches("heartbeat"):
             old = self._ping
-            self._ping = ping_of(settings, secrets, monotonic=self._monotonic, log=self._log)
+            self._ping = ping_of(settings, secrets, clock=self._clock, log=self._log)
             self._rota.wake("summary")  # the new one is pinged now, and is seen to work
             if old is not None:
                 await old.stop()

@@ -6,13 +6,14 @@ time-out.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.delivery.sender import Sender, SignedRequest
 from reconciler.outbound.breaker import Breaker
+from reconciler.runtime.clock import Clock
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, Leased, Outbox
@@ -42,8 +43,7 @@ class Deliverer:
         owner: str,
         max_concurrency: int,
         lease_length: int,
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         """``lease_length`` in ms: a few times the time-out of one attempt."""
@@ -53,8 +53,7 @@ class Deliverer:
         self._owner = owner
         self._slots = max_concurrency
         self._lease_length = lease_length
-        self._now = now
-        self._monotonic = monotonic
+        self._clock = clock
         self._log = log
         self._leased: deque[Leased] = deque()
         self._letters: deque[SignedRequest] = deque()
@@ -127,13 +126,13 @@ class Deliverer:
             return False
         if not self._has_room() or (allowance is not None and self._in_hand):
             return False
-        if not self._is_quick() and not await self._outbox.has_due(self._now()):
+        if not self._is_quick() and not await self._outbox.has_due(self._clock.now()):
             return False
         with self._helping_more() as most:
             rows = await self._outbox.claim(
                 most if allowance is None else allowance,
                 owner=self._owner,
-                now=self._now(),
+                now=self._clock.now(),
                 length=self._lease_length,
             )
             self._take(rows)
@@ -144,7 +143,7 @@ class Deliverer:
         return left <= self._helping // 2 and not self._is_leasing
 
     def _is_quick(self) -> bool:
-        return self._monotonic() - self._helped_at < QUICK
+        return self._clock.monotonic() - self._helped_at < QUICK
 
     def _may_be_more(self) -> bool:
         """Tell whether more may be due: the last helping was whole, or news came after it."""
@@ -159,7 +158,7 @@ class Deliverer:
         """
         before = self._helping
         self._helping = min(before * 8, MOST_AT_ONCE) if self._is_quick() else self._slots
-        self._helped_at = self._monotonic()
+        self._helped_at = self._clock.monotonic()
         self._is_leasing, self._has_news = True, False
         try:
             yield self._helping
@@ -201,7 +200,7 @@ class Deliverer:
             await self._has_leased.wait()
         if self._letters:  # another slot that waited has made them
             return True
-        now = self._now()
+        now = self._clock.now()
         for _ in range(min(SIGNED_AHEAD, len(self._leased))):
             self._letters.append(self._sender.sign(self._leased.popleft(), now))
         return True
@@ -221,7 +220,7 @@ class Deliverer:
     def _may_send(self, row: Leased) -> bool:
         """Tell whether the attempt may begin: parked work costs none, nor does a late lease."""
         allowance = self._breaker.allowance()
-        has_time = self._now() < row.until - self._lease_length // 2
+        has_time = self._clock.now() < row.until - self._lease_length // 2
         if self._is_stopping or allowance == 0 or not has_time:
             return False
         if allowance is not None:
@@ -231,7 +230,7 @@ class Deliverer:
     def _crashed(self, row: Leased, error: Exception) -> Attempt:
         self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
         self._breaker.probe_abandoned()
-        later = self._now() + self._lease_length
+        later = self._clock.now() + self._lease_length
         return Attempt(row, DeliveryState.PENDING, "internal_error", later)
 
     async def _write_whenever_woken(self) -> None:
@@ -246,7 +245,7 @@ class Deliverer:
                 if self._is_stopping:
                     self._sender.tell(self._results)
                     return  # the leases run out, and they are sent once more
-                await asyncio.sleep(RETRY)
+                await self._clock.sleep(RETRY)
                 self._has_results.set()
                 continue
             self._sender.tell(batch)
@@ -299,7 +298,7 @@ class Deliverer:
             batch,
             returned,
             owner=self._owner,
-            now=self._now(),
+            now=self._clock.now(),
             most=most,
             length=self._lease_length,
         )

@@ -1,6 +1,6 @@
 """One attempt to deliver, and what its answer means for the delivery and for the target."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.errors import CallError
 from reconciler.outbound.transport import Response, Transport
+from reconciler.runtime.clock import Clock
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.outbox import Attempt, Leased
 from reconciler.telemetry.batch import info_each
@@ -54,7 +55,7 @@ class Sender:
         *,
         patience: Patience,
         breaker: Breaker,
-        now: Callable[[], int],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         self._url = URL(url)
@@ -62,7 +63,7 @@ class Sender:
         self._signer = signer
         self._patience = patience
         self._breaker = breaker
-        self._now = now
+        self._clock = clock
         self._log = log
 
     def sign(self, row: Leased, now: int) -> SignedRequest:
@@ -72,7 +73,7 @@ class Sender:
 
     async def send(self, letter: SignedRequest) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""
-        now = self._now()
+        now = self._clock.now()
         if now - letter.signed_at > FRESH:
             letter = self.sign(letter.row, now)
         row = letter.row
@@ -106,7 +107,7 @@ class Sender:
 
     def _retry(self, row: Leased, error: str, answer: Response | CallError) -> Attempt:
         status, took = answer.http_status, answer.duration
-        now = self._now()
+        now = self._clock.now()
         if now >= row.pending_since + self._patience.give_up_after:
             return Attempt(row, DeliveryState.DEAD, error, None, status, took)
         delay = self._patience.backoff.delay(row.attempt, row.webhook_id)
@@ -147,5 +148,5 @@ class Sender:
         if attempt.state is DeliveryState.DEAD:
             self._log.error("delivery_dead", **told)
         else:
-            wait = round(((attempt.next_attempt_at or 0) - self._now()) / 1000, 1)
+            wait = round(((attempt.next_attempt_at or 0) - self._clock.now()) / 1000, 1)
             self._log.warning("delivery_failed", retry_in_s=wait, **told)

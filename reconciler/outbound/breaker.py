@@ -5,11 +5,11 @@ stop the work on all others, or at once when the token is refused. While it is o
 a time may go: first after a second, then after twice the wait of the last one, up to a minute.
 """
 
-import time
-from collections.abc import Callable
 from typing import Literal
 
 from structlog.typing import FilteringBoundLogger
+
+from reconciler.runtime.clock import Clock
 
 
 class Breaker:
@@ -18,16 +18,16 @@ class Breaker:
     def __init__(
         self,
         *,
+        clock: Clock,
+        log: FilteringBoundLogger,
         threshold: int = 5,
         first_probe: float = 1.0,
         longest_probe: float = 60.0,
-        monotonic: Callable[[], float] = time.monotonic,
-        log: FilteringBoundLogger,
     ) -> None:
         self._threshold = threshold
         self._first_probe = first_probe
         self._longest_probe = longest_probe
-        self._monotonic = monotonic
+        self._clock = clock
         self._log = log
         self.state: Literal["closed", "open", "probing"] = "closed"
         self.last_probe: str | None = None
@@ -42,7 +42,7 @@ class Breaker:
         """Return how many calls may start now: None for no limit, 1 for a probe, 0 for none."""
         if self.state == "closed":
             return None
-        return int(self.state == "open" and self._monotonic() >= self._probe_at)
+        return int(self.state == "open" and self._clock.monotonic() >= self._probe_at)
 
     def seconds_to_probe(self) -> float:
         """Return the seconds until a probe may go.
@@ -54,7 +54,7 @@ class Breaker:
             return 0.0
         if self.state == "probing":
             return self._wait
-        return max(0.0, self._probe_at - self._monotonic())
+        return max(0.0, self._probe_at - self._clock.monotonic())
 
     def probe_started(self, process_id: str) -> None:
         """Tell that the one call which ``allowance`` granted is on its way."""
@@ -77,7 +77,7 @@ class Breaker:
             return
         self.state = "closed"
         self.last_probe = self._probe = None
-        open_for = round(self._monotonic() - self._opened_at, 3)
+        open_for = round(self._clock.monotonic() - self._opened_at, 3)
         self._log.info("breaker_closed", open_for_s=open_for)
 
     def failed(self, process_id: str, code: str) -> None:
@@ -104,7 +104,7 @@ class Breaker:
             self._probe_failed(code)
 
     def _open(self, reason: str) -> None:
-        self._opened_at = self._monotonic()
+        self._opened_at = self._clock.monotonic()
         self._wait = self._first_probe
         self._schedule_probe()
         self._log.warning("breaker_opened", reason=reason, probe_in_s=self._wait)
@@ -118,4 +118,4 @@ class Breaker:
     def _schedule_probe(self) -> None:
         self.state = "open"
         self._probe = None
-        self._probe_at = self._monotonic() + self._wait
+        self._probe_at = self._clock.monotonic() + self._wait

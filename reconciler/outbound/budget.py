@@ -8,11 +8,10 @@ Where several daemons share a rate, a ``Share`` says how much of it is ours at t
 
 import asyncio
 import math
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 
 from reconciler.outbound.share import WINDOW, Portion, Share, whole
+from reconciler.runtime.clock import Clock
 
 LONGEST_PAUSE = 3600.0
 """Seconds."""
@@ -34,24 +33,16 @@ class Budget:
     Each unit that is taken is in hand until it leaves as a call, is given back, or is forgone.
     """
 
-    def __init__(
-        self,
-        rate: float,
-        *,
-        share: Share | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-    ) -> None:
+    def __init__(self, rate: float, *, clock: Clock, share: Share | None = None) -> None:
         """``share``: what of ``rate`` is ours, where it is shared; None: all of it."""
-        self._monotonic = monotonic
-        self._sleep = sleep
+        self._clock = clock
         self._turn = asyncio.Lock()  # first come, first served
         self._whole = whole(rate)
         self._share = share
         self._left: deque[float] = deque()
         self._in_hand = 0
         self._paused_until = -math.inf
-        self._filled_at = monotonic()
+        self._filled_at = clock.monotonic()
         self._portion = self._portion_at(self._filled_at)
         self._level = self._portion.burst
 
@@ -66,7 +57,7 @@ class Budget:
             self._fill()
             while (delay := self._delay()) > 0.0:
                 short = self._level < 1.0
-                await self._sleep(min(max(delay, _SHORTEST_NAP), _LONGEST_NAP))
+                await self._clock.sleep(min(max(delay, _SHORTEST_NAP), _LONGEST_NAP))
                 self._fill(_CARRY if short else 0.0)
             units = min(most, int(self._level), int(self._portion.burst), self._window_left())
             self._level -= units
@@ -97,18 +88,18 @@ class Budget:
 
     def pause(self, seconds: float) -> None:
         """Let nothing leave for ``seconds`` (at most an hour); a longer pause is not shortened."""
-        until = self._monotonic() + min(seconds, LONGEST_PAUSE)
+        until = self._clock.monotonic() + min(seconds, LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, until)
 
     @property
     def paused_for(self) -> float:
         """Seconds until the pause ends; 0 without one."""
-        return max(0.0, self._paused_until - self._monotonic())
+        return max(0.0, self._paused_until - self._clock.monotonic())
 
     @property
     def rate(self) -> float:
         """Calls a second that are ours now; 0 where the share has run out or is not ours yet."""
-        return self._portion_at(self._monotonic()).rate
+        return self._portion_at(self._clock.monotonic()).rate
 
     def set_rate(self, rate: float) -> None:
         """Change the rate (units a second) from now on; the bucket is not filled up by it."""
@@ -122,7 +113,7 @@ class Budget:
         return self._share.at(now).within(self._whole)
 
     def _fill(self, carry: float = 0.0) -> None:
-        now = self._monotonic()
+        now = self._clock.monotonic()
         before, self._portion = self._portion, self._portion_at(now)
         inflow = (now - self._filled_at) * min(before.rate, self._portion.rate)
         self._level = min(self._level + inflow, self._portion.burst + carry)

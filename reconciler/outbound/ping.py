@@ -5,7 +5,6 @@ logged once until it succeeds again. The URL is a secret and never told.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
@@ -13,6 +12,7 @@ from yarl import URL
 
 from reconciler.outbound.errors import CallError
 from reconciler.outbound.transport import Transport
+from reconciler.runtime.clock import Clock
 
 TIMEOUT = 10.0
 """Seconds that a ping may take."""
@@ -31,15 +31,15 @@ class Ping:
         session: ClientSession,
         *,
         interval: float,
-        monotonic: Callable[[], float],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         """``session`` is closed by ``stop``; ``interval`` in seconds."""
         self._url = URL(url)
         self._session = session
-        self._transport = Transport(session, log, timeout=TIMEOUT, monotonic=monotonic)
+        self._transport = Transport(session, log, timeout=TIMEOUT, clock=clock)
         self._interval = interval
-        self._monotonic = monotonic
+        self._clock = clock
         self._log = log
         self._sent_at: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -47,7 +47,7 @@ class Ping:
 
     def send(self) -> None:
         """Ping now, in the background, if it is time and none is on its way."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         shortest = self._interval * (1 - LENIENCE)
         if self._sent_at is not None and now - self._sent_at < shortest:
             return

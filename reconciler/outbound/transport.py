@@ -4,8 +4,7 @@ What aiohttp raises never leaves this file: its exceptions carry URLs and header
 """
 
 import errno
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -23,6 +22,7 @@ from yarl import URL
 from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 from reconciler.outbound.retry_after import retry_after
 from reconciler.outbound.time_limit import TimeLimit
+from reconciler.runtime.clock import Clock
 
 MAX_ANSWER = 1024 * 1024
 """Bytes of an answer that are read, after decompression."""
@@ -59,17 +59,15 @@ class Transport:
         session: ClientSession,
         log: FilteringBoundLogger,
         *,
+        clock: Clock,
         timeout: float,
         proxy: str = "",
-        monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
         self._log = log
         self._limit = TimeLimit(timeout)
         self._proxy = proxy or None
-        self._monotonic = monotonic
-        self._wall = wall
+        self._clock = clock
 
     async def send(
         self,
@@ -88,7 +86,7 @@ class Transport:
         Raises TransportError where no whole answer came, UnreadableAnswer where it is not HTTP,
         cannot be decompressed or is larger than ``MAX_ANSWER``.
         """
-        begun = self._monotonic()
+        begun = self._clock.monotonic()
         status: int | None = None
         outcome: Response | CallError
         try:
@@ -108,7 +106,7 @@ class Transport:
                     outcome = Response(status)
                     if not outcome.succeeded:
                         wait = response.headers.get("Retry-After")
-                        outcome.retry_after = retry_after(wait, self._wall())
+                        outcome.retry_after = retry_after(wait, self._clock.now() / 1000)
                     elif with_body:
                         outcome.body = await _read(response)
                 finally:
@@ -118,7 +116,7 @@ class Transport:
             outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
             outcome = _translated(exc, status)
-        outcome.duration = round((self._monotonic() - begun) * 1000)
+        outcome.duration = round((self._clock.monotonic() - begun) * 1000)
         if verb is not None:
             self._log.debug(
                 "outbound_call",

@@ -1,10 +1,11 @@
 """Two misconfigurations that look like bad luck, and are said aloud."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Outcome, SettledBy
+from reconciler.runtime.clock import Clock
 
 IN_A_ROW = 20
 """Processes settled by our own Get process, and no callback in between: a URL that is not
@@ -43,11 +44,9 @@ class CallbackPath:
 class AssurePath:
     """Watches whether Get process has ever answered 200 under the present URL."""
 
-    def __init__(
-        self, *, is_proven: bool, now: Callable[[], int], log: FilteringBoundLogger
-    ) -> None:
+    def __init__(self, *, is_proven: bool, clock: Clock, log: FilteringBoundLogger) -> None:
         self.is_proven = is_proven
-        self._now = now
+        self._clock = clock
         self._log = log
         self._warned_at: int | None = None
 
@@ -57,7 +56,7 @@ class AssurePath:
 
     def not_found(self) -> None:
         """A 404 came. Before any 200 it says more about our URL than about the process."""
-        now = self._now()
+        now = self._clock.now()
         if self.is_proven or (self._warned_at is not None and now - self._warned_at < REPEAT):
             return
         self._warned_at = now

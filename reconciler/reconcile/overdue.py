@@ -1,11 +1,11 @@
 """The chores of the ledger: what turns overdue, what a dead daemon has left, what a clock did."""
 
-import time
 from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Rules
+from reconciler.runtime.clock import Clock
 from reconciler.store.announce import announce
 from reconciler.store.work_queue import WorkQueue
 
@@ -33,21 +33,19 @@ class OverdueChecker:
         work: WorkQueue,
         *,
         rules: Callable[[], Rules],
-        now: Callable[[], int],
+        clock: Clock,
         on_due: Callable[[], None],
         log: FilteringBoundLogger,
-        monotonic: Callable[[], float] = time.monotonic,
         on_progress: Callable[[], None] = lambda: None,
     ) -> None:
         """``on_progress`` is called with each batch of what may take minutes in all."""
         self._work = work
         self._rules = rules
-        self._now = now
+        self._clock = clock
         self._on_due = on_due
         self._log = log
-        self._monotonic = monotonic
         self._on_progress = on_progress
-        self._seen = (now(), monotonic())
+        self._seen = (clock.now(), clock.monotonic())
         self._looked_after: int | None = None
 
     async def tick(self) -> bool:
@@ -55,7 +53,7 @@ class OverdueChecker:
         if self._has_jumped_back():
             await self.mend_clock()
         for _ in range(MOST_BATCHES):
-            changes = await self._work.turn_overdue(self._rules(), self._now(), MOST_AT_ONCE)
+            changes = await self._work.turn_overdue(self._rules(), self._clock.now(), MOST_AT_ONCE)
             announce(self._log, changes)
             self._on_due()
             if not changes:
@@ -64,13 +62,13 @@ class OverdueChecker:
 
     def _has_jumped_back(self) -> bool:
         """Tell whether the wall clock has fallen behind the monotonic one since the last tick."""
-        (wall, monotonic), self._seen = self._seen, (self._now(), self._monotonic())
+        (wall, monotonic), self._seen = self._seen, (self._clock.now(), self._clock.monotonic())
         gone_by = self._seen[0] - wall
         return gone_by < (self._seen[1] - monotonic) * 1000 - JUMP
 
     async def mend_clock(self) -> None:
         """Let nothing wait longer because the clock has jumped back."""
-        mended = await self._work.mend_clock(self._rules(), self._now(), MOST_AT_ONCE)
+        mended = await self._work.mend_clock(self._rules(), self._clock.now(), MOST_AT_ONCE)
         if mended:
             self._log.warning("clock_jumped_back", processes=mended)
 
@@ -82,7 +80,7 @@ class OverdueChecker:
         ``up_for``: milliseconds for which we have been taking callbacks ourselves, into the
         spool, because the store was away.
         """
-        now = self._now()
+        now = self._clock.now()
         if last_alive_at is None or now - up_for - last_alive_at <= DOWNTIME:
             return True
         if self._looked_after is None:  # called again, it is about the same processes

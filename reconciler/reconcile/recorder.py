@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Observation, Outcome, Rules
+from reconciler.runtime.clock import Clock
 from reconciler.store.announce import announce
 from reconciler.store.apply import Observed
 from reconciler.store.errors import StoreError, StoreUnavailableError
@@ -24,13 +25,13 @@ class Recorder:
         work: WorkQueue,
         *,
         rules: Callable[[], Rules],
-        now: Callable[[], int],
+        clock: Clock,
         on_recorded: Callable[[Sequence[Outcome]], None],
         log: FilteringBoundLogger,
     ) -> None:
         self._work = work
         self._rules = rules
-        self._now = now
+        self._clock = clock
         self._on_recorded = on_recorded
         self._log = log
         self._queue: list[Observed] = []
@@ -60,7 +61,7 @@ class Recorder:
             except StoreUnavailableError:
                 if self._is_stopping:
                     return
-                await asyncio.sleep(RETRY)
+                await self._clock.sleep(RETRY)
                 continue
             del self._queue[: len(batch)]
 
@@ -71,7 +72,7 @@ class Recorder:
 
     async def _record(self, batch: Sequence[Observed]) -> None:
         try:
-            changes = await self._work.record(batch, self._rules(), self._now())
+            changes = await self._work.record(batch, self._rules(), self._clock.now())
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 (one poisoned result must not stop the rest)

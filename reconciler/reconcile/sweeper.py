@@ -5,7 +5,6 @@ call. It never sleeps on behalf of one process: when a call is to be made again 
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -16,6 +15,7 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.recorder import Recorder
+from reconciler.runtime.clock import Clock
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.work_queue import WorkQueue
 
@@ -44,9 +44,8 @@ class Sweeper:
         max_concurrency: int,
         lease_length: int,
         rules: Callable[[], Rules],
-        now: Callable[[], int],
+        clock: Clock,
         log: FilteringBoundLogger,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """``lease_length`` in ms: four times what one exchange may last."""
         self._work = work
@@ -58,9 +57,8 @@ class Sweeper:
         self._most = max_concurrency
         self._lease_length = lease_length
         self._rules = rules
-        self._now = now
+        self._clock = clock
         self._log = log
-        self._monotonic = monotonic
         self._calls: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -102,7 +100,7 @@ class Sweeper:
 
     async def _sweep_once(self) -> bool:
         """Claim and start one helping of calls; False when there is nothing to do now."""
-        self.last_sweep_at = self._now()
+        self.last_sweep_at = self._clock.now()
         allowance = self._breaker.allowance()
         if wait := self._forbidden_for(allowance):
             self._wake_later(wait)
@@ -122,7 +120,7 @@ class Sweeper:
             # used, for where the budget is one call in all, nobody can hold two.
             self._budget.forgo(await self._take(1))
         units = await self._take(1 if catching_up else most)
-        until = self._monotonic() + LAST_CALL * self._lease_length / 1000
+        until = self._clock.monotonic() + LAST_CALL * self._lease_length / 1000
         claimed: list[TrackedProcess] = []
         caller = self._caller  # the lease and the call are of the same settings
         try:
@@ -143,7 +141,7 @@ class Sweeper:
         return bool(claimed)
 
     async def _lanes(self) -> Sequence[Lane]:
-        now = self._now()
+        now = self._clock.now()
         for lane in URGENT:
             if await self._work.has_due(lane, now):
                 return URGENT
@@ -158,7 +156,7 @@ class Sweeper:
                 most,
                 owner=self._owner,
                 rules=self._rules(),
-                now=self._now(),
+                now=self._clock.now(),
                 length=self._lease_length,
                 skip=skip,
             )

@@ -14,6 +14,8 @@ from structlog.testing import CapturingLogger
 from reconciler.assure import AssureClient, Endpoint
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import build_session
+from reconciler.runtime.clock import Clock
+from tests.clock import PlayedClock
 
 PROCESS = {
     "provider": "onfido",
@@ -23,13 +25,6 @@ PROCESS = {
     "updatedAt": "2019-09-19T22:10:56.789",
     "finalResult": {"firstName": "canary-body"},
 }
-
-
-class Clock:
-    now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass
@@ -86,7 +81,7 @@ class Room:
     endpoint: Endpoint
     session: ClientSession
     budget: Budget
-    clock: Clock
+    clock: PlayedClock
     lines: CapturingLogger
 
     def client(self, session: ClientSession | None = None, **changes: object) -> AssureClient:
@@ -94,9 +89,7 @@ class Room:
             self.lines, processors=[], wrapper_class=structlog.make_filtering_bound_logger(0)
         )
         endpoint: Endpoint = replace(self.endpoint, **changes)  # type: ignore[arg-type]  # by name
-        return AssureClient(
-            endpoint, session or self.session, self.budget, log, monotonic=self.clock
-        )
+        return AssureClient(endpoint, session or self.session, self.budget, self.clock, log)
 
 
 @pytest.fixture
@@ -116,5 +109,5 @@ async def room() -> AsyncIterator[Room]:
             timeout=5.0,
         )
         async with build_session(ca_file="", max_concurrency=16) as session:
-            budget = Budget(1000)
-            yield Room(assure, endpoint, session, budget, Clock(), CapturingLogger())
+            budget = Budget(1000, clock=Clock())
+            yield Room(assure, endpoint, session, budget, PlayedClock(), CapturingLogger())

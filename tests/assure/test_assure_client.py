@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 import pytest
-import structlog
 
 from reconciler.assure import (
-    AssureClient,
     AssureError,
     Endpoint,
     Forbidden,
@@ -132,11 +130,9 @@ async def test_each_status_is_an_error_of_its_class(
 async def test_a_retry_after_date_counts_from_now(room: Room) -> None:
     room.assure.status = 429
     room.assure.headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:30 GMT"}
-    now = datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp()
-    log = structlog.wrap_logger(room.lines)
-    client = AssureClient(room.endpoint, room.session, room.budget, log, wall=lambda: now)
+    room.clock.wall = round(datetime(2015, 10, 21, 7, 28, tzinfo=UTC).timestamp() * 1000)
     with pytest.raises(Throttled) as caught:
-        await client.get_process("d1", "p1")
+        await room.client().get_process("d1", "p1")
     assert caught.value.retry_after == 30
 
 

@@ -42,11 +42,11 @@ async def test_an_empty_scope_is_not_sent(room: Room) -> None:
 async def test_one_token_serves_all_calls_until_four_fifths_of_its_life(room: Room) -> None:
     client = room.client()
     await asyncio.gather(*(client.get_process("d1", f"p{n}") for n in range(16)))
-    room.clock.now += 799
+    room.clock.move(799)
     await client.notify("d1", "p1")
     assert len(room.assure.token_requests) == 1
 
-    room.clock.now += 1
+    room.clock.move(1)
     await client.notify("d1", "p1")
     assert len(room.assure.token_requests) == 2
     assert room.assure.calls[-1][2] == "token-2"
@@ -57,10 +57,10 @@ async def test_an_absurd_lifetime_counts_as_five_minutes(room: Room, expires_in:
     room.assure.token_answer = {"expires_in": expires_in}
     client = room.client()
     await client.ensure_token()
-    room.clock.now += 239
+    room.clock.move(239)
     await client.ensure_token()
     assert len(room.assure.token_requests) == 1
-    room.clock.now += 1
+    room.clock.move(1)
     await client.ensure_token()
     assert len(room.assure.token_requests) == 2
 
@@ -89,7 +89,7 @@ async def test_the_second_call_waits_for_the_budget_but_no_longer_than_the_timeo
 async def test_a_call_that_is_too_late_does_not_leave_and_gives_its_unit_back(room: Room) -> None:
     await room.budget.take()
     with pytest.raises(Throttled) as caught:
-        await room.client().get_process("d1", "p1", until=room.clock.now)
+        await room.client().get_process("d1", "p1", until=room.clock.at)
     assert caught.value.code == "too_late"
     assert room.assure.calls == []
     assert await room.budget.take(200) == 100
@@ -101,9 +101,9 @@ async def test_the_second_call_is_not_made_if_it_has_become_too_late(room: Room)
     await client.ensure_token()
     room.assure.token_may_leave.clear()
     room.assure.token_asked.clear()
-    call = asyncio.create_task(client.get_process("d1", "p1", until=room.clock.now + 1))
+    call = asyncio.create_task(client.get_process("d1", "p1", until=room.clock.at + 1))
     await room.assure.token_asked.wait()
-    room.clock.now += 1
+    room.clock.move(1)
     room.assure.token_may_leave.set()
     with pytest.raises(Throttled):
         await call
@@ -140,7 +140,8 @@ async def test_sixteen_401s_cause_one_refresh(room: Room) -> None:
 
 async def test_a_401_that_comes_after_the_refresh_causes_no_other(room: Room) -> None:
     log = structlog.wrap_logger(room.lines)
-    tokens = TokenCache(room.endpoint, Transport(room.session, log, timeout=5.0))
+    transport = Transport(room.session, log, clock=room.clock, timeout=5.0)
+    tokens = TokenCache(room.endpoint, transport, room.clock)
     stale = await tokens.get()
 
     assert await tokens.force(stale) == "token-2"

@@ -23,6 +23,7 @@ from reconciler.assure import (
 )
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import build_session
+from reconciler.runtime.clock import Clock
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TOKEN = OK + b'Content-Length: 26\r\n\r\n{"access_token":"token-1"}'
@@ -122,9 +123,9 @@ async def listening(
 
 @asynccontextmanager
 async def client_of(target: Endpoint) -> AsyncIterator[AssureClient]:
-    log = structlog.wrap_logger(CapturingLogger())
+    clock, log = Clock(), structlog.wrap_logger(CapturingLogger())
     async with build_session(ca_file=target.ca_file, max_concurrency=4) as session:
-        yield AssureClient(target, session, Budget(1000), log)
+        yield AssureClient(target, session, Budget(1000, clock=clock), clock, log)
 
 
 @asynccontextmanager
@@ -183,8 +184,9 @@ class NoNames(AbstractResolver):
 async def test_a_name_that_does_not_resolve_is_told_as_such() -> None:
     connector = TCPConnector(resolver=NoNames())
     async with ClientSession(connector=connector) as session:
-        log = structlog.wrap_logger(CapturingLogger())
-        client = AssureClient(endpoint("http://assure.example"), session, Budget(1), log)
+        clock, log = Clock(), structlog.wrap_logger(CapturingLogger())
+        budget = Budget(1, clock=clock)
+        client = AssureClient(endpoint("http://assure.example"), session, budget, clock, log)
         with pytest.raises(TokenUnavailable, match=r"^dns$"):
             await client.get_process("d1", "p1")
 

@@ -22,9 +22,9 @@ from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Outbox
+from tests.clock import PlayedClock
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-START = 1_800_000_000_000
 HOUR = 3_600_000
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
 
@@ -84,9 +84,8 @@ class Bench:
     def __init__(self, store: Store, receiver: Receiver) -> None:
         self.store = store
         self.receiver = receiver
-        self.now = START
         self.log: list[dict[str, Any]] = []
-        self.monotonic_offset = 0.0
+        self.clock = PlayedClock(runs=True)
         self.patience = Patience(Backoff(initial=5_000, max=6 * HOUR), 3 * 24 * HOUR)
         self.secrets: Sequence[str] = (SECRET,)
         self.headers: dict[str, str] = {}
@@ -100,31 +99,24 @@ class Bench:
         self.store = replace(self.store, outbox=outbox)
         return outbox
 
-    def clock(self) -> int:
-        return self.now
-
-    def monotonic(self) -> float:
-        return asyncio.get_running_loop().time() + self.monotonic_offset
-
     async def claim(self, process_id: str, status: str = "accepted", rules: Rules = RULES) -> None:
         """A callback arrives and is applied."""
         self._serial += 1
+        now = self.clock.now()
         await self.store.work.record(
             [
                 (
                     process_id,
-                    Callback(
-                        f"r{self._serial:06}", process_id, f"d-{process_id}", status, self.now
-                    ),
+                    Callback(f"r{self._serial:06}", process_id, f"d-{process_id}", status, now),
                 )
             ],
             rules,
-            self.now,
+            now,
         )
 
     async def settle(self, *process_ids: str, rules: Rules = RULES) -> None:
         registrations = [Registration(key, f"d-{key}") for key in process_ids]
-        await self.store.registry.register(registrations, rules, self.now, whole=True)
+        await self.store.registry.register(registrations, rules, self.clock.wall, whole=True)
         for key in process_ids:
             await self.claim(key, rules=rules)
 
@@ -132,15 +124,15 @@ class Bench:
         """Build a deliverer with its connections, as the settings are now."""
         log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
         session = build_session(ca_file="", max_concurrency=self.slots)
-        breaker = Breaker(monotonic=self.monotonic, log=log)
-        transport = Transport(session, log, timeout=self.timeout, monotonic=self.monotonic)
+        breaker = Breaker(clock=self.clock, log=log)
+        transport = Transport(session, log, clock=self.clock, timeout=self.timeout)
         sender = Sender(
             self.receiver.url,
             transport,
             Signer(self.secrets, self.headers),
             patience=self.patience,
             breaker=breaker,
-            now=self.clock,
+            clock=self.clock,
             log=log,
         )
         deliverer = Deliverer(
@@ -150,8 +142,7 @@ class Bench:
             owner=owner,
             max_concurrency=self.slots,
             lease_length=60_000,
-            now=self.clock,
-            monotonic=self.monotonic,
+            clock=self.clock,
             log=log,
         )
         self.breaker = breaker
@@ -191,7 +182,7 @@ class Bench:
         return list(reversed(rows))
 
     def _is_due(self, row: Any) -> bool:
-        return row.next_attempt_at is not None and row.next_attempt_at <= self.now
+        return row.next_attempt_at is not None and row.next_attempt_at <= self.clock.wall
 
     def said(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.log if line["event"] == event]

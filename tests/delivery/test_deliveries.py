@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +9,7 @@ from standardwebhooks import Webhook
 
 from reconciler.delivery import deliverer
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
+from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.outbox import Attempt, Leased, Outbox
@@ -35,7 +35,7 @@ async def test_a_settled_process_is_told_with_all_that_the_contract_says(
     assert (body["data"]["status"], body["data"]["settledBy"]) == ("accepted", "callback")
     assert headers["Content-Type"] == "application/json"
     (row,) = await bench.rows()
-    assert (row.state, row.attempts, row.delivered_at) == ("delivered", 1, bench.now)
+    assert (row.state, row.attempts, row.delivered_at) == ("delivered", 1, bench.clock.wall)
     assert headers["webhook-id"] == row.webhook_id
     events = [entry.event for entry in await bench.store.views.timeline("p1")]
     assert events[-1] == "delivery_succeeded"
@@ -44,7 +44,7 @@ async def test_a_settled_process_is_told_with_all_that_the_contract_says(
 async def test_the_signature_verifies_with_the_public_library(bench: Any, receiver: Any) -> None:
     old = bench.secrets[0]
     bench.secrets = (old, "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")
-    bench.now = time.time_ns() // 1_000_000  # the library refuses what is older than 5 minutes
+    bench.clock.wall = Clock().now()  # the library refuses what is older than 5 minutes
     await bench.settle("p1")
     await bench.deliver_what_is_due()
     ((headers, body),) = receiver.got
@@ -80,8 +80,8 @@ async def test_anything_but_2xx_is_tried_again_with_the_same_id_and_growing_wait
         await bench.deliver_what_is_due()
         (row,) = await bench.rows()
         assert (row.state, row.last_error) == ("pending", f"http_{status}")
-        waits.append(row.next_attempt_at - bench.now)
-        bench.now = row.next_attempt_at
+        waits.append(row.next_attempt_at - bench.clock.wall)
+        bench.clock.wall = row.next_attempt_at
     await bench.deliver_what_is_due()
     (row,) = await bench.rows()
     assert (row.state, row.attempts) == ("delivered", 3)
@@ -98,7 +98,7 @@ async def test_retry_after_is_honoured(bench: Any, receiver: Any) -> None:
     await bench.settle("p1")
     await bench.deliver_what_is_due()
     (row,) = await bench.rows()
-    assert row.next_attempt_at - bench.now == 120_000
+    assert row.next_attempt_at - bench.clock.wall == 120_000
 
 
 async def test_410_ends_a_delivery_at_once(bench: Any, receiver: Any) -> None:
@@ -116,15 +116,15 @@ async def test_a_delivery_is_given_up_after_its_time(bench: Any, receiver: Any) 
     receiver.says(500)
     await bench.settle("p1")
     for _ in range(100):
-        bench.monotonic_offset += 3600  # an open breaker's probe is due by then
+        bench.clock.at += 3600  # an open breaker's probe is due by then
         await bench.deliver_what_is_due()
         (row,) = await bench.rows()
         if row.state == "dead":
             break
-        bench.now = row.next_attempt_at
+        bench.clock.wall = row.next_attempt_at
     assert row.state == "dead"
-    assert bench.now >= row.created_at + 72 * HOUR
-    assert bench.now < row.created_at + 79 * HOUR
+    assert bench.clock.wall >= row.created_at + 72 * HOUR
+    assert bench.clock.wall < row.created_at + 79 * HOUR
     assert len(receiver.got) == row.attempts
 
 
@@ -138,7 +138,7 @@ async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: A
     async with bench.delivering() as deliverer:
         await bench.until(lambda rows: rows[-1].state == "delivered", deliverer)
     assert [row.state for row in await bench.rows()] == ["pending"] * 3 + ["delivered"]
-    bench.now += HOUR
+    bench.clock.wall += HOUR
     await bench.deliver_what_is_due()
     assert receiver.types("p1")[-2:] == ["process.settled", "process.corrected"]
     corrected = receiver.got[-1][1]["data"]
@@ -167,13 +167,13 @@ async def test_one_that_waited_for_its_turn_bears_the_time_at_which_it_is_sent(
     bench: Any, receiver: Any
 ) -> None:
     async def answer(_request: web.Request) -> web.Response:
-        bench.now += 5_000
+        bench.clock.wall += 5_000
         return web.Response()
 
     receiver.answer = answer
     bench.slots = 1
     await bench.settle("p0", "p1", "p2")
-    begun = bench.now
+    begun = bench.clock.wall
     async with bench.delivering():
         await bench.until(lambda rows: all(row.delivered_at for row in rows))
     times = [int(headers["webhook-timestamp"]) for headers, _ in receiver.got]
@@ -245,7 +245,7 @@ async def test_what_is_leased_while_it_stops_goes_back_at_once(bench: Any, recei
     waiting = [row for row in await bench.rows() if row.state == "pending"]
     assert waiting
     assert {row.attempts for row in waiting} == {0}
-    free = await outbox.claim(9, owner="another", now=bench.now, length=1)
+    free = await outbox.claim(9, owner="another", now=bench.clock.wall, length=1)
     assert len(free) == len(waiting)
 
 
@@ -380,8 +380,8 @@ async def test_a_target_that_is_down_parks_the_others_without_spending_attempts(
     assert sum(row.attempts for row in rows) == 5
     assert all(row.state == "pending" for row in rows)
     receiver.says(200)
-    bench.monotonic_offset += 3600
-    bench.now += HOUR
+    bench.clock.at += 3600
+    bench.clock.wall += HOUR
     await bench.deliver_what_is_due()
     assert all(row.state == "delivered" for row in await bench.rows())
 
@@ -390,12 +390,13 @@ async def test_a_lease_of_a_dead_instance_runs_out_and_another_delivers(
     bench: Any, receiver: Any
 ) -> None:
     await bench.settle("p1")
-    (claimed,) = await bench.store.outbox.claim(10, owner="dead", now=bench.now, length=60_000)
+    now = bench.clock.now()
+    (claimed,) = await bench.store.outbox.claim(10, owner="dead", now=now, length=60_000)
     async with bench.delivering() as deliverer:
         await bench.settle("p2")
         await bench.until(lambda rows: rows[1].state == "delivered", deliverer)
     assert receiver.types("p1") == []
-    bench.now += 60_000
+    bench.clock.wall += 60_000
     async with bench.delivering() as deliverer:
         await bench.until(lambda rows: rows[0].state == "delivered", deliverer)
     assert receiver.got[-1][0]["webhook-id"] == claimed.webhook_id
@@ -420,13 +421,13 @@ async def test_stopping_gives_back_what_was_leased_and_finishes_what_was_begun(
     rows = await bench.rows()
     assert [row.state for row in rows] == ["delivered", "pending", "pending"]
     assert [row.attempts for row in rows] == [1, 0, 0]
-    assert all(row.next_attempt_at <= bench.now for row in rows[1:])
+    assert all(row.next_attempt_at <= bench.clock.wall for row in rows[1:])
 
 
 async def test_every_kind_of_news_is_delivered_and_hearsay_is_not(bench: Any) -> None:
     confirming = Rules(deliver=True)
     await bench.settle("expired", rules=confirming)
-    bench.now += 15 * 24 * HOUR
+    bench.clock.wall += 15 * 24 * HOUR
     await _answer(bench, "expired", Fetched(0, "pending"), confirming)
     rows = await bench.rows()
     assert [(row.process_id, row.type) for row in rows] == [("expired", "process.expired")]
@@ -438,14 +439,15 @@ async def test_every_kind_of_news_is_delivered_and_hearsay_is_not(bench: Any) ->
 async def _answer(
     bench: Any, process_id: str, result: Fetched, rules: Rules, *, recheck: bool = False
 ) -> None:
+    now = bench.clock.now()
     if recheck:
-        await bench.store.work.record([(process_id, Recheck(Verb.FETCH, "me"))], rules, bench.now)
+        await bench.store.work.record([(process_id, Recheck(Verb.FETCH, "me"))], rules, now)
     claimed = await bench.store.work.claim(
-        (Lane.CONFIRM, Lane.OVERDUE), 10, owner="me", rules=rules, now=bench.now, length=40_000
+        (Lane.CONFIRM, Lane.OVERDUE), 10, owner="me", rules=rules, now=now, length=40_000
     )
     attempts = {process.process_id: process.attempt for process in claimed}
     observed = [(process_id, replace(result, attempt=attempts[process_id]))]
-    await bench.store.work.record(observed, rules, bench.now)
+    await bench.store.work.record(observed, rules, now)
 
 
 async def _correct(bench: Any, process_id: str, status: str) -> None:

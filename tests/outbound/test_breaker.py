@@ -4,18 +4,12 @@ from structlog.testing import CapturingLogger
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.outbound.breaker import Breaker
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import PlayedClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> PlayedClock:
+    return PlayedClock()
 
 
 @pytest.fixture
@@ -24,11 +18,11 @@ def lines() -> CapturingLogger:
 
 
 @pytest.fixture
-def breaker(clock: Clock, lines: CapturingLogger) -> Breaker:
+def breaker(clock: PlayedClock, lines: CapturingLogger) -> Breaker:
     log: FilteringBoundLogger = structlog.wrap_logger(
         lines, processors=[], wrapper_class=structlog.make_filtering_bound_logger(0)
     )
-    return Breaker(monotonic=clock, log=log)
+    return Breaker(clock=clock, log=log)
 
 
 def events(lines: CapturingLogger) -> list[tuple[str, str]]:
@@ -41,8 +35,8 @@ def opened(breaker: Breaker) -> None:
     assert breaker.state == "open"
 
 
-def probe_fails(breaker: Breaker, clock: Clock, process_id: str) -> None:
-    clock.now += breaker.seconds_to_probe()
+def probe_fails(breaker: Breaker, clock: PlayedClock, process_id: str) -> None:
+    clock.move(breaker.seconds_to_probe())
     assert breaker.allowance() == 1
     breaker.probe_started(process_id)
     breaker.failed(process_id, "timeout")
@@ -86,11 +80,11 @@ def test_a_refused_token_opens_it_at_once(breaker: Breaker) -> None:
     assert breaker.state == "open"
 
 
-def test_one_probe_at_a_time_goes_after_the_wait(breaker: Breaker, clock: Clock) -> None:
+def test_one_probe_at_a_time_goes_after_the_wait(breaker: Breaker, clock: PlayedClock) -> None:
     opened(breaker)
-    clock.now += 0.99
+    clock.move(0.99)
     assert breaker.allowance() == 0
-    clock.now += 0.01
+    clock.move(0.01)
     assert breaker.allowance() == 1
 
     breaker.probe_started("p7")
@@ -99,7 +93,9 @@ def test_one_probe_at_a_time_goes_after_the_wait(breaker: Breaker, clock: Clock)
     assert breaker.seconds_to_probe() > 0
 
 
-def test_each_failed_probe_doubles_the_wait_up_to_a_minute(breaker: Breaker, clock: Clock) -> None:
+def test_each_failed_probe_doubles_the_wait_up_to_a_minute(
+    breaker: Breaker, clock: PlayedClock
+) -> None:
     opened(breaker)
     waits = []
     for number in range(8):
@@ -110,9 +106,11 @@ def test_each_failed_probe_doubles_the_wait_up_to_a_minute(breaker: Breaker, clo
     assert breaker.last_probe == "q7"
 
 
-def test_a_refused_token_during_a_probe_doubles_the_wait(breaker: Breaker, clock: Clock) -> None:
+def test_a_refused_token_during_a_probe_doubles_the_wait(
+    breaker: Breaker, clock: PlayedClock
+) -> None:
     breaker.trip("http_401")
-    clock.now += 1
+    clock.move(1)
     breaker.probe_started("q")
     breaker.trip("http_401")
 
@@ -121,11 +119,11 @@ def test_a_refused_token_during_a_probe_doubles_the_wait(breaker: Breaker, clock
 
 
 def test_a_token_refused_before_the_probe_could_start_doubles_the_wait_as_well(
-    breaker: Breaker, clock: Clock
+    breaker: Breaker, clock: PlayedClock
 ) -> None:
     opened(breaker)
     probe_fails(breaker, clock, "q")
-    clock.now += 2
+    clock.move(2)
     breaker.trip("http_401")
 
     assert breaker.allowance() == 0
@@ -133,19 +131,21 @@ def test_a_token_refused_before_the_probe_could_start_doubles_the_wait_as_well(
     assert breaker.last_probe == "q"
 
 
-def test_a_refused_token_that_is_told_late_changes_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_a_refused_token_that_is_told_late_changes_nothing(
+    breaker: Breaker, clock: PlayedClock
+) -> None:
     opened(breaker)
-    clock.now += 0.5
+    clock.move(0.5)
     breaker.trip("http_401")
     assert breaker.seconds_to_probe() == 0.5
 
 
 def test_a_probe_that_succeeds_closes_it(
-    breaker: Breaker, clock: Clock, lines: CapturingLogger
+    breaker: Breaker, clock: PlayedClock, lines: CapturingLogger
 ) -> None:
     opened(breaker)
     probe_fails(breaker, clock, "q")
-    clock.now += 2
+    clock.move(2)
     breaker.probe_started("r")
     breaker.succeeded("r")
 
@@ -155,7 +155,9 @@ def test_a_probe_that_succeeds_closes_it(
     assert lines.calls[-1].kwargs == {"event": "breaker_closed", "open_for_s": 3.0}
 
 
-def test_after_closing_the_count_and_the_wait_begin_anew(breaker: Breaker, clock: Clock) -> None:
+def test_after_closing_the_count_and_the_wait_begin_anew(
+    breaker: Breaker, clock: PlayedClock
+) -> None:
     opened(breaker)
     probe_fails(breaker, clock, "q")
     breaker.succeeded("late")
@@ -166,11 +168,11 @@ def test_after_closing_the_count_and_the_wait_begin_anew(breaker: Breaker, clock
 
 
 def test_an_abandoned_probe_says_nothing_and_another_may_follow(
-    breaker: Breaker, clock: Clock
+    breaker: Breaker, clock: PlayedClock
 ) -> None:
     opened(breaker)
     probe_fails(breaker, clock, "q")
-    clock.now += 2
+    clock.move(2)
     breaker.probe_started("r")
     breaker.probe_abandoned()
 
@@ -180,30 +182,30 @@ def test_an_abandoned_probe_says_nothing_and_another_may_follow(
     assert breaker.seconds_to_probe() == 2
 
 
-def test_nothing_to_probe_waits_as_long_again(breaker: Breaker, clock: Clock) -> None:
+def test_nothing_to_probe_waits_as_long_again(breaker: Breaker, clock: PlayedClock) -> None:
     opened(breaker)
-    clock.now += 1
+    clock.move(1)
     breaker.probe_abandoned()
     assert breaker.allowance() == 0
     assert breaker.seconds_to_probe() == 1
 
 
-def test_abandoning_what_is_not_out_changes_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_abandoning_what_is_not_out_changes_nothing(breaker: Breaker, clock: PlayedClock) -> None:
     breaker.probe_abandoned()
     assert breaker.state == "closed"
     opened(breaker)
-    clock.now += 0.5
+    clock.move(0.5)
     breaker.probe_abandoned()
     assert breaker.seconds_to_probe() == 0.5
 
 
-def test_late_failures_of_older_calls_change_nothing(breaker: Breaker, clock: Clock) -> None:
+def test_late_failures_of_older_calls_change_nothing(breaker: Breaker, clock: PlayedClock) -> None:
     opened(breaker)
     for number in range(10, 20):
         breaker.failed(f"p{number}", "timeout")
     assert breaker.seconds_to_probe() == 1
 
-    clock.now += 1
+    clock.move(1)
     breaker.probe_started("q")
     breaker.failed("p20", "timeout")
     assert breaker.state == "probing"
@@ -219,7 +221,7 @@ def test_a_probe_that_starts_after_a_late_success_is_an_ordinary_call(breaker: B
 
 
 def test_one_opening_is_one_warning_however_many_probes_fail(
-    breaker: Breaker, clock: Clock, lines: CapturingLogger
+    breaker: Breaker, clock: PlayedClock, lines: CapturingLogger
 ) -> None:
     opened(breaker)
     probe_fails(breaker, clock, "q")

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from itertools import pairwise
 
 import pytest
@@ -7,6 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.outbound.budget import Budget
+from reconciler.runtime.clock import Clock
+from tests.clock import PlayedClock
 
 # Rates for which rate + burst lies on or just beside a whole number are the ones that rounding
 # could break.
@@ -15,21 +17,6 @@ RATES = st.one_of(
     st.sampled_from([0.1, 0.3, 1, 3, 7, 9.995, 10, 12 / 1.1, 20, 23 / 1.1, 30, 70, 100 / 3]),
 )
 STARTS = st.sampled_from([0.0, 17.3, 1e6 + 0.1, 3e7 + 0.7])
-
-
-class Clock:
-    def __init__(self, now: float = 1000.0, lateness: float = 0.0) -> None:
-        self.now = now
-        self.lateness = lateness
-        self.naps: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.naps.append(seconds)
-        self.now += seconds + self.lateness
-        await asyncio.sleep(0)
 
 
 def burst_of(rate: float) -> float:
@@ -71,14 +58,14 @@ def test_no_window_of_a_second_holds_more_than_the_rate_and_the_burst(
     rate: float, start: float, lateness: float, steps: list[tuple[int, float]]
 ) -> None:
     async def run() -> list[tuple[float, int]]:
-        clock = Clock(start, lateness)
-        budget = Budget(rate, monotonic=clock, sleep=clock.sleep)
+        clock = PlayedClock(monotonic=start, flies=True, lateness=lateness)
+        budget = Budget(rate, clock=clock)
         left = []
         for most, idle in steps:
             units = await call(budget, most)
             assert 1 <= units <= most
-            left.append((clock.now, units))
-            clock.now += idle
+            left.append((clock.at, units))
+            clock.move(idle)
         return left
 
     assert most_in_a_second(asyncio.run(run())) <= rate + burst_of(rate)
@@ -103,8 +90,8 @@ def test_units_that_are_given_back_late_do_not_break_the_window(
     rate: float, steps: list[tuple[int, int, float, int]]
 ) -> None:
     async def run() -> list[tuple[float, int]]:
-        clock = Clock()
-        budget = Budget(rate, monotonic=clock, sleep=clock.sleep)
+        clock = PlayedClock(flies=True)
+        budget = Budget(rate, clock=clock)
         held: list[tuple[int, int]] = []
         left = []
         for number, (most, used, idle, later) in enumerate(steps):
@@ -118,8 +105,8 @@ def test_units_that_are_given_back_late_do_not_break_the_window(
             else:  # all that may leave in a second would be in our hands
                 budget.give_back(unused)
             assert all(budget.leave() for _ in range(units - unused))
-            left.append((clock.now, units - unused))
-            clock.now += idle
+            left.append((clock.at, units - unused))
+            clock.move(idle)
         return left
 
     assert most_in_a_second(asyncio.run(run())) <= rate + burst_of(rate)
@@ -129,61 +116,61 @@ def test_units_that_are_given_back_late_do_not_break_the_window(
 @pytest.mark.parametrize("lateness", [0.0, 0.02])
 @pytest.mark.parametrize("most", [1, 16])
 async def test_constant_demand_uses_the_rate(rate: float, lateness: float, most: int) -> None:
-    clock = Clock(lateness=lateness)
-    budget = Budget(rate, monotonic=clock, sleep=clock.sleep)
-    begun, taken = clock.now, 0
+    clock = PlayedClock(flies=True, lateness=lateness)
+    budget = Budget(rate, clock=clock)
+    begun, taken = clock.at, 0
     while taken < 300:
         taken += await call(budget, most)
 
-    assert 0.95 * rate <= taken / (clock.now - begun) <= rate + burst_of(rate)
+    assert 0.95 * rate <= taken / (clock.at - begun) <= rate + burst_of(rate)
 
 
 async def test_after_a_rest_just_the_burst_is_there() -> None:
-    clock = Clock()
-    budget = Budget(30, monotonic=clock, sleep=clock.sleep)
-    clock.now += 3600
+    clock = PlayedClock(flies=True)
+    budget = Budget(30, clock=clock)
+    clock.move(3600)
 
     assert await call(budget, 100) == 3
-    assert not clock.naps
+    assert not clock.sleeps
     assert await call(budget, 100) == 1
-    assert clock.naps
+    assert clock.sleeps
 
 
 async def test_units_given_back_can_be_taken_again() -> None:
-    clock = Clock()
-    budget = Budget(50, monotonic=clock, sleep=clock.sleep)
+    clock = PlayedClock(flies=True)
+    budget = Budget(50, clock=clock)
     assert await budget.take(5) == 5
     budget.give_back(3)
 
     assert await budget.take(5) == 3
-    assert not clock.naps
+    assert not clock.sleeps
 
 
 async def test_giving_back_fills_the_bucket_no_higher_than_the_burst() -> None:
-    clock = Clock()
-    budget = Budget(50, monotonic=clock, sleep=clock.sleep)
+    clock = PlayedClock(flies=True)
+    budget = Budget(50, clock=clock)
     budget.give_back(40)
 
     assert await call(budget, 50) == 5
     await budget.take()
-    assert clock.naps
+    assert clock.sleeps
 
 
 async def test_nothing_leaves_during_a_pause() -> None:
-    clock = Clock()
-    budget = Budget(20, monotonic=clock, sleep=clock.sleep)
-    begun = clock.now
+    clock = PlayedClock(flies=True)
+    budget = Budget(20, clock=clock)
+    begun = clock.at
     budget.pause(30)
     assert budget.paused_for == 30
 
     assert await budget.take(10) == 2
-    assert clock.now == pytest.approx(begun + 30)
+    assert clock.at == pytest.approx(begun + 30)
     assert budget.paused_for == 0
 
 
 async def test_a_longer_pause_is_not_shortened_and_none_is_longer_than_an_hour() -> None:
-    clock = Clock()
-    budget = Budget(20, monotonic=clock, sleep=clock.sleep)
+    clock = PlayedClock(flies=True)
+    budget = Budget(20, clock=clock)
     budget.pause(60)
     budget.pause(5)
     assert budget.paused_for == 60
@@ -192,41 +179,39 @@ async def test_a_longer_pause_is_not_shortened_and_none_is_longer_than_an_hour()
 
 
 async def test_a_waiter_notices_a_pause_that_begins_while_it_sleeps() -> None:
-    clock = Clock()
-    budget: Budget
+    class Pausing(PlayedClock):
+        async def sleep(self, seconds: float) -> None:
+            if not self.sleeps:
+                budget.pause(10)
+            await super().sleep(seconds)
 
-    async def sleep(seconds: float) -> None:
-        if not clock.naps:
-            budget.pause(10)
-        await clock.sleep(seconds)
-
-    budget = Budget(1, monotonic=clock, sleep=sleep)
-    begun = clock.now
+    clock = Pausing(flies=True)
+    budget = Budget(1, clock=clock)
+    begun = clock.at
     await call(budget)
     await call(budget)
 
-    assert clock.now >= begun + 10
+    assert clock.at >= begun + 10
 
 
 async def test_a_waiter_notices_a_new_rate_within_a_second() -> None:
-    clock = Clock()
-    budget: Budget
+    class Reloading(PlayedClock):
+        async def sleep(self, seconds: float) -> None:
+            await super().sleep(seconds)
+            budget.set_rate(100)
 
-    async def sleep(seconds: float) -> None:
-        await clock.sleep(seconds)
-        budget.set_rate(100)
-
-    budget = Budget(0.001, monotonic=clock, sleep=sleep)
-    begun = clock.now
+    clock = Reloading(flies=True)
+    budget = Budget(0.001, clock=clock)
+    begun = clock.at
     await call(budget)
     await call(budget)
 
-    assert clock.now <= begun + 1.1
+    assert clock.at <= begun + 1.1
 
 
 async def test_waiters_are_served_in_the_order_they_came() -> None:
-    clock = Clock()
-    budget = Budget(5, monotonic=clock, sleep=clock.sleep)
+    clock = PlayedClock(flies=True)
+    budget = Budget(5, clock=clock)
     served: list[int] = []
 
     async def wait(number: int, most: int) -> None:
@@ -241,23 +226,17 @@ async def test_waiters_are_served_in_the_order_they_came() -> None:
 
 
 async def test_a_cancelled_waiter_takes_nothing_and_holds_up_nobody() -> None:
-    release = asyncio.Event()
-    clock = Clock()
-
-    async def sleep(seconds: float) -> None:
-        await release.wait()
-        await clock.sleep(seconds)
-
-    budget = Budget(1, monotonic=clock, sleep=sleep)
+    clock = PlayedClock()
+    budget = Budget(1, clock=clock)
     await call(budget)
     waiters = [asyncio.ensure_future(budget.take()) for _ in range(3)]
     await asyncio.sleep(0)
     waiters[0].cancel()  # the one that sleeps
     waiters[1].cancel()  # one that waits for its turn
-    release.set()
+    clock.flies = True
 
     assert await waiters[2] == 1
-    assert clock.now == pytest.approx(1001)
+    assert clock.at == pytest.approx(1001)
     assert waiters[0].cancelled()
     assert waiters[1].cancelled()
 
@@ -265,22 +244,22 @@ async def test_a_cancelled_waiter_takes_nothing_and_holds_up_nobody() -> None:
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf")])
 def test_a_rate_must_be_a_positive_number(rate: float) -> None:
     with pytest.raises(ValueError, match="rate"):
-        Budget(rate)
+        Budget(rate, clock=PlayedClock())
 
 
 async def test_at_least_one_unit_must_be_asked_for() -> None:
     with pytest.raises(ValueError, match="one unit"):
-        await Budget(1).take(0)
+        await Budget(1, clock=PlayedClock()).take(0)
 
 
 async def test_on_the_real_clock_the_window_holds_as_well() -> None:
     left: list[float] = []
-    budget = Budget(200)
-    clock: Callable[[], float] = asyncio.get_running_loop().time
+    clock = Clock()
+    budget = Budget(200, clock=clock)
 
     async def one_call() -> None:
         await call(budget)
-        left.append(clock())
+        left.append(clock.monotonic())
 
     calls: list[Awaitable[None]] = [one_call() for _ in range(60)]
     await asyncio.gather(*calls)

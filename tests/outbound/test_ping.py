@@ -15,6 +15,7 @@ from reconciler.admin.health import Readiness
 from reconciler.daemon.monitoring import ping_if_well
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session
+from tests.clock import PlayedClock
 
 SECRET = "canary-of-the-ping-5b1f"
 
@@ -32,11 +33,6 @@ class Service:
         self.pings.append((request.method, request.path))
         await self.answers.wait()
         return web.Response(status=self.status, text="OK")
-
-
-@dataclass
-class Clock:
-    now: float = 1000.0
 
 
 @pytest.fixture
@@ -64,12 +60,12 @@ def log() -> LogCapture:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> PlayedClock:
+    return PlayedClock()
 
 
 @pytest.fixture
-async def make(log: LogCapture, clock: Clock) -> AsyncIterator[Make]:
+async def make(log: LogCapture, clock: PlayedClock) -> AsyncIterator[Make]:
     made: list[Ping] = []
 
     def build(port: int) -> Ping:
@@ -77,7 +73,7 @@ async def make(log: LogCapture, clock: Clock) -> AsyncIterator[Make]:
             f"http://127.0.0.1:{port}/{SECRET}",
             build_session(ca_file="", max_concurrency=1),
             interval=60,
-            monotonic=lambda: clock.now,
+            clock=clock,
             log=structlog.wrap_logger(None, processors=[log]),
         )
         made.append(ping)
@@ -121,25 +117,25 @@ async def test_it_gets_the_url(service: Service, make: Make, log: LogCapture) ->
     ],
 )
 async def test_it_is_not_sent_more_often_than_the_interval_says(
-    service: Service, make: Make, clock: Clock, times: tuple[float, ...], pings: int
+    service: Service, make: Make, clock: PlayedClock, times: tuple[float, ...], pings: int
 ) -> None:
     ping = make(service.port)
     for at in times:
-        clock.now = 1000.0 + at
+        clock.at = 1000.0 + at
         await sent(ping)
 
     assert len(service.pings) == pings
 
 
 async def test_a_service_that_hangs_holds_up_nobody_and_gets_no_second_ping(
-    service: Service, make: Make, clock: Clock
+    service: Service, make: Make, clock: PlayedClock
 ) -> None:
     service.answers.clear()
     ping = make(service.port)
     ping.send()
     while not service.pings:
         await asyncio.sleep(0.01)
-    clock.now += 600
+    clock.move(600)
     ping.send()
     await ping.stop()
 
@@ -147,12 +143,12 @@ async def test_a_service_that_hangs_holds_up_nobody_and_gets_no_second_ping(
 
 
 async def test_a_run_of_failures_is_said_once_and_so_is_its_end(
-    service: Service, make: Make, log: LogCapture, clock: Clock
+    service: Service, make: Make, log: LogCapture, clock: PlayedClock
 ) -> None:
     ping = make(service.port)
     for service.status in (200, 404, 500, 404, 200, 503):
         await sent(ping)
-        clock.now += 60
+        clock.move(60)
 
     assert [(line["event"], line.get("error")) for line in said(log)] == [
         ("heartbeat_failed", "http_404"),

@@ -16,19 +16,10 @@ from reconciler.outbound.share import (
     portion,
     whole,
 )
+from tests.clock import PlayedClock
 
 HALF = portion(20.0, 2, 0)
 WHOLE = portion(20.0, 1, 0)
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += seconds
 
 
 def alone(at: float = 100.0) -> Share:
@@ -136,40 +127,40 @@ def test_within_is_the_lesser_in_both() -> None:
 
 
 async def test_a_unit_in_hand_does_not_leave_once_the_share_has_run_out() -> None:
-    clock, share = Clock(), alone(95.0)
-    budget = Budget(20.0, share=share, monotonic=clock, sleep=clock.sleep)
+    clock, share = PlayedClock(monotonic=100.0, flies=True), alone(95.0)
+    budget = Budget(20.0, share=share, clock=clock)
     assert await budget.take(2) == 2
     assert budget.leave()
-    clock.now = 95.0 + USABLE
+    clock.at = 95.0 + USABLE
     assert not budget.leave()
     assert budget.rate == 0.0
 
 
 async def test_units_in_hand_count_among_what_may_leave_in_the_second() -> None:
-    clock = Clock()
-    budget = Budget(1.0, monotonic=clock, sleep=clock.sleep)  # 2 calls in a second
+    clock = PlayedClock(monotonic=100.0, flies=True)
+    budget = Budget(1.0, clock=clock)  # 2 calls in a second
     assert [await budget.take(), await budget.take()] == [1, 1]
-    clock.now += 60.0  # we stood still, with both in hand
-    taken = clock.now
+    clock.move(60.0)  # we stood still, with both in hand
+    taken = clock.at
     assert budget.leave()
     assert budget.leave()
     assert await budget.take() == 1
-    assert clock.now >= taken + WINDOW
+    assert clock.at >= taken + WINDOW
 
 
 async def test_a_take_waits_until_a_share_is_there_and_begins_soon_after() -> None:
-    clock, share = Clock(), Share()
-    budget = Budget(20.0, share=share, monotonic=clock, sleep=clock.sleep)
+    clock, share = PlayedClock(monotonic=100.0, flies=True), Share()
+    budget = Budget(20.0, share=share, clock=clock)
     share.joined(100.0, 100.0, HALF, alone=False)
     for begun in (105.0, 110.0):
         share.renewed(begun, begun, HALF)
     assert await budget.take() == 1
-    assert 100.0 + SILENCE <= clock.now < 100.0 + SILENCE + 0.3
+    assert 100.0 + SILENCE <= clock.at < 100.0 + SILENCE + 0.3
 
 
 async def test_a_lower_rate_holds_at_once_whatever_the_share_says() -> None:
-    clock, share = Clock(), alone(90.0)
-    budget = Budget(20.0, share=share, monotonic=clock, sleep=clock.sleep)
+    clock, share = PlayedClock(monotonic=100.0, flies=True), alone(90.0)
+    budget = Budget(20.0, share=share, clock=clock)
     assert budget.rate == 0.0  # since 100.0 it has run out
     share.renewed(100.0, 100.0, replace(WHOLE))
     assert budget.rate == 20.0

@@ -32,8 +32,8 @@ from reconciler.simulator import Simulator, World
 from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store, prepare
+from tests.clock import PlayedClock
 
-NOW = 1_800_000_000_000
 PATIENCE = 30.0
 """Seconds after which a condition counts as never met."""
 LEASE = 20_000
@@ -43,43 +43,6 @@ _UNDER_WAY = text(
     "SELECT count(*) FROM processes WHERE lease_until IS NOT NULL"
     f" OR next_check_at <= :now OR (lane = {int(Lane.CATCH_UP)} AND next_check_at IS NOT NULL)"
 )
-
-
-class Wall:
-    """The played wall clock: UTC milliseconds."""
-
-    now = NOW
-
-    def __call__(self) -> int:
-        return self.now
-
-
-class Monotonic:
-    """A played monotonic clock in seconds. Its sleepers wake when the test moves it.
-
-    Where it ``flies`` each sleep takes it to the end of the sleep.
-    """
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-        self.flies = False
-        self._moved = asyncio.Event()
-
-    def __call__(self) -> float:
-        return self.at
-
-    def move(self, seconds: float) -> None:
-        self.at += seconds
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def sleep(self, seconds: float) -> None:
-        until = self.at + seconds
-        if self.flies:
-            self.move(seconds)
-            await asyncio.sleep(0)
-        while self.at < until:
-            await self._moved.wait()
 
 
 class Instance:
@@ -94,20 +57,19 @@ class Instance:
         rate: float = 1000.0,
         max_concurrency: int = 16,
         timeout: float = 5.0,
-        clock: Monotonic | None = None,
+        real_time: bool = True,
         token_url: str = "",
         budget: Budget | None = None,
     ) -> None:
-        """``clock``: plays the monotonic time of budget, breaker and token; else it is real."""
-        played: dict[str, Any] = {} if clock is None else {"monotonic": clock}
-        sleep: dict[str, Any] = {} if clock is None else {"sleep": clock.sleep}
-        wall, log = play.wall, play.log
+        """``real_time``: monotonic time runs by itself; only the wall time is played."""
+        play.clock.runs = real_time
+        clock, log = play.clock, play.log
         self.store = store
         self.outcomes: list[Outcome] = []
-        self.budget = budget or Budget(rate, **played, **sleep)
-        self.breaker = Breaker(log=log, **played)
+        self.budget = budget or Budget(rate, clock=clock)
+        self.breaker = Breaker(clock=clock, log=log)
         self.callback_path = CallbackPath(log)
-        self.assure_path = AssurePath(is_proven=False, now=wall, log=log)
+        self.assure_path = AssurePath(is_proven=False, clock=clock, log=log)
         simulator = play.simulator
         endpoint = Endpoint(
             base_url=simulator.base_url,
@@ -121,14 +83,12 @@ class Instance:
             timeout=timeout,
         )
         self._session: ClientSession = build_session(ca_file="", max_concurrency=max_concurrency)
-        self.client = AssureClient(
-            endpoint, self._session, self.budget, log, wall=lambda: wall() / 1000, **played
-        )
+        self.client = AssureClient(endpoint, self._session, self.budget, clock, log)
         caller = Caller(
             self.client, breaker=self.breaker, budget=self.budget, path=self.assure_path, log=log
         )
         self.recorder = Recorder(
-            store.work, rules=play.get_rules, now=wall, on_recorded=self._recorded, log=log
+            store.work, rules=play.get_rules, clock=clock, on_recorded=self._recorded, log=log
         )
         self.sweeper = Sweeper(
             store.work,
@@ -140,15 +100,18 @@ class Instance:
             max_concurrency=max_concurrency,
             lease_length=LEASE,
             rules=play.get_rules,
-            now=wall,
+            clock=clock,
             log=log,
-            **played,
         )
         self.watch = OverdueChecker(
-            store.work, rules=play.get_rules, now=wall, on_due=self.sweeper.wake, log=log
+            store.work, rules=play.get_rules, clock=clock, on_due=self.sweeper.wake, log=log
         )
         self.applier = Applier(
-            store.inbox, rules=play.get_rules, now=wall, on_applied=self.sweeper.wake, log=log
+            store.inbox,
+            rules=play.get_rules,
+            now=clock.now,
+            on_applied=self.sweeper.wake,
+            log=log,
         )
         self.sweeping = asyncio.create_task(self.sweeper.run())
         self.recording = asyncio.create_task(self.recorder.run())
@@ -188,11 +151,8 @@ class Play:
 
     def __init__(self, path: Path) -> None:
         """``path``: an empty store."""
-        self.wall = Wall()
-        self.clock = Monotonic()
-        self.stamp: Callable[[], float] = self.clock
-        """By which clock the far side notes when a call arrives."""
-        self.world = World(seed=7, now=self.wall, monotonic=self._stamped)
+        self.clock = PlayedClock()
+        self.world = World(seed=7, now=self.clock.now, monotonic=self.clock.monotonic)
         self.lines = CapturingLogger()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             self.lines, processors=[], wrapper_class=structlog.make_filtering_bound_logger(0)
@@ -232,13 +192,14 @@ class Play:
         return (await self.register_many([process_id], **wanted))[0]
 
     async def register_many(self, process_ids: Sequence[str], **wanted: Any) -> list[str]:
+        now = self.clock.now()
         registrations = []
         for process_id in process_ids:
             process = self.world.add(process_id=process_id, dossier_id="d", **wanted)
             registrations.append(
-                Registration(process_id, "d", provider=process.provider, created_at=self.wall())
+                Registration(process_id, "d", provider=process.provider, created_at=now)
             )
-        await self.store.registry.register(registrations, self.rules, self.wall(), whole=True)
+        await self.store.registry.register(registrations, self.rules, now, whole=True)
         return list(process_ids)
 
     def set_policy(self, **changes: Any) -> None:
@@ -260,7 +221,7 @@ class Play:
 
     async def tick(self, later: int = 0) -> None:
         """Let ``later`` ms pass, and tick."""
-        self.wall.now += later
+        self.clock.wall += later
         for instance in self.instances:
             if not instance.sweeping.done():
                 await instance.watch.tick()
@@ -282,7 +243,7 @@ class Play:
     async def deliver(self, body: dict[str, str]) -> Receipt:
         receipt = Receipt(
             receipt_id=f"receipt-{next(self._receipts)}",
-            received_at=self.wall(),
+            received_at=self.clock.now(),
             process_id=body["processId"],
             dossier_id=body["dossierId"],
             status=body["status"],
@@ -356,11 +317,8 @@ class Play:
 
     async def _is_at_rest(self) -> bool:
         async with self.store.database.read() as connection:
-            found = await connection.execute(_UNDER_WAY, {"now": self.wall()})
+            found = await connection.execute(_UNDER_WAY, {"now": self.clock.now()})
             return not found.scalar_one()
-
-    def _stamped(self) -> float:
-        return self.stamp()
 
     async def _hold(self, _seconds: float) -> None:
         await self._gate.wait()

@@ -18,6 +18,7 @@ from structlog.testing import CapturingLogger
 from reconciler.daemon.membership import Membership
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.share import Share
+from reconciler.runtime.clock import Clock
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.instances import LIVE_FOR, Instance
 
@@ -79,7 +80,7 @@ class Cluster:
         started_at = round((self.now + skew) * 1000)
         member = Member(name, rate or self.rate, skew, started_at)
         self.members.append(member)
-        budget = Budget(member.rate, share=member.share, monotonic=self.monotonic, sleep=Pause)
+        budget = Budget(member.rate, clock=_Time(self), share=member.share)
         self._spawn(member, self._beat(member))
         self._spawn(member, self._call(member, budget))
         return member
@@ -204,6 +205,19 @@ class Cluster:
 
     def _plan(self, at: float, member: Member, work: Coroutine[Any, Any, None]) -> None:
         heapq.heappush(self._agenda, (at, next(self._order), member, work))
+
+
+class _Time(Clock):
+    """The time of a cluster: each sleep is a pause on its agenda."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def monotonic(self) -> float:
+        return self._cluster.now
+
+    async def sleep(self, seconds: float) -> None:
+        await Pause(seconds)
 
 
 @dataclass

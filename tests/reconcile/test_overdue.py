@@ -20,11 +20,11 @@ LEASE = 20_000
 
 async def test_every_process_whose_time_is_over_turns_overdue_once(play: Play) -> None:
     ids = await play.register_many([f"p{n:03}" for n in range(250)])
-    play.wall.now += 1
+    play.clock.wall += 1
     await play.register("later")
     woken: list[bool] = []
     watch = make_watch(play, on_due=lambda: woken.append(True))
-    play.wall.now += 15 * MINUTE - 1
+    play.clock.wall += 15 * MINUTE - 1
 
     assert not await watch.tick()
     assert (await play.store.views.counts()).states == {
@@ -41,7 +41,7 @@ async def test_one_tick_does_a_bounded_piece_and_says_that_there_is_more(play: P
     a_tick = MOST_AT_ONCE * MOST_BATCHES
     await play.register_many([f"p{n:05}" for n in range(a_tick + 10)])
     watch = make_watch(play)
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
 
     assert await watch.tick()
     assert (await play.store.views.counts()).states["overdue"] == a_tick
@@ -54,11 +54,13 @@ async def test_one_that_a_person_asked_about_turns_overdue_in_the_same_tick_as_a
 ) -> None:
     watch = make_watch(play)
     await play.register_many(["asked", "other"])
-    await play.store.work.record([("asked", Recheck(None, "somebody"))], play.rules, play.wall())
+    await play.store.work.record(
+        [("asked", Recheck(None, "somebody"))], play.rules, play.clock.now()
+    )
     await watch.tick()
     assert (await play.process("asked")).state is State.WAITING
 
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await watch.tick()
     assert (await play.process("asked")).state is State.OVERDUE
     assert (await play.process("other")).state is State.OVERDUE
@@ -72,12 +74,12 @@ async def test_a_clock_that_jumps_back_lets_nothing_wait_longer_than_its_wait(
     play.world.faults.forbidden = {"overdue"}
     await play.rest(15 * MINUTE)
     await play.register("waiting")
-    assert (await play.process("overdue")).next_check_at == play.wall() + MINUTE // 2
+    assert (await play.process("overdue")).next_check_at == play.clock.now() + MINUTE // 2
 
     await play.tick(-HOUR)
 
-    assert (await play.process("waiting")).next_check_at == play.wall() + 15 * MINUTE
-    assert (await play.process("overdue")).next_check_at == play.wall() + MINUTE // 2
+    assert (await play.process("waiting")).next_check_at == play.clock.now() + 15 * MINUTE
+    assert (await play.process("overdue")).next_check_at == play.clock.now() + MINUTE // 2
     assert [line["processes"] for line in play.logged("clock_jumped_back")] == [2]
     await play.tick()
     assert len(play.logged("clock_jumped_back")) == 1
@@ -87,14 +89,14 @@ async def test_a_jump_back_within_a_long_sweep_interval_is_seen_by_the_monotonic
     play: Play,
 ) -> None:
     watch = make_watch(play)
-    play.wall.now += 50 * MINUTE
+    play.clock.wall += 50 * MINUTE
     await play.register()
-    play.clock.move(3600)
-    play.wall.now -= 40 * MINUTE  # still later than when the watch last looked
+    play.clock.at += 3600
+    play.clock.wall -= 40 * MINUTE  # still later than when the watch last looked
 
     await watch.tick()
 
-    assert (await play.process()).next_check_at == play.wall() + 15 * MINUTE
+    assert (await play.process()).next_check_at == play.clock.now() + 15 * MINUTE
     assert len(play.logged("clock_jumped_back")) == 1
 
 
@@ -104,23 +106,23 @@ async def test_a_lease_from_before_a_jump_back_is_no_longer_than_a_lease(
 ) -> None:
     watch = make_watch(play)
     await play.register()
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await watch.tick()
     assert len(await claim(play)) == 1
 
-    play.wall.now -= jump
+    play.clock.wall -= jump
     await watch.tick()
     held = (await play.process()).lease
     assert held is not None
-    assert (held.begun_at, held.until) == (play.wall(), play.wall() + LEASE)
+    assert (held.begun_at, held.until) == (play.clock.now(), play.clock.now() + LEASE)
 
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     assert len(await claim(play)) == 1
 
 
 async def claim(play: Play) -> list[TrackedProcess]:
     return await play.store.work.claim(
-        (Lane.OVERDUE,), 9, owner="dead", rules=play.rules, now=play.wall(), length=LEASE
+        (Lane.OVERDUE,), 9, owner="dead", rules=play.rules, now=play.clock.now(), length=LEASE
     )
 
 
@@ -133,7 +135,7 @@ async def test_marking_all_after_a_downtime_tells_that_it_moves(play: Play) -> N
     moves: list[int] = []
     watch = make_watch(play, on_progress=lambda: moves.append(1))
 
-    await watch.after_downtime(play.wall() - HOUR)
+    await watch.after_downtime(play.clock.now() - HOUR)
 
     assert len(moves) == 2
 
@@ -144,9 +146,8 @@ def make_watch(
     return OverdueChecker(
         play.store.work,
         rules=play.get_rules,
-        now=play.wall,
+        clock=play.clock,
         on_due=on_due,
         log=play.log,
-        monotonic=play.clock,
         on_progress=on_progress,
     )

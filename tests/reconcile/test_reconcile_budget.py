@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,7 +25,7 @@ async def overdue(play: Play, number: int) -> list[str]:
     ids = await play.register_many([f"p{n:03}" for n in range(number)], callback="lose")
     for process_id in ids:
         play.world.finish(process_id, "accepted")
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     return ids
 
 
@@ -39,7 +38,7 @@ async def test_in_no_second_of_the_clock_more_calls_leave_than_the_rate_and_the_
     play: Play, rate: float
 ) -> None:
     play.clock.flies = True
-    await play.daemon(rate=rate, clock=play.clock)
+    await play.daemon(rate=rate, real_time=False)
     ids = await overdue(play, 60)
 
     await play.rest()
@@ -60,11 +59,10 @@ async def test_500_processes_that_are_due_at_once_keep_to_the_rate_in_real_time(
     class Noting(Budget):
         async def take(self, most: int = 1) -> int:
             units = await super().take(most)
-            taken.extend([time.monotonic()] * units)
+            taken.extend([play.clock.monotonic()] * units)
             return units
 
-    play.stamp = time.monotonic
-    await play.daemon(budget=Noting(rate))
+    await play.daemon(budget=Noting(rate, clock=play.clock))
     ids = await overdue(play, 500)
     await play.rest()
 
@@ -78,8 +76,8 @@ async def test_500_processes_that_are_due_at_once_keep_to_the_rate_in_real_time(
 
 
 async def test_when_the_sweeper_last_looked_is_known_while_it_is_still_busy(play: Play) -> None:
-    one = await play.daemon(rate=1, clock=play.clock)
+    one = await play.daemon(rate=1, real_time=False)
     await overdue(play, 3)
     await play.tick()
     await play.until_calls(1)  # and the next unit is waited for
-    assert one.sweeper.last_sweep_at == play.wall()
+    assert one.sweeper.last_sweep_at == play.clock.now()

@@ -50,7 +50,7 @@ async def test_a_failed_call_is_made_again_ever_later_three_times_and_then_the_r
         failed = await play.process()
         assert (failed.state, failed.last_error) == (State.OVERDUE, error)
         assert failed.next_check_at is not None
-        waits.append(failed.next_check_at - play.wall())
+        waits.append(failed.next_check_at - play.clock.now())
         await play.rest(waits[-1])
 
     assert waits == [30 * SECOND, 60 * SECOND, 120 * SECOND, 5 * MINUTE]
@@ -156,14 +156,14 @@ async def test_a_refused_get_process_ends_the_round_and_counts_against_nobody(
 
     refused = await play.process(ids[0])
     assert (refused.state, refused.last_error, refused.round) == (State.OVERDUE, "http_410", 1)
-    assert refused.next_check_at == play.wall() + 5 * MINUTE
+    assert refused.next_check_at == play.clock.now() + 5 * MINUTE
     assert one.breaker.state == "closed"
 
 
 async def test_a_server_error_that_asks_to_wait_is_said_and_holds_all_calls(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = await play.daemon(clock=play.clock, max_concurrency=1)
+    one = await play.daemon(real_time=False, max_concurrency=1)
     busy = ServerError("http_503", http_status=503, retry_after=600.0)
     monkeypatch.setattr(one.client, "get_process", failing(busy))
     await play.register_many(["p1", "p2"])

@@ -25,7 +25,7 @@ async def test_a_lost_callback_is_noticed_asked_for_again_and_then_replaced_by_g
     await play.rest(1)
     assert play.calls() == ["notify"]
     overdue = await play.process()
-    assert (overdue.state, overdue.next_check_at) == (State.OVERDUE, play.wall() + 2 * MINUTE)
+    assert (overdue.state, overdue.next_check_at) == (State.OVERDUE, play.clock.now() + 2 * MINUTE)
 
     await play.rest(2 * MINUTE - 1)
     assert play.calls() == ["notify"]
@@ -65,7 +65,7 @@ async def test_a_callback_in_time_is_confirmed_at_once_and_nothing_is_overdue(
     play: Play, one: Instance
 ) -> None:
     await play.register()
-    play.wall.now += MINUTE
+    play.clock.wall += MINUTE
     play.world.finish("p1", "accepted")
 
     await play.until(lambda: play.calls() == ["fetch"])
@@ -87,7 +87,7 @@ async def test_a_pending_process_goes_back_to_waiting_and_is_from_then_on_only_f
     assert play.calls() == ["notify", "fetch"]
     waiting = await play.process()
     assert waiting.state is State.WAITING
-    assert waiting.next_check_at == play.wall() + 5 * MINUTE
+    assert waiting.next_check_at == play.clock.now() + 5 * MINUTE
 
     await play.rest(5 * MINUTE)
     await play.rest(10 * MINUTE)
@@ -105,14 +105,14 @@ async def test_a_process_that_never_finishes_expires_after_give_up_after(
 ) -> None:
     play.set_policy(give_up_after=8 * HOUR)
     await play.register()
-    began = play.wall()
+    began = play.clock.now()
 
     while (process := await play.process()).next_check_at is not None:
-        assert play.wall() < began + 8 * HOUR
-        await play.rest(process.next_check_at - play.wall())
+        assert play.clock.now() < began + 8 * HOUR
+        await play.rest(process.next_check_at - play.clock.now())
 
     assert process.state is State.EXPIRED
-    assert play.wall() - began < 9 * HOUR
+    assert play.clock.now() - began < 9 * HOUR
     assert play.calls()[:2] == ["notify", "fetch"]
     assert set(play.calls()[2:]) == {"fetch"}
 
@@ -130,7 +130,7 @@ async def test_the_settings_of_a_provider_are_those_of_its_processes(
     await play.rest(5 * MINUTE)
     assert play.called() == ["quick"]
     assert play.calls() == ["fetch"]
-    assert (await play.process("quick")).next_check_at == play.wall() + SECOND
+    assert (await play.process("quick")).next_check_at == play.clock.now() + SECOND
 
     await play.rest(10 * MINUTE)
     assert play.calls("slow") == ["notify", "fetch"]
@@ -151,7 +151,7 @@ async def test_a_second_404_one_backoff_later_makes_a_process_gone_once_the_path
     await play.rest(15 * MINUTE)
     once = await play.process("deleted")
     assert (once.state, once.last_error) == (State.OVERDUE, "http_404")
-    assert once.next_check_at == play.wall() + 5 * MINUTE
+    assert once.next_check_at == play.clock.now() + 5 * MINUTE
 
     await play.rest(5 * MINUTE)
     assert (await play.process("deleted")).state is State.GONE

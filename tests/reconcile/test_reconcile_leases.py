@@ -58,7 +58,7 @@ async def test_while_a_lease_is_valid_nobody_else_calls(play: Play, one: Instanc
 async def test_a_call_does_not_leave_once_another_might_make_it(play: Play) -> None:
     """We stood still between claim and call: what we thaw with is not ours any more."""
     play.set_policy(ladder=(Verb.FETCH,))
-    one = await play.daemon(clock=play.clock)
+    one = await play.daemon(real_time=False)
     await one.client.ensure_token()
     await play.register(callback="lose")
     play.world.finish("p1", "accepted")
@@ -90,7 +90,7 @@ async def test_when_an_instance_dies_its_lease_runs_out_and_another_takes_over(
     await play.register(callback="lose")
     play.world.finish("p1", "rejected")
     play.hold()
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await one.watch.tick()
     await play.until(lambda: play.calls("p1") == ["fetch"])
     await one.kill()
@@ -116,7 +116,7 @@ async def test_a_result_that_comes_after_another_instance_took_over_is_dropped(
     await two.client.ensure_token()
     await play.register(callback="lose")
     play.hold()
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await one.watch.tick()
     await play.until_calls(1)  # the answer is decided on arrival: pending
     play.world.finish("p1", "accepted")
@@ -143,7 +143,7 @@ async def test_a_callback_during_a_call_is_not_refuted_by_it(play: Play, one: In
     await play.tick(15 * MINUTE)
     await play.until(lambda: play.calls("p1") == ["fetch"])
     play.world.finish("p1", "accepted")
-    play.wall.now += 1
+    play.clock.wall += 1
     await play.callback("p1", "accepted")
 
     play.let_go()

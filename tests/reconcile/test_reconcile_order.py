@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 async def away(play: Play, one: Instance, seconds: int) -> None:
     """Let the daemon begin as after an absence of so many seconds."""
-    left = play.wall()
-    play.wall.now += seconds * SECOND
+    left = play.clock.now()
+    play.clock.wall += seconds * SECOND
     await one.watch.after_downtime(left)
 
 
@@ -24,17 +24,17 @@ async def test_confirmations_go_before_the_overdue_and_those_before_checks_after
     play: Play,
 ) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
-    one = await play.daemon(rate=1, clock=play.clock)
+    one = await play.daemon(rate=1, real_time=False)
     one.budget.pause(10)  # until all of it is due
     overdue = await play.register_many(["late-1", "late-2", "late-3"], callback="lose")
-    play.wall.now += 14 * MINUTE
+    play.clock.wall += 14 * MINUTE
     waiting = await play.register_many(["waiting-1", "waiting-2"], callback="lose")
     claimed = await play.register_many(["claimed-1", "claimed-2"], callback="lose")
-    play.wall.now += MINUTE
+    play.clock.wall += MINUTE
     for process_id in overdue + claimed:
         play.world.finish(process_id, "accepted")
 
-    await one.watch.after_downtime(play.wall() - MINUTE)
+    await one.watch.after_downtime(play.clock.now() - MINUTE)
     await play.tick()
     for process_id in claimed:
         await play.callback(process_id, "accepted")
@@ -91,7 +91,7 @@ async def test_a_look_after_downtime_that_fails_is_not_repeated(play: Play, one:
 
 async def test_checks_after_downtime_get_half_of_the_budget(play: Play) -> None:
     play.clock.flies = True
-    one = await play.daemon(rate=10, clock=play.clock)
+    one = await play.daemon(rate=10, real_time=False)
     await play.register_many([f"p{n:02}" for n in range(40)])
 
     await away(play, one, 60)
@@ -109,7 +109,7 @@ async def test_checks_after_downtime_get_on_where_the_budget_is_one_call(
     play: Play, rate: float
 ) -> None:
     play.clock.flies = True
-    one = await play.daemon(rate=rate, clock=play.clock)
+    one = await play.daemon(rate=rate, real_time=False)
     await play.register_many(["p1", "p2", "p3"])
 
     await away(play, one, 60)
@@ -120,12 +120,12 @@ async def test_checks_after_downtime_get_on_where_the_budget_is_one_call(
 
 async def test_what_is_overdue_gets_the_whole_budget_while_checks_wait(play: Play) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
-    one = await play.daemon(rate=10, clock=play.clock)
+    one = await play.daemon(rate=10, real_time=False)
     one.budget.pause(10)
     await play.register_many([f"late-{n:02}" for n in range(20)])
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await play.register_many([f"waiting-{n:02}" for n in range(5)])
-    await one.watch.after_downtime(play.wall() - MINUTE)
+    await one.watch.after_downtime(play.clock.now() - MINUTE)
     await play.tick()
 
     play.clock.flies = True
@@ -139,7 +139,7 @@ async def test_what_is_overdue_gets_the_whole_budget_while_checks_wait(play: Pla
 
 async def test_what_comes_up_meanwhile_goes_before_the_checks_that_are_left(play: Play) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
-    one = await play.daemon(rate=1, clock=play.clock)
+    one = await play.daemon(rate=1, real_time=False)
     await play.register_many([f"p{n:02}" for n in range(30)])
     await play.register("claimed", callback="lose")
     play.world.finish("claimed", "accepted")
@@ -165,9 +165,9 @@ async def test_a_process_that_turns_overdue_before_its_check_climbs_the_ladder_i
 ) -> None:
     await play.register(callback="lose")
     play.world.finish("p1", "accepted")
-    play.wall.now += HOUR
+    play.clock.wall += HOUR
     one = await play.daemon()
-    await one.watch.after_downtime(play.wall() - HOUR)
+    await one.watch.after_downtime(play.clock.now() - HOUR)
     await play.rest(0)
     await play.rest(2 * MINUTE)
 
@@ -187,10 +187,10 @@ async def test_a_short_absence_is_no_downtime(play: Play, one: Instance) -> None
     assert play.calls() == []
 
     # The store was away, and callbacks went to our spool meanwhile.
-    await one.watch.after_downtime(play.wall() - HOUR, up_for=HOUR - 30_000)
+    await one.watch.after_downtime(play.clock.now() - HOUR, up_for=HOUR - 30_000)
     await play.rest()
     assert play.calls() == []
 
-    await one.watch.after_downtime(play.wall() - 30_001)
+    await one.watch.after_downtime(play.clock.now() - 30_001)
     await play.rest()
     assert play.calls() == ["fetch"]

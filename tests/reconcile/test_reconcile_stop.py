@@ -52,7 +52,7 @@ async def test_a_stop_claims_nothing_more(play: Play, one: Instance) -> None:
     await one.watch.tick()
     async with asyncio.timeout(30):
         await one.sweeping
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     await one.watch.tick()
 
     assert (await play.process()).attempt == 0
@@ -60,7 +60,7 @@ async def test_a_stop_claims_nothing_more(play: Play, one: Instance) -> None:
 
 
 async def test_a_stop_while_the_budget_is_paused_for_an_hour_ends_at_once(play: Play) -> None:
-    one = await play.daemon(rate=1, clock=play.clock)
+    one = await play.daemon(rate=1, real_time=False)
     await finished(play, "p1", "p2")
     await play.tick(15 * MINUTE)
     await play.until(lambda: len(one.outcomes) == 1)  # now the next unit is waited for
@@ -72,13 +72,13 @@ async def test_a_stop_while_the_budget_is_paused_for_an_hour_ends_at_once(play: 
 
     assert play.calls() == ["fetch"]
     play.clock.flies = True
-    before = play.clock()
+    before = play.clock.at
     assert await one.budget.take() == 1
-    assert play.clock() - before == pytest.approx(3598.5)  # for the pause, not for the unit
+    assert play.clock.at - before == pytest.approx(3598.5)  # for the pause, not for the unit
 
 
 async def test_units_that_a_stop_leaves_unused_are_given_back(play: Play) -> None:
-    one = await play.daemon(rate=100, clock=play.clock)
+    one = await play.daemon(rate=100, real_time=False)
     await finished(play, "p1")
     taken: list[int] = []
     take = one.budget.take
@@ -99,7 +99,7 @@ async def test_units_that_a_stop_leaves_unused_are_given_back(play: Play) -> Non
 
 
 async def test_a_sweeper_that_is_cut_short_leaves_nothing_running(play: Play) -> None:
-    one = await play.daemon(rate=1, clock=play.clock)
+    one = await play.daemon(rate=1, real_time=False)
     await finished(play, "warm-up", "p1", "p2")
     await play.tick(15 * MINUTE)
     await play.until(lambda: len(one.outcomes) == 1)
@@ -124,7 +124,7 @@ def working() -> list[str]:
 async def test_however_often_it_is_woken_while_it_may_not_call_there_is_one_alarm(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = await play.daemon(clock=play.clock)
+    one = await play.daemon(real_time=False)
     await finished(play, "p1")
     one.breaker.trip("http_401")
     loop = asyncio.get_running_loop()
@@ -138,7 +138,7 @@ async def test_however_often_it_is_woken_while_it_may_not_call_there_is_one_alar
         return handle
 
     monkeypatch.setattr(loop, "call_later", noting)
-    play.wall.now += 15 * MINUTE
+    play.clock.wall += 15 * MINUTE
     for _ in range(50):
         await one.watch.tick()
     await play.until(lambda: len(alarms) > 10)

@@ -27,7 +27,7 @@ class TestThrottled:
     """429: nothing is spent, and every call of the instance waits."""
 
     async def test_calls_that_were_out_together_are_said_once(self, play: Play) -> None:
-        one = await play.daemon(clock=play.clock)
+        one = await play.daemon(real_time=False)
         await one.client.ensure_token()
         await play.register_many([f"p{n}" for n in range(8)])
         play.world.faults.throttle = 1.0
@@ -41,7 +41,7 @@ class TestThrottled:
 
     @pytest.fixture
     def minute_ahead(self, play: Play) -> str:
-        later = datetime.fromtimestamp((play.wall() + 16 * MINUTE) / 1000, UTC)
+        later = datetime.fromtimestamp((play.clock.now() + 16 * MINUTE) / 1000, UTC)
         return format_datetime(later, usegmt=True)
 
     @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ class TestThrottled:
 
     async def _throttle(self, play: Play, header: str, seconds: float) -> None:
         clock = play.clock
-        one = await play.daemon(rate=1, clock=clock)
+        one = await play.daemon(rate=1, real_time=False)
         ids = await play.register_many(["p1", "p2", "p3"], callback="lose")
         for process_id in ids:
             play.world.finish(process_id, "accepted")
@@ -91,7 +91,7 @@ class TestWithoutToken:
         self, play: Play
     ) -> None:
         clock = play.clock
-        one = await play.daemon(clock=clock)
+        one = await play.daemon(real_time=False)
         await play.register(callback="lose")
         play.world.finish("p1", "accepted")
         play.world.faults.token_refused = True
@@ -119,7 +119,7 @@ class TestWithoutToken:
     async def test_a_token_endpoint_that_is_down_is_asked_a_few_times_and_then_left_alone(
         self, play: Play
     ) -> None:
-        one = await play.daemon(clock=play.clock)
+        one = await play.daemon(real_time=False)
         ids = await play.register_many([f"p{n}" for n in range(20)], callback="lose")
         play.world.faults.token_down = True
 
@@ -148,7 +148,7 @@ class TestWithoutToken:
         app = web.Application()
         app.router.add_post("/token", throttle)
         async with TestServer(app) as server:
-            one = await play.daemon(clock=play.clock, token_url=str(server.make_url("/token")))
+            one = await play.daemon(real_time=False, token_url=str(server.make_url("/token")))
             await play.register()
             await play.tick(15 * MINUTE)
             await play.until(lambda: one.budget.paused_for)

@@ -31,10 +31,10 @@ async def claimed(play: Play, number: int) -> list[TrackedProcess]:
     """So many overdue processes, each under a lease for a Get process."""
     play.set_policy(ladder=(Verb.FETCH,))
     await play.register_many([f"p{n}" for n in range(number)])
-    play.wall.now += 15 * MINUTE
-    await play.store.work.turn_overdue(play.rules, play.wall(), number)
+    play.clock.wall += 15 * MINUTE
+    await play.store.work.turn_overdue(play.rules, play.clock.now(), number)
     return await play.store.work.claim(
-        (Lane.OVERDUE,), number, owner="one", rules=play.rules, now=play.wall(), length=20_000
+        (Lane.OVERDUE,), number, owner="one", rules=play.rules, now=play.clock.now(), length=20_000
     )
 
 
@@ -44,12 +44,16 @@ async def test_results_survive_a_store_that_is_locked_for_a_while(
     attempts: list[int] = []
 
     def get_rules() -> Rules:
-        attempts.append(play.wall())
+        attempts.append(play.clock.now())
         return play.rules
 
     recorded: list[Outcome] = []
     recorder = Recorder(
-        play.store.work, rules=get_rules, now=play.wall, on_recorded=recorded.extend, log=play.log
+        play.store.work,
+        rules=get_rules,
+        clock=play.clock,
+        on_recorded=recorded.extend,
+        log=play.log,
     )
     processes = await claimed(play, 3)
     with closing(sqlite3.connect(play.path, isolation_level=None)) as other:
