@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from reconciler.admin.gauges import Gauges
+from reconciler.admin.metrics import Gauges
 
 
 class Exposition:

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.import_formats import Line, read
 from reconciler.cli.output import print_json
 from reconciler.cli.progress import progress_bar
-from reconciler.cli.reading import Line, read
 from reconciler.cli.session import Session, on_store
 from reconciler.ledger import Registration
 from reconciler.store.registry import Registered

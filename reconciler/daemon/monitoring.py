@@ -7,10 +7,10 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.api import Api
+from reconciler.admin.deliveries import OutboxApi
 from reconciler.admin.exposition import Exposition
-from reconciler.admin.gauges import Gauges, OwnState
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.outbox import OutboxApi
+from reconciler.admin.metrics import Gauges, OwnState
 from reconciler.admin.page import StatusPage
 from reconciler.admin.server import AdminServer
 from reconciler.config import Secrets, Settings

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from reconciler.admin.gauges import OwnState
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.metrics import OwnState
 from reconciler.config import Change, Secrets, Settings, rules
 from reconciler.config.access_rules import access_rules
 from reconciler.daemon.build import disks_of, keep_of, tls_of

@@ -18,10 +18,10 @@ from structlog.testing import LogCapture
 from yarl import URL
 
 from reconciler.admin.api import Api
-from reconciler.admin.gauges import OwnState
+from reconciler.admin.deliveries import OutboxApi
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.metrics import OwnState
 from reconciler.admin.openapi import openapi
-from reconciler.admin.outbox import OutboxApi
 from reconciler.admin.server import AdminServer
 from reconciler.config import Settings, rules
 from reconciler.daemon.monitoring import monitoring_routes

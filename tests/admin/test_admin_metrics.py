@@ -13,8 +13,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
-from reconciler.admin.gauges import PATIENCE, Gauges, OwnState
 from reconciler.admin.health import Health, Readiness
+from reconciler.admin.metrics import PATIENCE, Gauges, OwnState
 from reconciler.admin.single_flight import SingleFlight
 from reconciler.store.inbox import Receipt
 from reconciler.telemetry.metric_catalogue import CATALOGUE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.cli.check import MOST_TOLD
+from reconciler.cli.check_db import MOST_TOLD
 from reconciler.store.sqlite.migrate import HEAD
 
 if TYPE_CHECKING:
