@@ -11,8 +11,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.store.database import Database
 from reconciler.store.locks import try_lock
 from reconciler.store.maintenance.retention import RetentionPeriods, Stage, stages
-from reconciler.store.sqlite.vacuum import FreePages
-from reconciler.store.sqlite.wal import WalCleaner, small_checkpoints
+from reconciler.store.sqlite.reclaim import FreePages, WalCleaner, small_checkpoints
 
 TARGET = 0.01
 """Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""

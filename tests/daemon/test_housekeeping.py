@@ -24,7 +24,7 @@ from reconciler.store.open import Store, open_store
 from reconciler.store.rows import to_row
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.sqlite.database import SMALL_CHECKPOINT_PAGES
-from reconciler.store.sqlite.vacuum import RESERVE
+from reconciler.store.sqlite.reclaim import RESERVE
 from reconciler.store.timeline import entry_row
 
 NOW = 1_800_000_000_000

@@ -13,7 +13,7 @@ from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State
 from reconciler.store.inbox import Receipt
 from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
-from reconciler.store.sqlite.wal import WalCleaner
+from reconciler.store.sqlite.reclaim import WalCleaner
 from tests.clock import NOW
 
 

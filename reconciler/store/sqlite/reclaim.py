@@ -1,12 +1,21 @@
-"""Giving the room of what was removed back to the disk. Only SQLite needs it."""
+"""What housekeeping does with the file and the WAL of a SQLite store.
+
+It gives the pages of removed rows back to the disk, and empties the WAL after a ``forget``:
+``secure_delete`` overwrites rows in the database with zeros, but until it is written anew the WAL
+holds the pages as they were before. With another database it does nothing.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
+from reconciler.store.schema import timeline
+from reconciler.store.sqlite.database import SqliteDatabase
 
 INCREMENTAL = 2
 """What ``PRAGMA auto_vacuum`` says of a store that ``init-db`` has made. Another is left alone: to
@@ -17,6 +26,12 @@ RESERVE = 1_000
 
 RESERVE_SHARE = 10
 """Beyond that, one page in so many may be free: what is given back has to be taken again."""
+
+_NEWEST = select(func.max(timeline.c.id)).where(
+    timeline.c.process_id == "",
+    timeline.c.event == "operator_action",
+    timeline.c.fields.like('%"action":"forget"%'),
+)
 
 
 class FreePages:
@@ -47,3 +62,28 @@ class FreePages:
         # It commits the transaction, in which nothing was done, and is one of its own.
         await driver.executescript(f"PRAGMA incremental_vacuum({pages})")
         return Counter(pages=pages)
+
+
+def small_checkpoints(database: Database) -> AbstractAsyncContextManager[None]:
+    """Return a block in which much may be written without that others wait for a checkpoint."""
+    if isinstance(database, SqliteDatabase):
+        return database.small_checkpoints()
+    return nullcontext()
+
+
+class WalCleaner:
+    """Empties the WAL once after each ``forget``, whoever called for it. The daemon's work."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._wiped: int | None = None
+        """The newest forgetting after which the WAL was emptied; after a start it is once more."""
+
+    async def wipe(self) -> None:
+        """Empty the WAL if something was forgotten; while somebody reads from it, later."""
+        if not isinstance(self._database, SqliteDatabase):
+            return
+        async with self._database.read() as connection:
+            newest = (await connection.execute(_NEWEST)).scalar()
+        if newest != self._wiped and await self._database.empty_wal():
+            self._wiped = newest
