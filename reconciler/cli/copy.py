@@ -34,7 +34,7 @@ def copy(
     password out of a URL and in PGPASSWORD or ~/.pgpass: others can see a command line.
     """
     from reconciler.store.maintenance.copy import copy_store  # noqa: PLC0415 (loads SQLAlchemy)
-    from reconciler.store.open import store_file  # noqa: PLC0415
+    from reconciler.store.urls import store_file  # noqa: PLC0415
 
     origin = source or _configured(context, config)
     now = time.time_ns() // 1_000_000

@@ -68,11 +68,8 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 def _serve(
     settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
 ) -> bool:
-    from reconciler.store.open import (  # noqa: PLC0415 (after the log)
-        daemon_lock,
-        prepare,
-        store_file,
-    )
+    from reconciler.store.open import daemon_lock, prepare  # noqa: PLC0415 (after the log)
+    from reconciler.store.urls import store_file  # noqa: PLC0415
 
     url = secrets.store_url
     lock = daemon_lock(url)
@@ -235,7 +232,8 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _made(url: str) -> list[str]:
-    from reconciler.store.open import daemon_lock, prepare, store_file  # noqa: PLC0415
+    from reconciler.store.open import daemon_lock, prepare  # noqa: PLC0415
+    from reconciler.store.urls import store_file  # noqa: PLC0415
 
     check_access(store_file(url), to_create=True)
     with as_owner(store_file(url)):

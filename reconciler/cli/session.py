@@ -19,7 +19,8 @@ from reconciler.ledger import Rules
 from reconciler.runtime.clock import Clock
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
-from reconciler.store.open import Store, open_store, prepare, store_file
+from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.urls import store_file
 from reconciler.telemetry.logging import LogSystem
 
 T = TypeVar("T")

@@ -17,8 +17,8 @@ from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.transport import Transport
 from reconciler.runtime.clock import Clock
 from reconciler.store.maintenance.retention import RetentionPeriods
-from reconciler.store.open import is_postgres, sqlite_path
 from reconciler.store.outbox import Outbox
+from reconciler.store.urls import is_postgres, sqlite_path
 
 
 def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:

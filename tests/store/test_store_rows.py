@@ -13,9 +13,9 @@ from sqlalchemy import Connection, Engine, create_engine, insert, select
 
 from reconciler.ledger import Lane, Lease, SettledBy, State, TrackedProcess, Verb
 from reconciler.store.bulk import BulkSelect
-from reconciler.store.open import postgres_url
 from reconciler.store.rows import from_row, to_row
 from reconciler.store.schema import processes
+from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
 
 # No id or word that comes in has a control character; PostgreSQL has no NUL.

@@ -29,10 +29,11 @@ from sqlalchemy.pool import NullPool
 
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import LIVE_FOR
-from reconciler.store.open import daemon_lock, is_postgres, postgres_url, prepare, sqlite_path
+from reconciler.store.open import daemon_lock, prepare
 from reconciler.store.schema import callbacks, deliveries, facts, instances, processes, timeline
 from reconciler.store.sqlite.migrate import on_connect
 from reconciler.store.timeline import entry_row
+from reconciler.store.urls import is_postgres, postgres_url, sqlite_path
 
 TABLES = (processes, callbacks, timeline, deliveries, facts)
 """All but ``instances``: who is alive on one store is not on another."""

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from reconciler.store.open import postgres_url
 from reconciler.store.postgres.database import DRIVER, begin_on
+from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
 from tests.store.conftest import PATIENCE
 

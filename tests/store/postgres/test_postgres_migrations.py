@@ -12,11 +12,12 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Engine, NullPool, create_engine, make_url
 
 from reconciler.store.errors import StoreError
-from reconciler.store.open import postgres_url, prepare
+from reconciler.store.open import prepare
 from reconciler.store.postgres.migrate import migrate_postgres
 from reconciler.store.schema import metadata
 from reconciler.store.sqlite.inspect import SchemaState
 from reconciler.store.sqlite.migrate import HEAD, MIGRATIONS
+from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
 from tests.store.conftest import PATIENCE
 
@@ -29,7 +30,7 @@ import sys
 from pathlib import Path
 import alembic.command
 from reconciler.store.postgres.migrate import migrate_postgres
-from reconciler.store.open import postgres_url
+from reconciler.store.urls import postgres_url
 print("ready", flush=True)
 sys.stdin.readline()
 print(migrate_postgres(*postgres_url(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]).name)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.open import Store, open_store, sqlite_path
+from reconciler.store.open import Store, open_store
 from reconciler.store.sqlite.database import BUSY_TIMEOUT, CHECKPOINT_PAGES, READERS
+from reconciler.store.urls import sqlite_path
 from tests.store.conftest import PATIENCE
 
 
