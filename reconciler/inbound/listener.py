@@ -7,13 +7,15 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import cast
 
+import orjson
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.config import AccessRules
 from reconciler.inbound.acceptor import BACKLOG, Acceptor
-from reconciler.inbound.answer import Answer, received, refusal
 from reconciler.inbound.checks import (
     Address,
     Claim,
@@ -23,14 +25,12 @@ from reconciler.inbound.checks import (
     client_address,
     is_in,
 )
-from reconciler.inbound.deadline import REQUEST_TIMEOUT, TimedConnection
+from reconciler.inbound.connection import REQUEST_TIMEOUT, Connection
 from reconciler.inbound.intake import Intake, NotDurableError
 from reconciler.inbound.log_limit import LogLimit
-from reconciler.inbound.protocol import Handler, connection_of, read_body
 from reconciler.store.inbox import Receipt
 
 MOST_CONNECTIONS = 1_000
-KEEPALIVE = 30.0
 
 LINGER = 0.25
 """Seconds in which a connection accepted just before the stop may still send its request."""
@@ -40,6 +40,16 @@ ANSWERING = 8.0
 
 SHUTDOWN = 4.0
 """Seconds that aiohttp may take to close what is left: the sender waits for 10."""
+
+RETRY_AFTER = "5"
+"""Seconds after which a sender that was answered 503 may try again."""
+
+_RECEIVED = b'{"received": true}'
+_HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    405: {"Allow": "POST"},
+    503: {"Retry-After": RETRY_AFTER},
+}
 
 
 class Listener:
@@ -70,7 +80,6 @@ class Listener:
         self._linger = linger
         self._monotonic = monotonic
         self._on_acknowledged = on_acknowledged
-        self._connections: set[TimedConnection] = set()
         self._server: web.Server | None = None
         self._acceptor: Acceptor | None = None
         self._is_stopping = False
@@ -107,54 +116,57 @@ class Listener:
         if self._server is None or self._acceptor is None:
             return
         self._is_stopping = True
-        now = asyncio.get_running_loop().time
-        until = now() + self._request_timeout + ANSWERING  # longer only by a bug of ours
+        until = asyncio.get_running_loop().time() + self._request_timeout + ANSWERING
         self._acceptor.stop()
         await self._acceptor.handshakes()
         await asyncio.sleep(self._linger)
-        while now() < until and (busy := [each.idle for each in self._connections if each.is_busy]):
-            await asyncio.wait(busy, timeout=until - now())
+        with suppress(TimeoutError):  # only a bug of ours lasts longer
+            async with asyncio.timeout_at(until):
+                while busy := self._busy():
+                    await busy.idle.wait()
         self._server.pre_shutdown()  # else an idle connection is waited for
         await self._server.shutdown(timeout=SHUTDOWN)
 
-    def _connection(self) -> TimedConnection:
-        assert self._server is not None
-        handler = Handler(
-            self._server,
-            loop=asyncio.get_running_loop(),
-            on_error=self._unreadable,
-            keepalive=KEEPALIVE,
-        )
-        return TimedConnection(
-            handler,
-            limit=self._request_timeout,
-            on_open=self._connections.add,
-            on_closed=self._closed,
-            on_timeout=lambda: self._log.debug("connection_timeout"),
-        )
-
-    def _closed(self, connection: TimedConnection) -> None:
-        self._connections.discard(connection)
+    def closed(self) -> None:
+        """Give the place of a connection that has ended to the next."""
         if self._acceptor is not None:
             self._acceptor.closed()
 
+    def unreadable(
+        self, request: web.BaseRequest, status: int, error: BaseException | None
+    ) -> web.Response:
+        """Return the answer to what is not HTTP, or to a request that a bug of ours has ended."""
+        if status < 500:
+            rejection = Rejection(status, "bad_http", "this is not an HTTP request we can read")
+            self._reject(rejection, request.remote)  # what headers there are, nobody can tell
+            return _refusal(rejection.status, rejection.code, rejection.detail)
+        self._log.error("request_failed", exc_info=error)
+        detail = "this request could not be answered; the log says more"
+        return _refusal(status, "internal", detail)
+
+    def _connection(self) -> Connection:
+        assert self._server is not None
+        return Connection(self._server, self, time_limit=self._request_timeout, log=self._log)
+
+    def _busy(self) -> Connection | None:
+        assert self._server is not None
+        for connection in cast(list[Connection], self._server.connections):
+            if connection.is_busy:
+                return connection
+        return None
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        connection = connection_of(request)
-        if connection is not None:
-            connection.request_begun(request.content)
         try:
-            answer = await self._take(request, connection)
+            answer = await self._take(request)
         except Rejection as rejection:
             address = self._address_of(request)
             self._reject(rejection, str(address) if address else request.remote)
-            answer = refusal(rejection.status, rejection.code, rejection.detail, connection)
-        if not request.content.is_eof():
-            answer.close_gently()
-        elif self._is_stopping:
+            answer = _refusal(rejection.status, rejection.code, rejection.detail)
+        if self._is_stopping:
             answer.force_close()
         return answer
 
-    async def _take(self, request: web.BaseRequest, connection: TimedConnection | None) -> Answer:
+    async def _take(self, request: web.BaseRequest) -> web.Response:
         """Check a request and keep its callback. Raises Rejection."""
         door = self.door
         if door.path not in (request.path, request.rel_url.raw_path):
@@ -164,19 +176,17 @@ class Listener:
         if door.allow_from and not is_in(self._address_of(request), door.allow_from):
             raise Rejection(403, "forbidden", "this address is not allowed")
         check_authorization(request.headers.get("Authorization"), door.authorization)
-        body = await read_body(request, door.max_body)
+        body = await cast(Connection, request.protocol).read_body(request, door.max_body)
         arrived = self._monotonic()
-        if connection is not None:
-            connection.request_received()
         claim = check_body(body)
         try:
             await self._intake.put(self._receipt(claim))
         except NotDurableError:
             detail = "the callback could not be kept; send it again"
-            return refusal(503, "not_durable", detail, connection)
+            return _refusal(503, "not_durable", detail)
         self.received += 1
         self._on_acknowledged(self._monotonic() - arrived)
-        return received(connection)
+        return _answer(200, _RECEIVED)
 
     def _receipt(self, claim: Claim) -> Receipt:
         at = self._now()
@@ -194,22 +204,6 @@ class Listener:
         forwarded = request.headers.getall("X-Forwarded-For", [])
         return client_address(request.remote, forwarded, self.door.trusted_proxies)
 
-    def _unreadable(
-        self, request: web.BaseRequest, status: int, error: BaseException | None
-    ) -> Answer:
-        """Answer what is not HTTP, or a bug of ours."""
-        connection = connection_of(request)
-        if status < 500:
-            rejection = Rejection(status, "bad_http", "this is not an HTTP request we can read")
-            self._reject(rejection, request.remote)  # what headers there are, nobody can tell
-            answer = refusal(rejection.status, rejection.code, rejection.detail, connection)
-        else:
-            self._log.error("request_failed", exc_info=error)
-            detail = "this request could not be answered; the log says more"
-            answer = refusal(status, "internal", detail, connection)
-        answer.close_gently()
-        return answer
-
     def _reject(self, rejection: Rejection, remote: str | None) -> None:
         self.rejected[rejection.code] += 1
         if self._quiet.may_log(rejection.code):
@@ -220,6 +214,16 @@ class Listener:
                 remote=remote,
                 total=self.rejected[rejection.code],
             )
+
+
+def _refusal(status: int, code: str, detail: str) -> web.Response:
+    """Return an error. ``code`` is stable, ``detail`` for people."""
+    return _answer(status, orjson.dumps({"error": code, "detail": detail}))
+
+
+def _answer(status: int, body: bytes) -> web.Response:
+    headers = _HEADERS.get(status)
+    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,0 +1,236 @@
+"""One connection of the public listener: aiohttp's, with a time limit and a polite end.
+
+A subclass of ``aiohttp.web.RequestHandler``, whose methods it overrides or calls are public. Two
+of its private members are read, so pyproject.toml pins aiohttp's minor version: ``_loop``, and
+``_messages``, the requests that are parsed and not begun.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import Any, Protocol, cast
+
+from aiohttp import StreamReader, web
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.inbound.checks import Rejection
+
+REQUEST_TIMEOUT = 10.0
+"""Seconds from the first byte (or the connection) to the last byte of a request."""
+
+KEEPALIVE = 30.0
+"""Seconds for which an idle connection is kept."""
+
+LINGERING = 3.0
+"""Seconds to read on after a refusal, so that the sender gets to see the answer."""
+
+_AFTER_EOF = 0.1
+"""Seconds to find out that what a sender has left behind is not a whole request."""
+
+_LIMITS: dict[str, Any] = {
+    "max_line_size": 8190,
+    "max_field_size": 8190,
+    "max_headers": 64,
+    "read_bufsize": 2**16,
+}
+"""What one connection may make us hold: bytes of a header, headers, and bytes of a body."""
+
+
+class Host(Protocol):
+    """The listener, as its connections see it."""
+
+    def unreadable(
+        self, request: web.BaseRequest, status: int, error: BaseException | None
+    ) -> web.Response:
+        """Return the answer to what is not HTTP, or to a request that a bug of ours has ended."""
+        ...
+
+    def closed(self) -> None:
+        """Learn that a connection has ended."""
+        ...
+
+
+class Connection(web.RequestHandler):
+    """Reads requests and writes answers, and is cut when a request takes too long.
+
+    The time runs while we wait for the other side: for its handshake, its request, or for it to
+    take the answer. It stands still while we work, which has its own limits.
+    """
+
+    def __init__(
+        self, server: web.Server, host: Host, *, time_limit: float, log: FilteringBoundLogger
+    ) -> None:
+        """Start the clock: a connection that never says anything is closed too."""
+        super().__init__(
+            server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # None is how it is turned off
+            keepalive_timeout=KEEPALIVE,
+            lingering_time=0.0,  # ours works for what is not HTTP, too
+            **_LIMITS,
+        )
+        self._host = host
+        self._time_limit = time_limit
+        self._log = log
+        self._accepted_at = self._loop.time()
+        self._wire: asyncio.Transport | None = None
+        """The transport until it is really closed; aiohttp's own attribute ends earlier."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._body: StreamReader | None = None
+        self._is_unreadable = False
+        self._is_lingering = False
+        self._has_ended = asyncio.Event()
+        """Set when the other side has finished writing."""
+        self.idle = asyncio.Event()
+        """Set while no request is under way: from its first byte to its written answer."""
+        self.idle.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request has begun and is not answered yet."""
+        return not self.idle.is_set()
+
+    async def read_body(self, request: web.BaseRequest, most: int) -> bytes:
+        """Return the whole body, and stop the clock.
+
+        Raises 413 as soon as it is known to be too large, and 400 when it ends too early.
+        """
+        too_large = Rejection(413, "too_large", f"the body is larger than {most} bytes")
+        if request.content_length is not None and request.content_length > most:
+            raise too_large
+        self._body = request.content
+        self._end_body()
+        body = bytearray()
+        try:
+            await _meet_expectation(request)
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > most:
+                    raise too_large
+        except (web.RequestPayloadError, OSError):
+            raise Rejection(400, "incomplete", "the body could not be read to its end") from None
+        self._body = None
+        self._stop_timer()
+        return bytes(body)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Go on with what the TLS handshake has left of the time."""
+        self._wire = cast(asyncio.Transport, transport)
+        self._allow(self._accepted_at + self._time_limit - self._loop.time())
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Start the clock at the first byte after an answer; aiohttp also calls it with none."""
+        if self._is_lingering:
+            return
+        if data and not self.is_busy:
+            self.idle.clear()
+            self._allow(self._time_limit)
+        super().data_received(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say to stay open
+        """The sender has finished writing; what it has sent whole still gets its answer."""
+        self._has_ended.set()
+        self._end_body()
+        if not self.is_busy or self._wire is None:
+            return False
+        if self._timer is not None:
+            self._allow(_AFTER_EOF)
+        return self._wire.can_write_eof()  # TLS cannot be open in one direction
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Give the connection's place back."""
+        self._stop_timer()
+        self._wire = None
+        self._has_ended.set()
+        self.idle.set()
+        self._host.closed()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer in JSON and close."""
+        self._is_unreadable = True
+        return self._host.unreadable(request, status, exc)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write the answer. A sender that has not finished can read it before we close."""
+        self._body = None
+        lingers = self._is_unreadable or not request.content.is_eof()
+        if lingers:
+            resp.force_close()
+        self._allow(self._time_limit)
+        resp, is_lost = await super().finish_response(request, resp, start_time)
+        if not is_lost:
+            self._answered(has_more=resp.keep_alive is True and bool(self._messages))
+            if lingers:
+                await self._linger()
+        return resp, is_lost
+
+    def _answered(self, *, has_more: bool) -> None:
+        """Let the time run on only for what the other side still owes.
+
+        ``has_more``: the next request has come with this one.
+        """
+        if has_more:
+            self._allow(self._time_limit)
+            return
+        self.idle.set()
+        if self._wire is not None and self._wire.get_write_buffer_size() > 0:
+            return
+        if self._has_ended.is_set():
+            self._allow(_AFTER_EOF)
+        else:
+            self._stop_timer()
+
+    async def _linger(self) -> None:
+        """Discard what the sender still sends, until it has seen the answer and hangs up.
+
+        Closing at once would reset the connection, and the answer with it.
+        """
+        wire = self._wire
+        if wire is None or wire.is_closing() or self._has_ended.is_set():
+            return
+        self._stop_timer()
+        self._is_lingering = True
+        if wire.can_write_eof():
+            wire.write_eof()
+        wire.resume_reading()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGERING):
+                await self._has_ended.wait()
+        self._allow(self._time_limit)
+
+    def _end_body(self) -> None:
+        """Wake the reader of a body whose sender has gone before its end."""
+        if self._body is not None and self._has_ended.is_set() and not self._body.is_eof():
+            self._body.set_exception(ConnectionResetError())
+
+    def _allow(self, seconds: float) -> None:
+        self._stop_timer()
+        if self._wire is not None:
+            self._timer = self._loop.call_later(max(0.0, seconds), self._expire)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._log.debug("connection_timeout")
+        if self._wire is not None:
+            self._wire.abort()  # to close would wait until the other side has read
+
+
+async def _meet_expectation(request: web.BaseRequest) -> None:
+    """Ask for the body, where the sender waits to be asked."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0
