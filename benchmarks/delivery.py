@@ -24,7 +24,7 @@ from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff, TrackedProcess
 from reconciler.outbound.breaker import Breaker
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from reconciler.outbound.transport import Transport
 from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
@@ -121,7 +121,7 @@ async def _bare(url: str, payloads: list[bytes]) -> _Spent:
 
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
     async with (
-        build_session(ca_file="", max_concurrency=CONCURRENCY) as ours,
+        build_session(trusting(""), CONCURRENCY) as ours,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         headers = {**ours.headers, **signed}
@@ -167,7 +167,7 @@ class _Outbox(Outbox):
 async def _ours(place: Place, url: str, count: int, run: int) -> tuple[_Spent, list[bytes]]:
     """Deliver ``count`` results, until the last is written down; return their bodies too."""
     store = await open_store(f"sqlite:///{place.store}", is_daemon=True)
-    session = build_session(ca_file="", max_concurrency=CONCURRENCY)
+    session = build_session(trusting(""), CONCURRENCY)
     outbox = _Outbox(store.database)
     with (place.folder / "log").open("wb") as stream:
         logs = LogSystem(level="info", format="json", stream=stream)

@@ -25,8 +25,6 @@ class Endpoint:
     """Seconds for one whole call, from the connection to the last byte read."""
     proxy: str = field(default="", repr=False)
     """URL of an egress proxy, perhaps with user and password; empty for none."""
-    ca_file: str = ""
-    """PEM file with a private CA, for ``build_session``; empty for none."""
 
     def fingerprint(self) -> str:
         """Return 16 hex digits that stand for the URL of Get process.

@@ -35,7 +35,6 @@ def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
         notify_method=assure.notify_method,
         timeout=assure.timeout / 1000,
         proxy=secrets.assure_proxy or "",
-        ca_file=assure.ca_file,
     )
 
 

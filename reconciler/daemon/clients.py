@@ -5,18 +5,15 @@ What has begun on an old line ends on it, with the settings that it began with.
 
 from dataclasses import dataclass
 
-from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.assure import AssureClient, Endpoint
 from reconciler.config import Change, Secrets, Settings
 from reconciler.daemon.build import deliverer_of, endpoint_of
 from reconciler.delivery.outlet import Line, Outlet
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.session import Retired, build_session
-from reconciler.reconcile.caller import Caller
-from reconciler.reconcile.misconfiguration import AssurePath
+from reconciler.outbound.session import Retired, build_session, trusting
+from reconciler.reconcile.connection import AssureConnection, build_connection
 from reconciler.runtime.clock import Clock
 from reconciler.store.outbox import Outbox
 
@@ -28,16 +25,6 @@ _NOT_OF_THE_LINE = {
     "assure.final_statuses",
     "assure.pending_statuses",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class AssureConnection:
-    """One way of calling Assure."""
-
-    endpoint: Endpoint
-    session: ClientSession
-    path: AssurePath
-    caller: Caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +101,21 @@ class Clients:
 
     def _build_assure(self, settings: Settings, secrets: Secrets) -> AssureConnection:
         assure = settings.assure
-        endpoint = endpoint_of(settings, secrets)
-        session = build_session(ca_file=assure.ca_file, max_concurrency=assure.max_concurrency)
-        client = AssureClient(endpoint, session, self._budget, self._clock, self._log)
-        path = AssurePath(is_proven=False, clock=self._clock, log=self._log)
-        caller = Caller(
-            client, breaker=self._breaker, budget=self._budget, path=path, log=self._log
+        return build_connection(
+            endpoint_of(settings, secrets),
+            trusting(assure.ca_file),
+            max_concurrency=assure.max_concurrency,
+            budget=self._budget,
+            breaker=self._breaker,
+            clock=self._clock,
+            log=self._log,
         )
-        return AssureConnection(endpoint, session, path, caller)
 
     def _build_delivery(self, settings: Settings, secrets: Secrets) -> Line | None:
         delivery = settings.delivery
         if delivery is None:
             return None
-        session = build_session(ca_file=delivery.ca_file, max_concurrency=delivery.max_concurrency)
+        session = build_session(trusting(delivery.ca_file), delivery.max_concurrency)
         deliverer = deliverer_of(
             settings,
             secrets,

@@ -17,7 +17,7 @@ from reconciler.config import Secrets, Settings
 from reconciler.daemon.build import disks_of
 from reconciler.ledger import Rules
 from reconciler.outbound.ping import Ping
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from reconciler.runtime.clock import Clock
 from reconciler.store.open import Store
 from reconciler.telemetry.metrics import Metrics
@@ -113,7 +113,7 @@ def ping_of(
         return None
     return Ping(
         secrets.heartbeat_url,
-        build_session(ca_file="", max_concurrency=1),
+        build_session(trusting(""), 1),
         interval=settings.heartbeat.interval / 1000,
         clock=clock,
         log=log,

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from reconciler.daemon.clients import AssureConnection
 from reconciler.inbound.applier import Applier
+from reconciler.reconcile.connection import AssureConnection
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues

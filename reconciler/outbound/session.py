@@ -13,17 +13,15 @@ _KEEPALIVE = 4.0
 and is not repeated, so ours are closed first."""
 
 
-def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSession:
+def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSession:
     """Return a session for one target; the caller closes it.
 
-    ``ca_file`` names a PEM file whose certificates are trusted beside the system's; empty for
-    none. There is one connection more than ``max_concurrency``, for a token. Must be called on
-    a running loop. Raises ValueError where ``ca_file`` cannot be used.
+    It opens one connection more than ``max_concurrency``, for a token. Must be called on a
+    running loop.
     """
-    context = trusting(ca_file)
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
-            limit=max_concurrency + 1, ssl=context, keepalive_timeout=_KEEPALIVE
+            limit=max_concurrency + 1, ssl=tls, keepalive_timeout=_KEEPALIVE
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={
@@ -39,7 +37,8 @@ def build_session(*, ca_file: str, max_concurrency: int) -> aiohttp.ClientSessio
 def trusting(ca_file: str) -> ssl.SSLContext:
     """Return a client's TLS that trusts the system's authorities and those of ``ca_file``.
 
-    Raises ValueError.
+    ``ca_file`` is the path of a PEM file; empty for none. Raises ValueError where it cannot be
+    used.
     """
     context = ssl.create_default_context()
     if ca_file:

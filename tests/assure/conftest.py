@@ -13,7 +13,7 @@ from structlog.testing import CapturingLogger
 
 from reconciler.assure import AssureClient, Endpoint
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from reconciler.runtime.clock import Clock
 from tests.clock import PlayedClock
 
@@ -108,6 +108,6 @@ async def room() -> AsyncIterator[Room]:
             notify_method="POST",
             timeout=5.0,
         )
-        async with build_session(ca_file="", max_concurrency=16) as session:
+        async with build_session(trusting(""), 16) as session:
             budget = Budget(1000, clock=Clock())
             yield Room(assure, endpoint, session, budget, PlayedClock(), CapturingLogger())

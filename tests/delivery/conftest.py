@@ -18,7 +18,7 @@ from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
 from reconciler.outbound.breaker import Breaker
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from reconciler.outbound.transport import Transport
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Outbox
@@ -123,7 +123,7 @@ class Bench:
     def line(self, owner: str = "me") -> Line:
         """Build a deliverer with its connections, as the settings are now."""
         log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
-        session = build_session(ca_file="", max_concurrency=self.slots)
+        session = build_session(trusting(""), self.slots)
         breaker = Breaker(clock=self.clock, log=log)
         transport = Transport(session, log, clock=self.clock, timeout=self.timeout)
         sender = Sender(

@@ -16,7 +16,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from reconciler.assure import AssureClient, AssureError, TokenUnavailable
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,7 @@ async def token_failure(client: AssureClient) -> str:
 
 
 async def test_http_goes_through_the_proxy_with_its_password(room: Room, proxy: Proxy) -> None:
-    async with build_session(ca_file="", max_concurrency=4) as session:
+    async with build_session(trusting(""), 4) as session:
         client = room.client(session, proxy=proxy.url)
         assert (await client.get_process("d1", "p1")).status == "accepted"
         assert await client.notify("d1", "p1") == 200
@@ -174,7 +174,7 @@ async def tls_base(room: Room, authority: Path) -> AsyncIterator[str]:
 async def tls_client(
     room: Room, base: str, ca_file: str, proxy: str = ""
 ) -> AsyncIterator[AssureClient]:
-    async with build_session(ca_file=ca_file, max_concurrency=4) as session:
+    async with build_session(trusting(ca_file), 4) as session:
         yield room.client(session, base_url=base, token_url=f"{base}/token", proxy=proxy)
 
 
@@ -227,4 +227,4 @@ async def test_a_ca_file_that_cannot_be_used_is_named(
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ValueError, match="ca_file"):
-        build_session(ca_file=str(path), max_concurrency=4)
+        trusting(str(path))

@@ -14,7 +14,7 @@ from structlog.testing import LogCapture
 from reconciler.admin.health import Readiness
 from reconciler.daemon.monitoring import ping_if_well
 from reconciler.outbound.ping import Ping
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from tests.clock import PlayedClock
 
 SECRET = "canary-of-the-ping-5b1f"
@@ -71,7 +71,7 @@ async def make(log: LogCapture, clock: PlayedClock) -> AsyncIterator[Make]:
     def build(port: int) -> Ping:
         ping = Ping(
             f"http://127.0.0.1:{port}/{SECRET}",
-            build_session(ca_file="", max_concurrency=1),
+            build_session(trusting(""), 1),
             interval=60,
             clock=clock,
             log=structlog.wrap_logger(None, processors=[log]),

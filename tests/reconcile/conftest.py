@@ -22,7 +22,7 @@ from reconciler.inbound.applier import Applier
 from reconciler.ledger import Backoff, Lane, Outcome, Policy, Registration, Rules, TrackedProcess
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.session import build_session
+from reconciler.outbound.session import build_session, trusting
 from reconciler.reconcile.caller import Caller
 from reconciler.reconcile.misconfiguration import AssurePath, CallbackPath
 from reconciler.reconcile.overdue import OverdueChecker
@@ -82,7 +82,7 @@ class Instance:
             notify_method="POST",
             timeout=timeout,
         )
-        self._session: ClientSession = build_session(ca_file="", max_concurrency=max_concurrency)
+        self._session: ClientSession = build_session(trusting(""), max_concurrency)
         self.client = AssureClient(endpoint, self._session, self.budget, clock, log)
         caller = Caller(
             self.client, breaker=self.breaker, budget=self.budget, path=self.assure_path, log=log
