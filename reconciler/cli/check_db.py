@@ -13,8 +13,8 @@ from reconciler.cli.progress import progress_bar
 from reconciler.cli.session import Session, on_store
 from reconciler.store.maintenance.check import StoreCheck, damage
 from reconciler.store.maintenance.invariants import Violation
+from reconciler.store.revision import HEAD
 from reconciler.store.sqlite.database import SqliteDatabase
-from reconciler.store.sqlite.migrate import HEAD
 
 MOST_TOLD = 1_000
 """Findings that are told one by one; the others are counted."""

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from reconciler.store.database import Database
-from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Inbox
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues
@@ -11,9 +10,8 @@ from reconciler.store.outbox import Outbox
 from reconciler.store.redelivery import Redelivery
 from reconciler.store.registry import Registry
 from reconciler.store.sqlite.database import SqliteDatabase
-from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
 from reconciler.store.sqlite.lock import DaemonLock
-from reconciler.store.sqlite.migrate import HEAD, migrate_sqlite
+from reconciler.store.sqlite.migrate import prepare_sqlite
 from reconciler.store.urls import is_postgres, postgres_url, sqlite_path
 from reconciler.store.views import Views
 from reconciler.store.work_queue import WorkQueue
@@ -47,30 +45,9 @@ def prepare(
         from reconciler.store.postgres.migrate import prepare_postgres  # noqa: PLC0415 (an extra)
 
         return prepare_postgres(address, place, may_create=may_create, may_migrate=may_migrate)
-    path = sqlite_path(url)
-    state, revision = inspect_sqlite(path, HEAD)
-    if state is SchemaState.CURRENT:
-        if lock is not None:
-            lock.acquire()
-        return []
-    if state is SchemaState.ABSENT and not may_create:
-        raise StoreError(f"there is no store at {path}; `reconciler init-db` creates one")
-    if state is SchemaState.OLDER and not may_migrate:
-        raise StoreError(
-            f"the store {path} has the older schema {revision}; run `reconciler init-db`"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot create the store {path}: {error.strerror}") from error
-    if lock is not None:
-        lock.acquire()
-    backup = migrate_sqlite(path)
-    if state is SchemaState.ABSENT:
-        return [f"created {path}"]
-    if backup is None:  # another process was faster
-        return []
-    return [f"migrated {path}", f"kept the old one as {backup}"]
+    return prepare_sqlite(
+        sqlite_path(url), may_create=may_create, may_migrate=may_migrate, lock=lock
+    )
 
 
 async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> Store:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.store.sqlite.migrate import HEAD
+from reconciler.store.revision import HEAD
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from reconciler.cli.check_db import MOST_TOLD
-from reconciler.store.sqlite.migrate import HEAD
+from reconciler.store.revision import HEAD
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Command, Place, Terminal

@@ -12,8 +12,8 @@ import pytest
 
 from reconciler.store.errors import StoreError
 from reconciler.store.open import prepare
-from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
-from reconciler.store.sqlite.migrate import HEAD
+from reconciler.store.revision import HEAD, SchemaState
+from reconciler.store.sqlite.inspect import inspect_sqlite
 from tests.store.conftest import PATIENCE
 
 AS_NOBODY = """

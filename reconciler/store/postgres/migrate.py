@@ -11,8 +11,15 @@ from sqlalchemy import URL, Connection, NullPool, create_engine, text
 from reconciler.store.errors import StoreError
 from reconciler.store.postgres.database import DRIVER, begin_on, hang_up
 from reconciler.store.postgres.errors import translation
-from reconciler.store.sqlite.inspect import OURS, SchemaState
-from reconciler.store.sqlite.migrate import HEAD, MIGRATIONS
+from reconciler.store.revision import (
+    HEAD,
+    MIGRATIONS,
+    OURS,
+    SchemaState,
+    check_may_change,
+    compare,
+    upgrade,
+)
 
 LOOK_LIMIT = 5.0
 """Seconds for a look at the schema."""
@@ -45,12 +52,7 @@ def prepare_postgres(url: URL, place: str, *, may_create: bool, may_migrate: boo
         state, revision = inspect_postgres(connection, place, HEAD)
     if state is SchemaState.CURRENT:
         return []
-    if state is SchemaState.ABSENT and not may_create:
-        raise StoreError(f"there is no store at {place}; `reconciler init-db` creates one")
-    if state is SchemaState.OLDER and not may_migrate:
-        raise StoreError(
-            f"the store {place} has the older schema {revision}; run `reconciler init-db`"
-        )
+    check_may_change(place, state, revision, may_create=may_create, may_migrate=may_migrate)
     found = migrate_postgres(url, place)
     if found is SchemaState.CURRENT:  # another daemon was faster
         return []
@@ -64,21 +66,11 @@ def migrate_postgres(
 
     Of several at once, one migrates and the others wait for it and find it done.
     """
-    from alembic import command  # noqa: PLC0415 (a third of a second that a start must not pay)
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
-
-    config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
-    try:
-        with transaction_on(url, place, MIGRATION_LIMIT) as connection:
-            connection.execute(_LOCK)
-            state, _ = inspect_postgres(connection, place, head)
-            if state is not SchemaState.CURRENT:
-                config.attributes["connection"] = connection
-                command.upgrade(config, head)
-    except CommandError as error:
-        raise StoreError(f"cannot migrate the store {place}: {error}") from error
+    with transaction_on(url, place, MIGRATION_LIMIT) as connection:
+        connection.execute(_LOCK)
+        state, _ = inspect_postgres(connection, place, head)
+        if state is not SchemaState.CURRENT:
+            upgrade(connection, place, scripts, head)
     return state
 
 
@@ -106,12 +98,7 @@ def inspect_postgres(
     if found is None:
         raise StoreError(f"{place} holds tables of another program; nothing was changed")
     revision = str(found)
-    if revision > head:
-        raise StoreError(
-            f"the store {place} has schema {revision}, newer than this program's {head}; "
-            "run the newer program, or restore a backup; nothing was changed"
-        )
-    return (SchemaState.CURRENT if revision == head else SchemaState.OLDER), revision
+    return compare(place, revision, head), revision
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from reconciler.runtime.disk import sync_directory
 from reconciler.store.errors import StoreError
+from reconciler.store.revision import HEAD
 from reconciler.store.schema import metadata
-from reconciler.store.sqlite.migrate import HEAD
 
 PAGES = 200
 """Pages (0.8 MB) in one step."""

@@ -4,13 +4,13 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from enum import Enum, auto
 from pathlib import Path
 from stat import S_ISREG
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from reconciler.store.errors import StoreError
+from reconciler.store.revision import OURS, SchemaState, compare
 
 OLDEST_SQLITE = (3, 35, 0)
 """RETURNING and dependable upserts."""
@@ -21,17 +21,6 @@ QUICK_CHECK_LIMIT = 64 * 1024 * 1024
 LOOKS = 50
 PAUSE = 0.05
 """Looks at a store that others are moving, and the seconds between two."""
-
-OURS = {"alembic_version", "processes", "callbacks"}
-"""Tables that no store of ours is without."""
-
-
-class SchemaState(Enum):
-    """What a look at the store has shown."""
-
-    ABSENT = auto()
-    OLDER = auto()
-    CURRENT = auto()
 
 
 class _File(NamedTuple):
@@ -86,12 +75,7 @@ def _look(path: Path, files: _Files, head: str) -> tuple[SchemaState, str | None
         raise StoreError(f"cannot open the store {path}: {error.strerror}") from error
     if revision is None:
         return SchemaState.ABSENT, None
-    if revision > head:
-        raise StoreError(
-            f"the store {path} has schema {revision}, newer than this program's {head}; "
-            "run the newer program, or restore a backup; nothing was changed"
-        )
-    return (SchemaState.CURRENT if revision == head else SchemaState.OLDER), revision
+    return compare(path, revision, head), revision
 
 
 def _revision(path: Path, connection: sqlite3.Connection, *, is_small: bool) -> str | None:

@@ -6,17 +6,42 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL, NullPool, create_engine, event
+from sqlalchemy.exc import DBAPIError
+
 from reconciler.runtime.disk import sync_directory
 from reconciler.store.errors import StoreError
-from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
-
-HEAD = "0002"
-"""The revision this program writes and reads; a test holds it against the migrations."""
-
-MIGRATIONS = Path(__file__).parent.parent / "migrations"
+from reconciler.store.revision import HEAD, MIGRATIONS, SchemaState, check_may_change, upgrade
+from reconciler.store.sqlite.inspect import inspect_sqlite
+from reconciler.store.sqlite.lock import DaemonLock
 
 BUSY_TIMEOUT = 10_000
 """Milliseconds to wait for another process that migrates the same store."""
+
+
+def prepare_sqlite(
+    path: Path, *, may_create: bool, may_migrate: bool, lock: DaemonLock | None
+) -> list[str]:
+    """Make sure that the file is there with this program's schema; return what was done.
+
+    Blocks. ``lock`` is taken before anything is changed. Raises StoreError.
+    """
+    state, revision = inspect_sqlite(path, HEAD)
+    check_may_change(path, state, revision, may_create=may_create, may_migrate=may_migrate)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot create the store {path}: {error.strerror}") from error
+    if lock is not None:
+        lock.acquire()
+    if state is SchemaState.CURRENT:
+        return []
+    backup = migrate_sqlite(path)
+    if state is SchemaState.ABSENT:
+        return [f"created {path}"]
+    if backup is None:  # another process was faster
+        return []
+    return [f"migrated {path}", f"kept the old one as {backup}"]
 
 
 def migrate_sqlite(path: Path, scripts: Path = MIGRATIONS, head: str = HEAD) -> str | None:
@@ -29,29 +54,20 @@ def migrate_sqlite(path: Path, scripts: Path = MIGRATIONS, head: str = HEAD) -> 
 
 
 def _upgrade(path: Path, scripts: Path, head: str) -> str | None:
-    from alembic import command  # noqa: PLC0415 (a third of a second that a start must not pay)
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
-    from sqlalchemy import URL, NullPool, create_engine, event  # noqa: PLC0415
-    from sqlalchemy.exc import DBAPIError  # noqa: PLC0415
-
     url = URL.create("sqlite", database=str(path.absolute()))
     engine = create_engine(url, poolclass=NullPool, hide_parameters=True)
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    config = Config()
-    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     try:
         with engine.begin() as connection:
-            config.attributes["connection"] = connection
             revision = _revision(connection)
             if revision == head:  # another process was faster
                 return None
             backup = None if revision is None else _keep(path, revision)
-            command.upgrade(config, head)
+            upgrade(connection, path, scripts, head)
     except DBAPIError as error:
         raise StoreError(f"cannot migrate the store {path}: {error.orig}") from error
-    except (sqlite3.Error, CommandError) as error:
+    except sqlite3.Error as error:
         raise StoreError(f"cannot migrate the store {path}: {error}") from error
     except OSError as error:
         raise StoreError(f"cannot migrate the store {path}: {error.strerror}") from error

@@ -14,9 +14,8 @@ from sqlalchemy import Engine, NullPool, create_engine, make_url
 from reconciler.store.errors import StoreError
 from reconciler.store.open import prepare
 from reconciler.store.postgres.migrate import migrate_postgres
+from reconciler.store.revision import HEAD, MIGRATIONS, SchemaState
 from reconciler.store.schema import metadata
-from reconciler.store.sqlite.inspect import SchemaState
-from reconciler.store.sqlite.migrate import HEAD, MIGRATIONS
 from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
 from tests.store.conftest import PATIENCE

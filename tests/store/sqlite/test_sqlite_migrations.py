@@ -18,9 +18,10 @@ from sqlalchemy import Engine, create_engine
 
 from reconciler.store.errors import StoreError
 from reconciler.store.open import prepare
+from reconciler.store.revision import HEAD, MIGRATIONS, SchemaState
 from reconciler.store.schema import metadata
-from reconciler.store.sqlite.inspect import SchemaState, inspect_sqlite
-from reconciler.store.sqlite.migrate import HEAD, MIGRATIONS, migrate_sqlite
+from reconciler.store.sqlite.inspect import inspect_sqlite
+from reconciler.store.sqlite.migrate import migrate_sqlite
 from tests.store.conftest import PATIENCE
 
 NEXT = "9000"
