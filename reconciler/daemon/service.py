@@ -28,7 +28,6 @@ from reconciler.daemon.vitals import Vitals
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
-from reconciler.inbound.measured import MeasuredInbox
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome, Rules
 from reconciler.outbound.breaker import Breaker
@@ -143,8 +142,9 @@ class Service:
             on_progress=self._progressed,
         )
         self._spool = Spool(Path(settings.store.spool), instance_id)
-        inbox = MeasuredInbox(store.inbox, self._metrics.committed, monotonic=monotonic)
-        self._intake = Intake(inbox, self._spool, on_stored=self._stored, log=log)
+        self._intake = Intake(
+            store.inbox, self._spool, on_stored=self._stored, clock=self._clock, log=log
+        )
         self._applier = Applier(
             store.inbox,
             rules=self._get_rules,
@@ -157,10 +157,9 @@ class Service:
         self._listener = Listener(
             access_rules(settings, secrets),
             self._intake,
-            now=now,
+            clock=self._clock,
             log=log,
             tls=tls,
-            on_acknowledged=self._metrics.acknowledged,
         )
         self._recovery = Recovery(
             store.instances,

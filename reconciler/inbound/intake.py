@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.inbound.inbox_writer import InboxWriter, PutMany
 from reconciler.inbound.spool import Spool
-from reconciler.inbound.writer import InboxWriter, PutMany
+from reconciler.runtime.clock import Clock
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt
 
@@ -49,12 +50,13 @@ class Intake:
         spool: Spool,
         *,
         on_stored: Callable[[Sequence[Receipt]], None],
+        clock: Clock,
         log: FilteringBoundLogger,
         store_patience: float = STORE_PATIENCE,
         spool_patience: float = SPOOL_PATIENCE,
         drain_interval: float = DRAIN_INTERVAL,
     ) -> None:
-        self._writer = InboxWriter(inbox, spool, log)
+        self._writer = InboxWriter(inbox, spool, clock=clock, log=log)
         self._spool = spool
         self._on_stored = on_stored
         self._log = log

@@ -4,9 +4,8 @@ import asyncio
 import os
 import socket
 import ssl
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import cast
 
@@ -28,6 +27,7 @@ from reconciler.inbound.checks import (
 from reconciler.inbound.connection import REQUEST_TIMEOUT, Connection
 from reconciler.inbound.intake import Intake, NotDurableError
 from reconciler.inbound.log_limit import LogLimit
+from reconciler.runtime.clock import Clock
 from reconciler.store.inbox import Receipt
 
 MOST_CONNECTIONS = 1_000
@@ -60,30 +60,25 @@ class Listener:
         door: AccessRules,
         intake: Intake,
         *,
-        now: Callable[[], int],
+        clock: Clock,
         log: FilteringBoundLogger,
         tls: ssl.SSLContext | None = None,
         most_connections: int = MOST_CONNECTIONS,
         request_timeout: float = REQUEST_TIMEOUT,
         linger: float = LINGER,
-        monotonic: Callable[[], float] = time.monotonic,
-        on_acknowledged: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """``on_acknowledged`` gets the seconds from a callback's last byte to its 200."""
         self.door = door
         self._intake = intake
-        self._now = now
+        self._clock = clock
         self._log = log
         self._tls = tls
         self._most = most_connections
         self._request_timeout = request_timeout
         self._linger = linger
-        self._monotonic = monotonic
-        self._on_acknowledged = on_acknowledged
         self._server: web.Server | None = None
         self._acceptor: Acceptor | None = None
         self._is_stopping = False
-        self._quiet = LogLimit(asyncio.get_running_loop().time)
+        self._quiet = LogLimit(clock)
         self.rejected: Counter[str] = Counter()
         """How many requests were refused, by code."""
         self.received = 0
@@ -177,7 +172,7 @@ class Listener:
             raise Rejection(403, "forbidden", "this address is not allowed")
         check_authorization(request.headers.get("Authorization"), door.authorization)
         body = await cast(Connection, request.protocol).read_body(request, door.max_body)
-        arrived = self._monotonic()
+        arrived = self._clock.monotonic()
         claim = check_body(body)
         try:
             await self._intake.put(self._receipt(claim))
@@ -185,11 +180,12 @@ class Listener:
             detail = "the callback could not be kept; send it again"
             return _refusal(503, "not_durable", detail)
         self.received += 1
-        self._on_acknowledged(self._monotonic() - arrived)
+        seconds = self._clock.monotonic() - arrived
+        self._log.debug("callback_acknowledged", seconds=seconds)
         return _answer(200, _RECEIVED)
 
     def _receipt(self, claim: Claim) -> Receipt:
-        at = self._now()
+        at = self._clock.now()
         return Receipt(
             receipt_id=f"{at:012x}{os.urandom(10).hex()}",
             received_at=at,

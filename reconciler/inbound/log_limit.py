@@ -1,6 +1,6 @@
 """Log lines that strangers can cause: the first few are written, the rest counted elsewhere."""
 
-from collections.abc import Callable
+from reconciler.runtime.clock import Clock
 
 _AT_ONCE = 20.0
 
@@ -8,13 +8,13 @@ _AT_ONCE = 20.0
 class LogLimit:
     """Lets 20 lines of a kind through at once and one a second after that."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
 
     def may_log(self, kind: str) -> bool:
         """Tell whether a line of this ``kind`` may be written now. Kinds must be few."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         left, at = self._left.get(kind, (_AT_ONCE, now))
         left = min(_AT_ONCE, left + now - at)
         allowed = left >= 1

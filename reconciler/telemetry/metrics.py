@@ -1,8 +1,7 @@
 """What is counted and timed while the daemon works, in a registry of its own.
 
 What is logged is counted: ``note`` gets every log event, whatever the level of the log. So a
-count and its line never differ, and no room counts a second time. Only times that no line tells
-are reported by themselves.
+count and its line never differ, and no room counts a second time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +75,10 @@ class Metrics:
         self._job_failures = self._closed("reconciler_job_failures_total", "name")
         self._events = self._closed("reconciler_events_total", "event")
         self._noting: dict[str, Callable[[Fields], None]] = {
+            "callbacks_committed": self._committed,
+            "callback_acknowledged": lambda fields: self._acknowledge.observe(
+                fields.get("seconds", 0)
+            ),
             "callback_spooled": lambda _: self._kept["spool"].inc(),
             "callback_not_durable": lambda fields: self._lost.inc(fields.get("count", 1)),
             "process_settled": self._settled,
@@ -101,15 +104,11 @@ class Metrics:
         if RANK[level] >= _WARNING:
             self._events[event].inc()
 
-    def committed(self, callbacks: int, seconds: float) -> None:
-        """Tell that so many callbacks were committed to the store together."""
-        self._kept["store"].inc(callbacks)
-        self._commit_size.observe(callbacks)
-        self._commit_time.observe(seconds)
-
-    def acknowledged(self, seconds: float) -> None:
-        """Tell that a callback was answered 200, so long after it was there."""
-        self._acknowledge.observe(seconds)
+    def _committed(self, fields: Fields) -> None:
+        count = fields.get("count", 0)
+        self._kept["store"].inc(count)
+        self._commit_size.observe(count)
+        self._commit_time.observe(fields.get("seconds", 0))
 
     def _settled(self, fields: Fields) -> None:
         self._changes["settled"].inc()

@@ -189,8 +189,8 @@ async def test_metrics_want_the_token(serve: Serve) -> None:
 
 
 async def test_what_was_counted_is_told(client: Client, metrics: Metrics) -> None:
-    metrics.committed(3, 0.004)
-    metrics.acknowledged(0.3)
+    metrics.note("debug", "callbacks_committed", {"count": 3, "seconds": 0.004})
+    metrics.note("debug", "callback_acknowledged", {"seconds": 0.3})
     metrics.note("info", "process_settled", {"by": "fetch"})
 
     samples = await scraped(client)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Rules
+from reconciler.runtime.clock import Clock
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store, open_store, prepare
 
@@ -34,6 +36,17 @@ CALLBACK = {"dossierId": "d-1", "processId": "p-1", "status": "accepted"}
 
 NOW = 1_750_000_000_000
 """What the applier's clock shows, in UTC milliseconds."""
+
+
+class Arrivals(Clock):
+    """A clock whose wall time is another at each look, so that callbacks keep their order."""
+
+    def __init__(self) -> None:
+        self._times = count(1_700_000_000_000)
+
+    def now(self) -> int:
+        return next(self._times)
+
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 
@@ -294,7 +307,7 @@ async def _house(
     )
     store = await open_store(f"sqlite:///{path}", is_daemon=True)
     gate = Gate(store)
-    arrival = iter(range(1_700_000_000_000, 1_800_000_000_000))
+    clock = Arrivals()
     spool = Spool(tmp_path / "spool", "house")
     applier = Applier(
         store.inbox,
@@ -307,6 +320,7 @@ async def _house(
         gate,
         spool,
         on_stored=applier.submit,
+        clock=clock,
         log=log,
         store_patience=plan.store_patience,
         spool_patience=plan.spool_patience,
@@ -320,7 +334,7 @@ async def _house(
         return Listener(
             door,
             intake,
-            now=lambda: next(arrival),
+            clock=clock,
             log=log,
             tls=plan.tls,
             most_connections=plan.most_connections,

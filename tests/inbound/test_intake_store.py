@@ -54,6 +54,8 @@ async def test_callbacks_that_arrive_during_a_flush_share_the_next_one(
 
     assert [(await wire.answer()).status for wire in dialed] == [200] * 41
     assert house.gate.groups == [1, 40]
+    assert [line["count"] for line in house.logged("callbacks_committed")] == [1, 40]
+    assert len(house.logged("callback_acknowledged")) == 41
     assert sorted(await house.stored_ids()) == sorted(f"p-{number}" for number in range(41))
 
 
@@ -133,7 +135,7 @@ async def test_the_lines_of_a_batch_are_logged_after_its_commit(
     await asyncio.gather(*(house.intake.put(receipt(f"p-{n}")) for n in range(3)))
 
     assert seen == [[]]
-    assert house.events() == ["callback_received"] * 3
+    assert house.events() == ["callbacks_committed", *["callback_received"] * 3]
 
 
 async def test_a_stop_flushes_what_waits(build: BuildHouse, receipt: Make) -> None:

@@ -16,6 +16,12 @@ CALLBACKS: Final[tuple[Event, ...]] = (
           "A callback is durable and was answered 200. Its `status` is a claim, until "
           "`process_settled`.",
           "Nothing."),
+    Event("callbacks_committed", "debug", ("count", "seconds"),
+          "So many callbacks were committed to the store together, in so many seconds.",
+          "Nothing."),
+    Event("callback_acknowledged", "debug", ("seconds",),
+          "A callback was answered 200, so many seconds after its last byte.",
+          "Nothing."),
     Event("callback_spooled", "info", (*PROCESS, "status", "receipt_id"),
           "The store did not take a callback in time. It is durable in the spool and was answered "
           "200.",

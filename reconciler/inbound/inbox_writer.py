@@ -8,6 +8,7 @@ from typing import Protocol
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.spool import Spool
+from reconciler.runtime.clock import Clock
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt
 
@@ -36,9 +37,12 @@ class Written:
 class InboxWriter:
     """Writes to the inbox; what it refuses for its content is set aside in a file."""
 
-    def __init__(self, inbox: PutMany, spool: Spool, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self, inbox: PutMany, spool: Spool, *, clock: Clock, log: FilteringBoundLogger
+    ) -> None:
         self._inbox = inbox
         self._spool = spool
+        self._clock = clock
         self._log = log
 
     async def put(self, receipts: Sequence[Receipt]) -> Written:
@@ -70,12 +74,15 @@ class InboxWriter:
 
     async def _refusal(self, receipts: Sequence[Receipt]) -> Exception | None:
         """Store ``receipts``, or return why not, if it may be for their content."""
+        begun = self._clock.monotonic()
         try:
             await self._inbox.put_many(receipts)
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - no callback is lost to a bug behind us
             return error
+        seconds = self._clock.monotonic() - begun
+        self._log.debug("callbacks_committed", count=len(receipts), seconds=seconds)
         return None
 
     async def _set_aside(self, receipt: Receipt, error: Exception) -> bool:
