@@ -111,7 +111,7 @@ async def _main(
     from reconciler.daemon.reload import Reloader, reading  # noqa: PLC0415 (after the log)
     from reconciler.daemon.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.open import open_store  # noqa: PLC0415
-    from reconciler.store.postgres.wait_for_server import ServerWait, tell_opened  # noqa: PLC0415
+    from reconciler.store.postgres.wait_for_server import ServerWait, log_opened  # noqa: PLC0415
 
     notifier, listening = Notifier(os.environ), passed_socket(os.environ)
     forget(os.environ)
@@ -122,7 +122,7 @@ async def _main(
     arrival = None
     try:
         if later is None:
-            await tell_opened(store.database, logs.logger)
+            await log_opened(store.database, logs.logger)
         else:
             arrival = ServerWait(store.database, later, logs.logger)
         service = Service(

@@ -41,7 +41,7 @@ class Session:
 
     async def note(self, action: str, **fields: object) -> None:
         """Log an operator's action that concerns no single process, and remember it."""
-        await self.store.registry.note(action, self.caller, self.now())
+        await self.store.registry.record_action(action, self.caller, self.now())
         self.log.info("operator_action", action=action, by=self.caller, **fields)
 
 

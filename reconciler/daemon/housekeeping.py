@@ -76,7 +76,7 @@ class Housekeeping:
         if self._stages:
             return True
         self._tell()
-        await self._leftovers.wipe()
+        await self._leftovers.clean()
         return False
 
     async def _batch(self) -> None:

@@ -23,14 +23,14 @@ from reconciler.ledger.replacing import replace
 from reconciler.ledger.steps import (
     call_again,
     correct,
+    end_verification,
     enter,
     lagging,
-    lose,
+    mark_gone,
     next_round,
     next_rung,
     owe_verification,
     settle,
-    verified,
 )
 
 
@@ -166,7 +166,7 @@ def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool)
         by = process.claimed_by if claimed else None
         outcome = settle(process, status, by or SettledBy.FETCH, now)
     elif status == process.status:
-        return verified(process, "same")
+        return end_verification(process, "same")
     else:
         by = process.claimed_by if claimed == status else None
         outcome = correct(process, status, by or SettledBy.FETCH, now)
@@ -178,7 +178,7 @@ def _on_pending(process: TrackedProcess, policy: Policy, now: int, *, is_stale: 
     if is_stale:
         return _still_owed(process, now)
     if not process.state.is_open:
-        return verified(process, "pending")
+        return end_verification(process, "pending")
     if process.state is State.REPORTED:
         return lagging(process, policy, now)
     return next_round(enter(process, State.WAITING, now, next_check_at=now), policy, now)
@@ -191,14 +191,14 @@ def _on_not_found(process: TrackedProcess, policy: Policy, now: int, *, is_stale
     if is_stale:
         return _still_owed(process, now, entry)
     if not process.state.is_open:
-        outcome = verified(process, "gone")
+        outcome = end_verification(process, "gone")
     elif process.missing_at is None:
         # Once more, one backoff later, before it counts as gone.
         return next_round(replace(process, missing_at=now), policy, now, entry)
     elif now < process.missing_at + policy.backoff.initial:
         return next_round(process, policy, now, entry)
     else:
-        outcome = lose(process, now)
+        outcome = mark_gone(process, now)
     return replace(outcome, entries=(entry, *outcome.entries))
 
 

@@ -61,7 +61,7 @@ def expire(process: TrackedProcess, now: int) -> Outcome:
     return Outcome(expired, (entry,), Delivery("process.expired"))
 
 
-def lose(process: TrackedProcess, now: int) -> Outcome:
+def mark_gone(process: TrackedProcess, now: int) -> Outcome:
     """Assure does not know the process any more."""
     gone = enter(process, State.GONE, now, next_check_at=None)
     entry = Entry("process_gone", {"claimed_status": process.claimed_status})
@@ -77,7 +77,7 @@ def owe_verification(process: TrackedProcess, now: int) -> TrackedProcess:
     return replace(process, verify_since=since, next_check_at=now, round=0, rung=0, tries=0)
 
 
-def verified(process: TrackedProcess, result: str) -> Outcome:
+def end_verification(process: TrackedProcess, result: str) -> Outcome:
     """The verification of a terminal process brought nothing new: no longer due."""
     done = enter(process, process.state, 0, next_check_at=None)
     return Outcome(done, (Entry("verification_done", {"result": result}),))
@@ -149,7 +149,7 @@ def _or_given_up(process: TrackedProcess, policy: Policy, now: int, *entries: En
             given_up = expire(process, now)
             return replace(given_up, entries=entries + given_up.entries)
     elif now >= (process.verify_since or 0) + policy.give_up_after:
-        lapsed = verified(process, "lapsed")
+        lapsed = end_verification(process, "lapsed")
         return replace(lapsed, entries=entries + lapsed.entries)
     return Outcome(process, entries)
 

@@ -16,7 +16,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
 
 
-class _Many(TypeDecorator[Sequence[Any]]):
+class _ListParameter(TypeDecorator[Sequence[Any]]):
     """A list of texts or numbers: JSON for SQLite, which knows no arrays."""
 
     impl = Text
@@ -43,7 +43,7 @@ class _AnyOf(FunctionElement[Any]):
 
 def any_of(column: Column[Any], name: str) -> ColumnElement[Any]:
     """Tell whether ``column`` has one of the values in the list that is bound as ``name``."""
-    return _AnyOf(column, bindparam(name, type_=_Many(column.type)))
+    return _AnyOf(column, bindparam(name, type_=_ListParameter(column.type)))
 
 
 @compiles(_AnyOf, "sqlite")

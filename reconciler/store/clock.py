@@ -49,9 +49,9 @@ class StoreClock(Clock):
             after = self._own.now()
         # It was read somewhere between: what differs by less is no news. So neither a slow
         # answer nor a jump of our own clock meanwhile leads us astray.
-        doubt = (after - before) / 2
-        offset = round(theirs - (before + doubt))
-        if doubt < 0 or abs(offset - self._offset) <= doubt + 1:
+        uncertainty = (after - before) / 2
+        offset = round(theirs - (before + uncertainty))
+        if uncertainty < 0 or abs(offset - self._offset) <= uncertainty + 1:
             return
         self._offset = offset
         was_large, self._is_large = self._is_large, abs(offset) > LARGE

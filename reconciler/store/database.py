@@ -40,7 +40,7 @@ class Database(Protocol):
         """Return what the database says about durability, for the boot log."""
         ...
 
-    def admit(self) -> None:
+    def mark_prepared(self) -> None:
         """Let transactions in, where the schema could not be seen to before."""
         ...
 

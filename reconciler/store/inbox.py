@@ -42,7 +42,7 @@ class Receipt:
 
 
 _C = callbacks.c
-_ROW = (
+_COLUMNS = (
     _C.receipt_id,
     _C.received_at,
     _C.process_id,
@@ -64,8 +64,8 @@ _UNAPPLIED = (
 )
 _CHOSEN = callbacks.c.receipt_id.in_(bindparam("ids", expanding=True))
 _STILL_UNAPPLIED = select(_C.receipt_id).where(_CHOSEN).where(_C.outcome.is_(None))
-_HOW_MANY = _STILL_UNAPPLIED.with_only_columns(func.count())
-_OURS = _STILL_UNAPPLIED.with_for_update(skip_locked=True)
+_COUNT_UNAPPLIED = _STILL_UNAPPLIED.with_only_columns(func.count())
+_LOCK_UNAPPLIED = _STILL_UNAPPLIED.with_for_update(skip_locked=True)
 """Those that no other daemon is applying just now."""
 _MARK = update(callbacks).where(_CHOSEN).values(outcome=bindparam("result"))
 _HELD_BACK = (
@@ -84,7 +84,7 @@ class Inbox:
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
         """Make ``receipts`` durable in one transaction; when this returns, fsync has been done."""
-        await self._database.insert_new(_ROW, sorted(map(_row, receipts), key=itemgetter(0)))
+        await self._database.insert_new(_COLUMNS, sorted(map(_row, receipts), key=itemgetter(0)))
 
     async def prove(self) -> None:
         """Show by a real commit that the store takes writes. Raises StoreError."""
@@ -141,9 +141,9 @@ async def _unapplied_of(
     """Return those of ``receipts`` that are stored and not applied: all of them, as a rule."""
     ids = {"ids": [receipt.receipt_id for receipt in receipts]}
     is_alone = connection.dialect.name == "sqlite"
-    if is_alone and await connection.scalar(_HOW_MANY, ids) == len(receipts):
+    if is_alone and await connection.scalar(_COUNT_UNAPPLIED, ids) == len(receipts):
         return receipts  # one row was asked for instead of all
-    todo = set((await connection.execute(_OURS, ids)).scalars())
+    todo = set((await connection.execute(_LOCK_UNAPPLIED, ids)).scalars())
     return [receipt for receipt in receipts if receipt.receipt_id in todo]
 
 

@@ -6,13 +6,15 @@ from zlib import crc32
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-_KEYS = 0x7265636B
+_NAMESPACE = 0x7265636B
 """The first number of our locks on keys, so that they meet no other program's."""
 
-_PLACES = 64
+_SLOTS = 64
 """Locks that all keys share: a transaction on many new ones must not fill the server's table."""
 
-_HOLD = text("SELECT pg_advisory_xact_lock(:room, place) FROM unnest(CAST(:places AS int[])) place")
+_LOCK = text(
+    "SELECT pg_advisory_xact_lock(:namespace, slot) FROM unnest(CAST(:slots AS int[])) slot"
+)
 _TRY = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
 _WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
@@ -45,5 +47,5 @@ async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:
     """
     if connection.dialect.name == "sqlite":
         return
-    places = sorted({crc32(key.encode("utf-8", "replace")) % _PLACES for key in keys})
-    await connection.execute(_HOLD, {"room": _KEYS, "places": places})
+    slots = sorted({crc32(key.encode("utf-8", "replace")) % _SLOTS for key in keys})
+    await connection.execute(_LOCK, {"namespace": _NAMESPACE, "slots": slots})

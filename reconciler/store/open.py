@@ -54,7 +54,7 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
     """Connect to a store. Raises StoreError.
 
     ``is_prepared``: False where ``prepare`` could not reach it yet. All that is asked of it is
-    then a StoreUnavailableError until ``Store.database.admit``.
+    then a StoreUnavailableError until ``Store.database.mark_prepared``.
     """
     database: Database
     if is_postgres(url):

@@ -71,7 +71,7 @@ CLAIMS_AT_ONCE = 1_000
 
 _D = deliveries.c
 _EARLIER = deliveries.alias("earlier")
-_IN_THE_WAY = exists().where(
+_HAS_EARLIER = exists().where(
     _EARLIER.c.process_id == _D.process_id,
     _EARLIER.c.id < _D.id,
     _EARLIER.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
@@ -89,7 +89,7 @@ _DUE = (
     )
     .where(_D.next_attempt_at <= bindparam("now"))
     .where(or_(_D.lease_until.is_(None), _D.lease_until <= bindparam("now")))
-    .where(~_IN_THE_WAY)
+    .where(~_HAS_EARLIER)
     .order_by(_D.next_attempt_at, _D.id)
     .limit(bindparam("most"))
 )

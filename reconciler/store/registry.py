@@ -92,7 +92,7 @@ class Registry:
         return removed > 0
 
     @retried
-    async def note(self, action: str, by: str, now: int) -> None:
+    async def record_action(self, action: str, by: str, now: int) -> None:
         """Leave a timeline entry about an action that concerns no single process."""
         async with self._database.write() as connection:
             row = entry_row("", now, "operator_action", {"action": action, "by": by})

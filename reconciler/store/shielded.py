@@ -58,11 +58,11 @@ async def transaction(connection: ShieldedConnection) -> AsyncIterator[None]:
         yield
         await shielded(connection.commit())
     except BaseException:
-        await undo(connection)
+        await roll_back(connection)
         raise
 
 
-async def undo(connection: ShieldedConnection) -> None:
+async def roll_back(connection: ShieldedConnection) -> None:
     """Roll back what ``connection`` has begun; one that cannot is not used again."""
     try:
         await shielded(connection.rollback())

@@ -90,7 +90,7 @@ class Views:
             query = query.where(processes.c.state == str(state))
         if cursor is not None:
             at, process_id = position_in(cursor)
-            query = query.where(key < _place(at, process_id))
+            query = query.where(key < _position(at, process_id))
         async with self._database.read() as connection:
             rows = (await connection.execute(query.limit(limit + 1))).mappings().all()
         found = [from_row(row) for row in rows[:limit]]
@@ -107,7 +107,7 @@ class Views:
         query = (
             select(processes)
             .where(processes.c.settled_at.is_not(None))
-            .where(key >= _place(at, process_id))
+            .where(key >= _position(at, process_id))
             .order_by(processes.c.settled_at, processes.c.process_id)
             .limit(limit + 1)
         )
@@ -149,7 +149,7 @@ class Views:
         )
 
 
-def _place(at: int, process_id: str) -> ColumnElement[Any]:
+def _position(at: int, process_id: str) -> ColumnElement[Any]:
     return tuple_(bindparam("at", at, Millis), bindparam("key", process_id, Id))
 
 

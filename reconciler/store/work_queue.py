@@ -41,7 +41,7 @@ _CLAIMABLE = {
     .with_for_update(skip_locked=True)
     for lane, condition in _ELIGIBLE.items()
 }
-_ANY = {lane: select(_C.process_id).where(where).limit(1) for lane, where in _ELIGIBLE.items()}
+_HAS_DUE = {lane: select(_C.process_id).where(where).limit(1) for lane, where in _ELIGIBLE.items()}
 _LATE = (
     select(_C.process_id)
     .where(_C.lane.in_((Lane.CATCH_UP, Lane.WAITING)), _DUE)
@@ -67,14 +67,14 @@ _WAITED = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_CATCH_UP = (
+_OWE_CATCH_UP = (
     update(processes)
     .where(_C.process_id.in_(bindparam("ids", expanding=True)))
     .values(catch_up=True, lane=int(Lane.CATCH_UP))
 )
 
 
-CLOCK_DOUBT = 1_000
+CLOCK_TOLERANCE = 1_000
 """Milliseconds by which the clocks of two daemons on PostgreSQL may differ: no jump yet."""
 
 
@@ -83,12 +83,12 @@ class WorkQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._doubt = 0 if database.dialect == "sqlite" else CLOCK_DOUBT
+        self._tolerance = 0 if database.dialect == "sqlite" else CLOCK_TOLERANCE
 
     async def has_due(self, lane: Lane, now: int) -> bool:
         """Tell whether there is anything to claim in ``lane``, without taking the writer."""
         async with self._database.read() as connection:
-            return (await connection.execute(_ANY[lane], {"now": now})).first() is not None
+            return (await connection.execute(_HAS_DUE[lane], {"now": now})).first() is not None
 
     async def claim(
         self,
@@ -157,7 +157,9 @@ class WorkQueue:
         One look at all that is open finds them; ``most`` of them are mended in one transaction.
         """
         async with self._database.read() as connection:
-            ahead = list((await connection.execute(_AHEAD, {"now": now + self._doubt})).scalars())
+            ahead = list(
+                (await connection.execute(_AHEAD, {"now": now + self._tolerance})).scalars()
+            )
         for start in range(0, len(ahead), most):
             if not await self._mend(ahead[start : start + most], rules, now):
                 return start  # another daemon is at it
@@ -184,7 +186,7 @@ class WorkQueue:
             # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
             found = await connection.execute(_WAITED, {"until": until, "most": most})
             if ids := list(found.scalars()):
-                await connection.execute(_CATCH_UP, {"ids": ids})
+                await connection.execute(_OWE_CATCH_UP, {"ids": ids})
             return len(ids)
 
 

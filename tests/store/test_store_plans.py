@@ -127,7 +127,7 @@ async def housekeeping(store: Store, rules: Rules) -> None:
         results = [(p.process_id, Fetched(p.attempt, "accepted")) for p in held]
         await store.work.record(results, rules, NOW + 3)
         assert process_id
-    await store.registry.note("init-db", "operator", NOW)
+    await store.registry.record_action("init-db", "operator", NOW)
     # What has ended is past its time; most of the inbox and of the timeline is not.
     found = 0
     for stage in stages(store.database, RetentionPeriods(settled=0, callbacks=1), NOW + 4):
@@ -136,7 +136,7 @@ async def housekeeping(store: Store, rules: Rules) -> None:
                 async with store.database.write() as connection:
                     found += (await stage.remove(connection, batch, 9)).total()
     assert found > 20
-    await WalCleaner(store.database).wipe()
+    await WalCleaner(store.database).clean()
 
 
 @pytest.mark.parametrize("with_statistics", [False, True], ids=["new", "analyzed"])

@@ -147,7 +147,7 @@ async def test_callbacks_that_never_found_their_process_are_forgotten_too(
 async def test_no_id_at_all_forgets_none_of_the_entries_that_concern_no_process(
     store: Store, look: Look
 ) -> None:
-    await store.registry.note("init-db", "operator", NOW)
+    await store.registry.record_action("init-db", "operator", NOW)
     before = look("SELECT * FROM timeline")
     assert await store.registry.forget("", "operator", NOW) is False
     assert look("SELECT * FROM timeline") == before
@@ -171,7 +171,7 @@ async def test_the_result_of_a_call_about_a_forgotten_process_brings_it_not_back
 
 
 async def test_a_note_names_the_action_and_who_did_it(store: Store, look: Look) -> None:
-    await store.registry.note("init-db", "operator", NOW)
+    await store.registry.record_action("init-db", "operator", NOW)
     assert look("SELECT process_id, at, event, fields FROM timeline") == [
         ("", NOW, "operator_action", '{"action":"init-db","by":"operator"}')
     ]

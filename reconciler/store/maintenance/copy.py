@@ -77,13 +77,13 @@ def copy_store(
     ``on_progress`` gets the steps done and all there are. Returns what was copied, by table.
     Raises StoreError, and then the target is as empty as it was.
     """
-    if _place(source) == _place(target):
+    if _location(source) == _location(target):
         raise StoreError("--from and --to are the same store")
     prepare(source, may_create=False, may_migrate=False)
     prepare(target, may_create=True, may_migrate=True)
     with (
-        _alone(source),
-        _alone(target),
+        _exclusive(source),
+        _exclusive(target),
         _connected(source) as origin,
         _connected(target) as destination,
     ):
@@ -106,9 +106,9 @@ def _copy(
 
     def read(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
         nonlocal done
-        for part in _parts(connection, table):
-            yield part
-            done += len(part)
+        for batch in _batches(connection, table):
+            yield batch
+            done += len(batch)
             on_progress(done, steps)
 
     for table in (timeline, facts):  # what making the target has left there
@@ -117,26 +117,26 @@ def _copy(
     for table in TABLES:
         digest = Digest()
         try:
-            for part in read(origin, table):
-                digest = digest.plus(part)
-                destination.execute(insert(table), [dict(row._mapping) for row in part])
+            for batch in read(origin, table):
+                digest = digest.plus(batch)
+                destination.execute(insert(table), [dict(row._mapping) for row in batch])
         except DBAPIError as error:
             kind = type(error.orig).__name__
             raise StoreError(f"cannot copy {table.name}: {kind}; ask check-db") from error
         copied[table.name] = digest
     for table in TABLES:
         found = Digest()
-        for part in read(destination, table):
-            found = found.plus(part)
+        for batch in read(destination, table):
+            found = found.plus(batch)
         if found != copied[table.name]:
             raise StoreError(f"the copy of {table.name} differs from its original; nothing is kept")
-    _go_on_counting(destination)
+    _advance_sequences(destination)
     note = entry_row("", now, "operator_action", {"action": "copy", "by": by})
     destination.execute(insert(timeline), [note])
     return copied
 
 
-def _parts(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
+def _batches(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
     """Yield all rows, some at a time; the database keeps the rest."""
     query = select(table).execution_options(yield_per=AT_ONCE)
     with connection.execute(query) as result:
@@ -165,7 +165,7 @@ def _refuse_filled(connection: Connection) -> None:
             raise StoreError(f"the store of --to is not empty: there are {table.name} in it")
 
 
-def _go_on_counting(connection: Connection) -> None:
+def _advance_sequences(connection: Connection) -> None:
     """Let the next row of each numbered table come after those that were copied."""
     if connection.dialect.name != "postgresql":
         return
@@ -176,12 +176,12 @@ def _go_on_counting(connection: Connection) -> None:
             connection.execute(select(func.setval(sequence, highest)))
 
 
-def _place(url: str) -> str:
+def _location(url: str) -> str:
     return str(postgres_url(url)[0] if is_postgres(url) else sqlite_path(url))
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[None]:
+def _exclusive(url: str) -> Iterator[None]:
     """Keep every daemon off a SQLite file; PostgreSQL's daemons are seen by their heartbeat."""
     lock = daemon_lock(url)
     lock.acquire()

@@ -83,7 +83,7 @@ _TO_DELIVER = exists().where(
     deliveries.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
 )
 _TO_APPLY = exists().where(callbacks.c.process_id == _P.process_id, callbacks.c.outcome.is_(None))
-_OVER = and_(
+_REMOVABLE = and_(
     ENDED,
     _P.state_since <= bindparam("before"),
     _P.next_check_at.is_(None),  # else a verification is owed
@@ -91,9 +91,9 @@ _OVER = and_(
     ~_TO_DELIVER,
     ~_TO_APPLY,
 )
-_FIND_OVER = (
+_FIND_REMOVABLE = (
     select(_P.state_since, _P.process_id)
-    .where(_OVER)
+    .where(_REMOVABLE)
     .where(
         tuple_(_P.state_since, _P.process_id)
         > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Id))
@@ -102,9 +102,9 @@ _FIND_OVER = (
     .limit(bindparam("most"))
 )
 _CHOSEN = _P.process_id.in_(bindparam("ids", expanding=True))
-_STILL_OVER = (
+_STILL_REMOVABLE = (
     select(_P.process_id)
-    .where(_CHOSEN, _OVER)
+    .where(_CHOSEN, _REMOVABLE)
     .order_by(_P.process_id)
     .with_for_update(skip_locked=True, of=processes)
 )
@@ -141,7 +141,7 @@ class EndedProcesses:
         values = {**self._past, "at": self._at, "key": self._key}
         number = most // ROWS_A_PROCESS + 1
         async with self._database.read() as connection:
-            found = await connection.execute(_FIND_OVER, {**values, "most": number})
+            found = await connection.execute(_FIND_REMOVABLE, {**values, "most": number})
             return found.all() or None
 
     async def remove(
@@ -152,7 +152,7 @@ class EndedProcesses:
         One with more belongings than ``rows`` is found again by the next ``find``.
         """
         values = {**self._past, "ids": [row.process_id for row in found]}
-        ids = list((await connection.execute(_STILL_OVER, values)).scalars())
+        ids = list((await connection.execute(_STILL_REMOVABLE, values)).scalars())
         removed: Counter[str] = Counter()
         for name, statement in _BELONGINGS.items():
             left = rows - removed.total()
@@ -167,10 +167,10 @@ class EndedProcesses:
 
 
 _C = callbacks.c
-_AT_WORK = exists().where(_P.process_id == _C.process_id, _P.next_check_at.is_not(None))
+_HAS_WORK = exists().where(_P.process_id == _C.process_id, _P.next_check_at.is_not(None))
 _FIND_OLD = (
     select(_C.received_at, _C.receipt_id)
-    .where(_C.received_at <= bindparam("before"), _C.outcome.is_not(None), ~_AT_WORK)
+    .where(_C.received_at <= bindparam("before"), _C.outcome.is_not(None), ~_HAS_WORK)
     .where(
         tuple_(_C.received_at, _C.receipt_id)
         > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Word))
@@ -179,7 +179,7 @@ _FIND_OLD = (
     .limit(bindparam("most"))
 )
 _REMOVE_OLD = delete(callbacks).where(
-    _C.receipt_id.in_(bindparam("ids", expanding=True)), _C.outcome.is_not(None), ~_AT_WORK
+    _C.receipt_id.in_(bindparam("ids", expanding=True)), _C.outcome.is_not(None), ~_HAS_WORK
 )
 
 
@@ -228,7 +228,7 @@ class OrphanedRows:
             lost = and_(lost, table.c.next_attempt_at.is_(None))
         old = at <= bindparam("before")
         self._window = (
-            select(key, old.label("is_old"), and_(old, lost).label("is_over"))
+            select(key, old.label("is_old"), and_(old, lost).label("is_removable"))
             .where(key > bindparam("after"))
             .order_by(key)
             .limit(literal(WINDOW))
@@ -242,9 +242,9 @@ class OrphanedRows:
             rows = (await connection.execute(self._window, values)).all()
         if not any(row.is_old for row in rows):
             return None
-        over = [row.id for row in rows if row.is_over]
-        self._after = over[most - 1] if len(over) > most else rows[-1].id
-        return over[:most]
+        removable = [row.id for row in rows if row.is_removable]
+        self._after = removable[most - 1] if len(removable) > most else rows[-1].id
+        return removable[:most]
 
     async def remove(
         self, connection: AsyncConnection, found: Sequence[Any], rows: int

@@ -20,8 +20,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.postgres.errors import is_left_behind, translation
-from reconciler.store.shielded import ShieldedConnection, shielded, undo
+from reconciler.store.postgres.errors import is_read_only, translate_errors
+from reconciler.store.shielded import ShieldedConnection, roll_back, shielded
 
 WRITERS = 2
 READERS = 2
@@ -48,7 +48,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class _Pool:
     """Connections for one purpose, and who may use one."""
 
     engine: AsyncEngine
@@ -71,11 +71,11 @@ class PostgresDatabase:
         self._inserts: dict[tuple[Column[Any], ...], str] = {}
         begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
         look = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self._inbox = self._line(1, begin, URGENT_LIMIT)
-        self._writing = self._line(WRITERS, begin, LIMIT)
-        self._reading = self._line(READERS, look, LIMIT)
+        self._inbox_pool = self._pool(1, begin, URGENT_LIMIT)
+        self._write_pool = self._pool(WRITERS, begin, LIMIT)
+        self._read_pool = self._pool(READERS, look, LIMIT)
 
-    def admit(self) -> None:
+    def mark_prepared(self) -> None:
         """Let transactions in: the schema has been seen to."""
         self._is_prepared = True
 
@@ -92,23 +92,25 @@ class PostgresDatabase:
     async def close(self) -> None:
         """Give all connections back, after what is under way."""
         self._is_closed = True
-        for line in (self._inbox, self._writing, self._reading):
-            for _ in range(line.size):
-                await line.free.acquire()
-            await shielded(line.engine.dispose())
-            for _ in range(line.size):
-                line.free.release()
+        for pool in (self._inbox_pool, self._write_pool, self._read_pool):
+            for _ in range(pool.size):
+                await pool.free.acquire()
+            await shielded(pool.engine.dispose())
+            for _ in range(pool.size):
+                pool.free.release()
 
     @asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
         """One transaction. Keep it under 50 ms: others wait for what it has locked."""
-        async with self._transaction(self._inbox if urgent else self._writing) as connection:
+        async with self._transaction(
+            self._inbox_pool if urgent else self._write_pool
+        ) as connection:
             yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """One consistent look at the last committed state."""
-        async with self._transaction(self._reading) as connection:
+        async with self._transaction(self._read_pool) as connection:
             yield connection
 
     async def insert_new(
@@ -121,53 +123,53 @@ class PostgresDatabase:
         key = tuple(columns)
         statement = self._inserts.get(key) or self._inserts.setdefault(key, _insert_of(columns))
         arrays = [list(column) for column in zip(*rows, strict=True)]
-        async with self._transaction(self._inbox) as connection:
+        async with self._transaction(self._inbox_pool) as connection:
             if arrays:
                 driver = await _driver_of(connection)
                 await shielded(driver.execute(statement, arrays))
 
     @asynccontextmanager
-    async def _transaction(self, line: _Line) -> AsyncIterator[ShieldedConnection]:
-        with translation(self._place):
-            async with asyncio.timeout(line.limit):  # those before us may hang
-                await line.free.acquire()
+    async def _transaction(self, pool: _Pool) -> AsyncIterator[ShieldedConnection]:
+        with translate_errors(self._place):
+            async with asyncio.timeout(pool.limit):  # those before us may hang
+                await pool.free.acquire()
             try:
-                self._check()
-                deadline = asyncio.get_running_loop().time() + line.limit
-                connection, alarm = await self._begun(line, deadline)
+                self._check_usable()
+                deadline = asyncio.get_running_loop().time() + pool.limit
+                connection, alarm = await self._begin(pool, deadline)
                 try:
                     yield connection
                     await shielded(connection.commit())
                 except BaseException as error:
-                    await undo(connection)
-                    if is_left_behind(error):
+                    await roll_back(connection)
+                    if is_read_only(error):
                         await shielded(connection.invalidate())
                     raise
                 finally:
                     alarm.cancel()
                     await shielded(connection.close())
             finally:
-                line.free.release()
+                pool.free.release()
 
-    async def _begun(
-        self, line: _Line, deadline: float
+    async def _begin(
+        self, pool: _Pool, deadline: float
     ) -> tuple[ShieldedConnection, asyncio.TimerHandle]:
         """Return a connection with an open transaction, and the alarm that ends it by force."""
         try:
-            return await _begin(line.engine, deadline)
+            return await _connect_and_begin(pool.engine, deadline)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
         # It had died in the pool, which has dropped all others with it: this is a new one.
-        return await _begin(line.engine, deadline)
+        return await _connect_and_begin(pool.engine, deadline)
 
-    def _check(self) -> None:
+    def _check_usable(self) -> None:
         if self._is_closed:
             raise StoreUnavailableError("the store is closed")
         if not self._is_prepared:
             raise StoreUnavailableError(f"PostgreSQL at {self._place} has not been reached yet")
 
-    def _line(self, size: int, begin: str, limit: float) -> _Line:
+    def _pool(self, size: int, begin: str, limit: float) -> _Pool:
         engine = create_async_engine(
             self._url,
             connect_args=DRIVER,
@@ -177,11 +179,11 @@ class PostgresDatabase:
             use_native_hstore=False,  # or it looks for a type that we have no use for
             hide_parameters=True,
         )
-        begin_on(engine.sync_engine, begin, limit)
-        return _Line(engine, size, limit, asyncio.Semaphore(size))
+        begin_with_limits(engine.sync_engine, begin, limit)
+        return _Pool(engine, size, limit, asyncio.Semaphore(size))
 
 
-def begin_on(engine: Any, begin: str, limit: float) -> None:
+def begin_with_limits(engine: Any, begin: str, limit: float) -> None:
     """Have each transaction of ``engine`` begin with its time-outs, in one exchange.
 
     ``synchronous_commit`` is never off: that would lose what has been acknowledged.
@@ -204,19 +206,19 @@ def begin_on(engine: Any, begin: str, limit: float) -> None:
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(opening))
 
 
-def hang_up(driver: Any) -> None:
+def cut_connection(driver: Any) -> None:
     """Cut the connection: whoever waits for the server's answer gets an error at once.
 
     The driver's own cancelling asks the server, which may be what does not answer.
     """
     with (
         suppress(OSError, psycopg.Error),  # it is closed already
-        socket.socket(fileno=os.dup(driver.fileno())) as line,
+        socket.socket(fileno=os.dup(driver.fileno())) as connection,
     ):
-        line.shutdown(socket.SHUT_RDWR)
+        connection.shutdown(socket.SHUT_RDWR)
 
 
-async def _begin(
+async def _connect_and_begin(
     engine: AsyncEngine, deadline: float
 ) -> tuple[ShieldedConnection, asyncio.TimerHandle]:
     loop = asyncio.get_running_loop()
@@ -224,11 +226,11 @@ async def _begin(
     alarm = None
     try:
         await shielded(asyncio.wait_for(connection.start(), deadline - loop.time()))
-        alarm = loop.call_at(deadline, hang_up, await _driver_of(connection))
+        alarm = loop.call_at(deadline, cut_connection, await _driver_of(connection))
         await shielded(connection.begin().start())
     except BaseException:
         if connection.sync_connection is not None:
-            await undo(connection)
+            await roll_back(connection)
             await shielded(connection.close())
         if alarm is not None:
             alarm.cancel()

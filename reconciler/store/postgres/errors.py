@@ -40,7 +40,7 @@ _CONNECTING = (
 
 
 @contextmanager
-def translation(place: str) -> Iterator[None]:
+def translate_errors(place: str) -> Iterator[None]:
     """Make a StoreError of whatever PostgreSQL, its driver and SQLAlchemy raise.
 
     ``place``: the server and database, for a connection that cannot be made.
@@ -48,12 +48,12 @@ def translation(place: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        raise translated(error.orig, place) from None
+        raise store_error(error.orig, place) from None
     except (psycopg.Error, OSError, TimeoutError, UnicodeError, OverflowError) as error:
-        raise translated(error, place) from None
+        raise store_error(error, place) from None
 
 
-def translated(error: BaseException | None, place: str) -> StoreError:
+def store_error(error: BaseException | None, place: str) -> StoreError:
     """Tell trouble of the store from a row that it refuses."""
     name = type(error).__name__
     state = getattr(error, "sqlstate", None)
@@ -74,7 +74,7 @@ def translated(error: BaseException | None, place: str) -> StoreError:
     return StoreError(name)
 
 
-def is_left_behind(error: BaseException) -> bool:
+def is_read_only(error: BaseException) -> bool:
     """Tell whether the server has become a standby: then another one is to be connected to."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlstate", None) == _READ_ONLY

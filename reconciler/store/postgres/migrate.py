@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import URL, Connection, NullPool, create_engine, text
 
 from reconciler.store.errors import StoreError
-from reconciler.store.postgres.database import DRIVER, begin_on, hang_up
-from reconciler.store.postgres.errors import translation
+from reconciler.store.postgres.database import DRIVER, begin_with_limits, cut_connection
+from reconciler.store.postgres.errors import translate_errors
 from reconciler.store.revision import (
     HEAD,
     MIGRATIONS,
@@ -111,11 +111,11 @@ def transaction_on(url: URL, place: str, limit: float) -> Iterator[Connection]:
         use_native_hstore=False,
         hide_parameters=True,
     )
-    begin_on(engine, "BEGIN", limit)
+    begin_with_limits(engine, "BEGIN", limit)
     try:
-        with translation(place), engine.connect() as connection:
+        with translate_errors(place), engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
-            alarm = Timer(limit, hang_up, (driver,))
+            alarm = Timer(limit, cut_connection, (driver,))
             alarm.daemon = True
             alarm.start()
             try:

@@ -47,12 +47,12 @@ class ServerWait:
             await asyncio.to_thread(self._prepare)
         except StoreUnavailableError:
             return False
-        self._database.admit()
-        await tell_opened(self._database, self._log)
+        self._database.mark_prepared()
+        await log_opened(self._database, self._log)
         return True
 
 
-async def tell_opened(database: Database, log: FilteringBoundLogger) -> None:
+async def log_opened(database: Database, log: FilteringBoundLogger) -> None:
     """Log that the store is open, with its durability; nothing if it has gone meanwhile."""
     with suppress(StoreUnavailableError):
         log.info("store_opened", **await database.durability())

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _CHUNK = 64  # aiosqlite's own default; nothing here reads in chunks
 
 
-class _Done(NamedTuple):
+class _Result(NamedTuple):
     description: Any
     rowcount: int
     lastrowid: int | None
@@ -31,37 +31,37 @@ class _Cursor:
 
     def __init__(self, connection: "_Connection") -> None:
         self._connection = connection
-        self._done = _Done(None, -1, None, [])
+        self._result = _Result(None, -1, None, [])
 
     async def __aenter__(self) -> "_Cursor":
         return self
 
     @property
     def description(self) -> Any:
-        return self._done.description
+        return self._result.description
 
     @property
     def rowcount(self) -> int:
-        return self._done.rowcount
+        return self._result.rowcount
 
     @property
     def lastrowid(self) -> int | None:
-        return self._done.lastrowid
+        return self._result.lastrowid
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> "_Cursor":
-        self._done = await self._connection.run(
-            lambda connection: _whole(connection.execute(statement, parameters))
+        self._result = await self._connection.run(
+            lambda connection: _run_to_end(connection.execute(statement, parameters))
         )
         return self
 
     async def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> "_Cursor":
-        self._done = await self._connection.run(
-            lambda connection: _whole(connection.executemany(statement, rows))
+        self._result = await self._connection.run(
+            lambda connection: _run_to_end(connection.executemany(statement, rows))
         )
         return self
 
     async def fetchall(self) -> list[Any]:
-        return self._done.rows
+        return self._result.rows
 
     async def close(self) -> None:
         """The thread has closed it already."""
@@ -89,10 +89,10 @@ def connect_to(path: Path) -> Callable[[], Any]:
     return lambda: _Connection(path)
 
 
-def _whole(cursor: sqlite3.Cursor) -> _Done:
+def _run_to_end(cursor: sqlite3.Cursor) -> _Result:
     """Return all that there is to know of a statement, and end it. On aiosqlite's thread."""
     try:
         rows = cursor.fetchall() if cursor.description else []
-        return _Done(cursor.description, cursor.rowcount, cursor.lastrowid, rows)
+        return _Result(cursor.description, cursor.rowcount, cursor.lastrowid, rows)
     finally:
         cursor.close()

@@ -56,23 +56,23 @@ class SqliteDatabase:
         """``checkpoints``: only the daemon's writer moves the WAL into the database."""
         self.path = path
         self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
-        self._turns = PriorityLock()
+        self._writer_lock = PriorityLock()
         self._free_readers = asyncio.Semaphore(READERS)
-        self._writing = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
-        self._reading = self._engine(size=READERS, begin="BEGIN", read_only=True)
+        self._write_engine = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
+        self._read_engine = self._engine(size=READERS, begin="BEGIN", read_only=True)
         self._writer: ShieldedConnection | None = None
 
     async def open(self) -> None:
         """Connect the writer; StoreError with one clear line if the file is not usable."""
-        writer = ShieldedConnection(self._writing)
+        writer = ShieldedConnection(self._write_engine)
         try:
-            with _translation():
+            with _translate_errors():
                 await shielded(writer.start())
         except StoreError as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
         self._writer = writer
 
-    def admit(self) -> None:
+    def mark_prepared(self) -> None:
         """Nothing: a file is there at the start, or there is no start."""
 
     async def durability(self) -> dict[str, str | bool]:
@@ -88,24 +88,24 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Give all connections back, after what is under way; an open one leaks its thread."""
-        async with self._turns.turn(urgent=True):
+        async with self._writer_lock.hold(urgent=True):
             if self._writer is None:
                 return
             writer, self._writer = self._writer, None
             await shielded(writer.close())
         for _ in range(READERS):
             await self._free_readers.acquire()
-        await shielded(self._reading.dispose())
-        await shielded(self._writing.dispose())
+        await shielded(self._read_engine.dispose())
+        await shielded(self._write_engine.dispose())
         for _ in range(READERS):
             self._free_readers.release()
 
     @asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
         """One transaction on the writer. Keep it under 50 ms: the inbox waits behind it."""
-        async with self._turns.turn(urgent=urgent):
+        async with self._writer_lock.hold(urgent=urgent):
             connection = self._open_writer()
-            with _translation():
+            with _translate_errors():
                 async with transaction(connection):
                     yield connection
 
@@ -114,8 +114,8 @@ class SqliteDatabase:
         """One consistent look at the last committed state."""
         async with self._free_readers:
             self._open_writer()
-            connection = ShieldedConnection(self._reading)
-            with _translation():
+            connection = ShieldedConnection(self._read_engine)
+            with _translate_errors():
                 try:
                     await shielded(connection.start())
                     async with transaction(connection):
@@ -135,9 +135,9 @@ class SqliteDatabase:
         marks = ", ".join("?" * len(columns))
         table = columns[0].table.name
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 (constants)
-        async with self._turns.turn(urgent=True):
+        async with self._writer_lock.hold(urgent=True):
             connection = self._open_writer()
-            with _translation():
+            with _translate_errors():
                 await shielded(_execute_many(connection, statement, rows))
 
     @asynccontextmanager
@@ -154,9 +154,9 @@ class SqliteDatabase:
                 await self._checkpoint_every(self._pages)
 
     async def _checkpoint_every(self, pages: int) -> None:
-        async with self._turns.turn():
+        async with self._writer_lock.hold():
             connection = self._open_writer()
-            with _translation():
+            with _translate_errors():
                 await shielded(_pragma(connection, f"wal_autocheckpoint={pages}"))
 
     async def empty_wal(self) -> bool:
@@ -166,9 +166,9 @@ class SqliteDatabase:
         """
         if not self._pages:
             return False
-        async with self._turns.turn():
+        async with self._writer_lock.hold():
             connection = self._open_writer()
-            with _translation():
+            with _translate_errors():
                 return await shielded(_empty_wal(connection))
 
     def _open_writer(self) -> ShieldedConnection:
@@ -283,17 +283,17 @@ def _insert_in_bulk(cursor: Any, statement: str, rows: Any, _context: Any) -> bo
 
 
 @contextmanager
-def _translation() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Make a StoreError of whatever SQLite, its driver and SQLAlchemy raise."""
     try:
         yield
     except DBAPIError as error:
-        raise _translated(error.orig) from error
+        raise _store_error(error.orig) from error
     except (sqlite3.Error, UnicodeError, OverflowError) as error:
-        raise _translated(error) from error
+        raise _store_error(error) from error
 
 
-def _translated(error: BaseException | None) -> StoreError:
+def _store_error(error: BaseException | None) -> StoreError:
     """Tell trouble of the store from a row that it refuses, whose text can carry a value."""
     if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return StoreUnavailableError(str(error))  # "database is locked", "disk I/O error"

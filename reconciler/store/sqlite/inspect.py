@@ -18,7 +18,7 @@ OLDEST_SQLITE = (3, 35, 0)
 QUICK_CHECK_LIMIT = 64 * 1024 * 1024
 """Bytes up to which the whole file is checked at each start (about 0.1 s)."""
 
-LOOKS = 50
+ATTEMPTS = 50
 PAUSE = 0.05
 """Looks at a store that others are moving, and the seconds between two."""
 
@@ -47,16 +47,16 @@ def inspect_sqlite(path: Path, head: str) -> tuple[SchemaState, str | None]:
     while True:
         files = _files(path)
         try:
-            return _look(path, files, head)
+            return _inspect(path, files, head)
         except StoreError:
             # Another process may just be opening, closing or checkpointing it.
-            if looks == LOOKS or _files(path) == files:
+            if looks == ATTEMPTS or _files(path) == files:
                 raise
         looks += 1
         time.sleep(PAUSE)
 
 
-def _look(path: Path, files: _Files, head: str) -> tuple[SchemaState, str | None]:
+def _inspect(path: Path, files: _Files, head: str) -> tuple[SchemaState, str | None]:
     database = files.database
     if database is None:
         return SchemaState.ABSENT, None

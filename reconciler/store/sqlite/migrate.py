@@ -63,7 +63,7 @@ def _upgrade(path: Path, scripts: Path, head: str) -> str | None:
             revision = _revision(connection)
             if revision == head:  # another process was faster
                 return None
-            backup = None if revision is None else _keep(path, revision)
+            backup = None if revision is None else _back_up(path, revision)
             upgrade(connection, path, scripts, head)
     except DBAPIError as error:
         raise StoreError(f"cannot migrate the store {path}: {error.orig}") from error
@@ -97,7 +97,7 @@ def _revision(connection: Any) -> str | None:
     return None if found is None else str(found)
 
 
-def _keep(path: Path, revision: str) -> str:
+def _back_up(path: Path, revision: str) -> str:
     """Write a consistent copy: what a crash half-way leaves never bears the final name."""
     backup = path.with_name(f"{path.name}.{revision}.bak")
     part = backup.with_name(backup.name + ".part")

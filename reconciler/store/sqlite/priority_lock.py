@@ -15,7 +15,7 @@ class PriorityLock:
         self._normal: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
-    async def turn(self, *, urgent: bool = False) -> AsyncIterator[None]:
+    async def hold(self, *, urgent: bool = False) -> AsyncIterator[None]:
         """Hold the writer for the length of the block."""
         if self._held:
             queue = self._urgent if urgent else self._normal
@@ -25,15 +25,15 @@ class PriorityLock:
                 await place
             except asyncio.CancelledError:
                 if place.done() and not place.cancelled():
-                    self._pass_on()
+                    self._hand_over()
                 raise
         self._held = True
         try:
             yield
         finally:
-            self._pass_on()
+            self._hand_over()
 
-    def _pass_on(self) -> None:
+    def _hand_over(self) -> None:
         for queue in (self._urgent, self._normal):
             while queue:
                 place = queue.popleft()

@@ -27,7 +27,7 @@ RESERVE = 1_000
 RESERVE_SHARE = 10
 """Beyond that, one page in so many may be free: what is given back has to be taken again."""
 
-_NEWEST = select(func.max(timeline.c.id)).where(
+_NEWEST_FORGET = select(func.max(timeline.c.id)).where(
     timeline.c.process_id == "",
     timeline.c.event == "operator_action",
     timeline.c.fields.like('%"action":"forget"%'),
@@ -76,14 +76,14 @@ class WalCleaner:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._wiped: int | None = None
+        self._emptied_after: int | None = None
         """The newest forgetting after which the WAL was emptied; after a start it is once more."""
 
-    async def wipe(self) -> None:
+    async def clean(self) -> None:
         """Empty the WAL if something was forgotten; while somebody reads from it, later."""
         if not isinstance(self._database, SqliteDatabase):
             return
         async with self._database.read() as connection:
-            newest = (await connection.execute(_NEWEST)).scalar()
-        if newest != self._wiped and await self._database.empty_wal():
-            self._wiped = newest
+            newest = (await connection.execute(_NEWEST_FORGET)).scalar()
+        if newest != self._emptied_after and await self._database.empty_wal():
+            self._emptied_after = newest

@@ -106,7 +106,7 @@ async def sound(store: Store, rules: Rules, receipt: Callable[..., Receipt]) -> 
     await store.inbox.apply([unknown], replace(rules, adopt_unknown=False), NOW)
     await store.inbox.put_many([receipt("not-yet")])
     await store.outbox.claim(1, owner="one", now=NOW, length=1_000)
-    await store.registry.note("init-db", "ada", NOW)
+    await store.registry.record_action("init-db", "ada", NOW)
     assert await findings(store) == []
     return store
 

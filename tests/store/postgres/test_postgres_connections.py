@@ -204,7 +204,7 @@ async def test_nothing_is_let_in_before_the_schema_has_been_seen_to(url: str) ->
     store = await open_store(url, is_daemon=True, is_prepared=False)
     with pytest.raises(StoreUnavailableError, match="has not been reached yet"):
         await store.inbox.prove()
-    store.database.admit()
+    store.database.mark_prepared()
     await store.inbox.prove()
     await store.database.close()
 

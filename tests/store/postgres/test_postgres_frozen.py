@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine
 
-from reconciler.store.postgres.database import DRIVER, begin_on
+from reconciler.store.postgres.database import DRIVER, begin_with_limits
 from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
 from tests.store.conftest import PATIENCE
@@ -23,7 +23,7 @@ def test_one_that_stops_between_two_messages_of_a_pipeline_loses_its_locks(
     databases.look(database, insert, ("row", "free"))
     address, _ = postgres_url(databases.url(database))
     engine = create_engine(address, connect_args=DRIVER)
-    begin_on(engine, "BEGIN", 1.0)
+    begin_with_limits(engine, "BEGIN", 1.0)
     free = "SELECT name FROM facts WHERE name = 'row' FOR UPDATE SKIP LOCKED"
     with engine.connect() as connection:
         driver: Any = connection.connection.driver_connection

@@ -36,7 +36,7 @@ class Queue:
         return self.served
 
     async def _take(self, name: str, *, urgent: bool) -> None:
-        async with self.turns.turn(urgent=urgent):
+        async with self.turns.hold(urgent=urgent):
             self.inside += 1
             assert self.inside == 1, "two have the writer at once"
             self.served.append(name)
@@ -92,7 +92,7 @@ async def test_one_that_is_cancelled_while_it_waits_is_passed_over(queue: Queue)
 async def test_a_turn_given_to_one_that_is_cancelled_before_it_can_take_it_goes_on_to_the_next(
     queue: Queue,
 ) -> None:
-    async with queue.turns.turn():
+    async with queue.turns.hold():
         await queue.join("b")
         await queue.join("c")
     queue.tasks["b"].cancel()  # the turn has been handed to b, which has not run since
@@ -103,9 +103,9 @@ async def test_a_turn_given_to_one_that_is_cancelled_before_it_can_take_it_goes_
 async def test_an_error_in_the_block_gives_the_turn_back() -> None:
     turns = PriorityLock()
     with pytest.raises(LookupError):
-        async with turns.turn():
+        async with turns.hold():
             raise LookupError
-    async with asyncio.timeout(30), turns.turn():
+    async with asyncio.timeout(30), turns.hold():
         pass
 
 
@@ -134,7 +134,7 @@ def test_whatever_is_cancelled_no_turn_is_lost_and_none_is_held_twice(
         assert all(times == 1 for times in Counter(queue.served).values())
         for name, task in queue.tasks.items():
             assert task.cancelled() or (task.exception() is None and name in queue.served)
-        async with asyncio.timeout(30), queue.turns.turn():
+        async with asyncio.timeout(30), queue.turns.hold():
             pass
 
     asyncio.run(play())
