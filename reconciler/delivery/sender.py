@@ -15,7 +15,6 @@ from reconciler.outbound.transport import Response, Transport
 from reconciler.runtime.clock import Clock
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.outbox import Attempt, Leased
-from reconciler.telemetry.batch import info_each
 
 GONE = 410
 """The receiver says that this endpoint is no more: no retry will help."""
@@ -117,22 +116,23 @@ class Sender:
 
     def tell(self, attempts: Sequence[Attempt]) -> None:
         """Log what became of ``attempts``. Call it after the commit: a line tells what is true."""
-        delivered = [attempt for attempt in attempts if attempt.state is _DELIVERED]
-        info_each(
-            self._log,
-            "delivery_succeeded",
-            {
-                "delivery_id": [attempt.row.webhook_id for attempt in delivered],
-                "process_id": [attempt.row.process_id for attempt in delivered],
-                "type": [attempt.row.type for attempt in delivered],
-                "attempt": [attempt.row.attempt for attempt in delivered],
-                "http_status": [attempt.http_status for attempt in delivered],
-                "duration_ms": [attempt.duration for attempt in delivered],
-            },
-        )
         for attempt in attempts:
-            if attempt.state is not _DELIVERED:
+            if attempt.state is _DELIVERED:
+                self._tell_delivered(attempt)
+            else:
                 self._tell_failed(attempt)
+
+    def _tell_delivered(self, attempt: Attempt) -> None:
+        row = attempt.row
+        self._log.info(
+            "delivery_succeeded",
+            delivery_id=row.webhook_id,
+            process_id=row.process_id,
+            type=row.type,
+            attempt=row.attempt,
+            http_status=attempt.http_status,
+            duration_ms=attempt.duration,
+        )
 
     def _tell_failed(self, attempt: Attempt) -> None:
         row = attempt.row

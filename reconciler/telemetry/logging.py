@@ -8,7 +8,6 @@ from typing import Any, BinaryIO, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.telemetry.batch import Columns, JsonLines, rows_of
 from reconciler.telemetry.catalogue import CATALOGUE
 from reconciler.telemetry.events import RANK
 from reconciler.telemetry.failure import FailureReducer
@@ -53,10 +52,9 @@ class _Sink:
     """The state that all loggers of one log share; structlog wraps it."""
 
     def __init__(self, writer: LineWriter, threshold: int) -> None:
-        self.write, self.write_all = writer.write, writer.write_all
+        self.write = writer.write
         self.threshold = threshold
         self.taps: tuple[_GuardedTap, ...] = ()
-        self.batch: JsonLines | None = None
 
 
 # The base class is made at run time, so mypy cannot know it.
@@ -71,29 +69,10 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
             tap(method_name, event, fields)
         # Here and not in a processor: a line that is not wanted costs no copy of the context.
         if RANK[method_name] >= sink.threshold:
-            self._write(method_name, event, fields)
-
-    def _write(self, level: str, event: str | None, fields: Mapping[str, Any]) -> None:
-        line: Any = {**self._context, **fields, "event": event or ""}
-        for processor in self._processors:
-            line = processor(self._logger, level, line)
-        self._logger.write(line)
-
-    def info_each(self, event: str, columns: Columns) -> None:
-        """Log ``event`` once for each row of ``columns``, as ``info`` would one by one."""
-        sink, rows = self._logger, rows_of(columns)
-        for tap in sink.taps:
-            for row in rows:
-                tap("info", event, row)
-        if RANK["info"] < sink.threshold or not rows:
-            return
-        context = {**self._context, "event": event}
-        lines = None if sink.batch is None else sink.batch("info", context, columns, rows)
-        if lines is None:
-            for row in rows:
-                self._write("info", event, row)
-        else:
-            sink.write_all(lines)
+            line: Any = {**self._context, **fields, "event": event or ""}
+            for processor in self._processors:
+                line = processor(sink, method_name, line)
+            sink.write(line)
 
     def is_enabled_for(self, level: int) -> bool:
         return level >= self._logger.threshold
@@ -128,8 +107,6 @@ class LogSystem:
         self._writer = LineWriter(fd, announce=self._announce)
         self._sink = _Sink(self._writer, RANK[level])
         in_json = format == "json" or (format == "auto" and not on_terminal)
-        if in_json:
-            self._sink.batch = JsonLines(self._redactor)
         self.logger = structlog.wrap_logger(
             self._sink,
             processors=[

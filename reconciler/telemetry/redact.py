@@ -95,26 +95,6 @@ class Redactor:
             clean["event"] = name
         return clean
 
-    def passes(self, columns: Mapping[str, Sequence[Any]]) -> bool:
-        """Tell whether all values can be shown as they are: texts, numbers that JSON holds, None.
-
-        ``columns`` has the values of each field. False says only that this is not sure.
-        """
-        return all(_is_ordinary(key) and self._pass(column) for key, column in columns.items())
-
-    def _pass(self, column: Sequence[Any]) -> bool:
-        kinds = set(map(type, column))
-        if kinds == {str}:
-            text = "|".join(column)
-            longest = max(map(len, column))
-            return (
-                longest <= LONGEST_TEXT
-                and text.isascii()
-                and not _may_look_secret(text)
-                and not any(secret in text for secret in self._hidden)
-            )
-        return kinds <= {int, type(None)}
-
     def text(self, value: str) -> str:
         """Return ``value`` without secrets, encodable, and at most ``LONGEST_TEXT`` long."""
         for secret in self._hidden:

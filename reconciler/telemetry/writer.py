@@ -5,7 +5,7 @@ import os
 import select
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 CAPACITY = 10_000
 """Lines. What does not fit is dropped and counted."""
@@ -71,16 +71,6 @@ class LineWriter:
         self._queue.append(line)
         if not self._wake.is_set():
             self._wake.set()
-
-    def write_all(self, lines: Sequence[bytes]) -> None:
-        """Queue many lines, as ``write`` does one."""
-        room = max(0, self._capacity - len(self._queue))
-        if self._closing.is_set() or room < len(lines):
-            for line in lines:
-                self.write(line)
-            return
-        self._queue.extend(lines)
-        self._wake.set()
 
     def close(self, timeout: float) -> None:
         """Write what is queued, for at most ``timeout`` seconds; then leave the rest."""

@@ -45,10 +45,7 @@ def uses_in(source: str, file: str) -> list[Use]:
         if not isinstance(node, ast.Call):
             continue
         place = f"{file}:{node.lineno}"
-        if isinstance(node.func, ast.Name) and node.func.id == "info_each":
-            fields = _keys(node.args[2])
-            uses += [Use(place, name, "info", fields) for name in _names(node.args[1])]
-        elif isinstance(node.func, ast.Name) and node.func.id == "Entry":
+        if isinstance(node.func, ast.Name) and node.func.id == "Entry":
             event = _argument(node, 0, "event")
             fields = _keys(_argument(node, 1, "fields"))
             uses += [Use(place, name, None, fields) for name in _names(event)]

@@ -230,18 +230,3 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
-
-
-def test_many_lines_at_once_are_queued_whole_and_what_finds_no_room_is_counted() -> None:
-    put = Collector()
-    put.gate.clear()
-    writer = LineWriter(1, announce=silent, capacity=5, put=put)
-    writer.write_all([b"a\n", b"b\n"])
-    writer.write_all([b"c\n"] * 10)
-    lost = writer.dropped
-    put.gate.set()
-    writer.close(10)
-    assert put.text.count(b"\n") == 12 - lost
-    assert lost >= 3  # how many the thread has taken out by then is its own affair
-    writer.write_all([b"late\n"])
-    assert writer.dropped == lost + 1
