@@ -1,29 +1,29 @@
 """The routes of the admin listener."""
 
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import ApiError, answer
-from reconciler.admin.health import Health
+from reconciler.admin.health import Described, Health
 from reconciler.admin.openapi import MOST_AT_ONCE, openapi
 from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
-from reconciler.ledger import Recheck, Registration, Rules, State, Verb
+from reconciler.config import InForce
+from reconciler.ledger import Recheck, Registration, State, Verb
 from reconciler.ledger.identifiers import can_be_id
-from reconciler.operations.json_shapes import detail_json, page_json, status_json
+from reconciler.operations.json_shapes import detail_json, page_json, status_json, with_own
 from reconciler.operations.registration import (
     BadRegistrationError,
     parse_time,
     registration_from,
 )
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.announce import announce
-from reconciler.store.instances import Instance, Instances
+from reconciler.store.open import Store
 from reconciler.store.paging import BadCursorError
-from reconciler.store.registry import Registry
-from reconciler.store.views import Views
-from reconciler.store.work_queue import WorkQueue
 
 CALLER = "api"
 """The name under which changes through the API stand in timelines."""
@@ -34,29 +34,23 @@ class Api:
 
     def __init__(
         self,
+        store: Store,
+        current: Current[InForce],
         *,
-        registry: Registry,
-        views: Views,
-        work: WorkQueue,
-        instances: Instances,
         health: Health,
-        rules: Callable[[], Rules],
-        now: Callable[[], int],
-        on_change: Callable[[], None],
+        own: Described,
+        due: Bell,
+        clock: Clock,
         log: FilteringBoundLogger,
-        own: Callable[[], Instance | None] = lambda: None,
     ) -> None:
-        """``on_change`` is called when something may have become due; ``own`` is this daemon."""
-        self._registry = registry
-        self._views = views
-        self._work = work
-        self._instances = instances
+        """``due`` is rung when a process may have become due."""
+        self._store = store
+        self._current = current
         self._health = health
-        self._rules = rules
-        self._now = now
-        self._on_change = on_change
-        self._log = log
         self._own = own
+        self._due = due
+        self._clock = clock
+        self._log = log
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes."""
@@ -74,12 +68,12 @@ class Api:
         ]
 
     async def live(self, _request: web.Request) -> web.Response:
-        """200 while every loop ticks."""
-        stale = self._health.stale_loops()
+        """Answer 200 while every job makes progress."""
+        stale = self._health.stale()
         return answer(503 if stale else 200, {"live": not stale, "stale": stale})
 
     async def ready(self, _request: web.Request) -> web.Response:
-        """200 exactly while a callback would be answered 200."""
+        """Answer 200 exactly while a callback would be answered 200."""
         readiness = await self._health.ready()
         return answer(200 if readiness.is_ready else 503, readiness.as_json())
 
@@ -89,13 +83,10 @@ class Api:
 
     async def status(self, _request: web.Request) -> web.Response:
         """Return the whole in numbers."""
-        now = self._now()
-        counts = await from_store(self._views.counts())
-        own = self._own()
-        others = await from_store(self._instances.live(now))
-        if own is not None:  # what we say now, not what we wrote with the last heartbeat
-            others = [own, *(other for other in others if other.instance_id != own.instance_id)]
-        return answer(200, status_json(counts, others, now))
+        now = self._clock.now()
+        counts = await from_store(self._store.views.counts())
+        live = await from_store(self._store.instances.live(now))
+        return answer(200, status_json(counts, with_own(self._own.instance(), live), now))
 
     async def register(self, request: web.Request) -> web.Response:
         """Put one process, or an array of them, on the ledger."""
@@ -107,12 +98,14 @@ class Api:
             )
         registrations = _registrations(items, is_array=isinstance(body, list))
         done = await from_store(
-            self._registry.register(registrations, self._rules(), self._now(), whole=True)
+            self._store.registry.register(
+                registrations, self._current.value.rules, self._clock.now(), whole=True
+            )
         )
         if done.conflicts:
             raise ApiError(409, "other_dossier", _conflict(done.conflicts, registrations, body))
         announce(self._log, done.changes)
-        self._on_change()
+        self._due.ring()
         counted = {"created": done.created, "known": done.known}
         return answer(201 if done.created else 200, counted)
 
@@ -123,9 +116,9 @@ class Api:
         limit, cursor = limit_of(query.get("limit")), query.get("cursor")
         since = _settled_since(query.get("settledSince"))
         if since is None:
-            page = self._views.page(state=state, limit=limit, cursor=cursor)
+            page = self._store.views.page(state=state, limit=limit, cursor=cursor)
         elif state in (None, State.SETTLED):
-            page = self._views.settled(since=since, limit=limit, cursor=cursor)
+            page = self._store.views.settled(since=since, limit=limit, cursor=cursor)
         else:  # nothing of another state is settled
             return answer(200, page_json([], None))
         try:
@@ -136,16 +129,18 @@ class Api:
     async def process(self, request: web.Request) -> web.Response:
         """Return one process with its timeline."""
         process_id = _process_id(request)
-        process = await from_store(self._views.process(process_id))
+        process = await from_store(self._store.views.process(process_id))
         if process is None:
             raise _unknown()
-        timeline = await from_store(self._views.timeline(process_id))
+        timeline = await from_store(self._store.views.timeline(process_id))
         return answer(200, detail_json(process, timeline))
 
     async def forget(self, request: web.Request) -> web.Response:
         """Remove everything about one process."""
         process_id = _process_id(request)
-        removed = await from_store(self._registry.forget(process_id, CALLER, self._now()))
+        removed = await from_store(
+            self._store.registry.forget(process_id, CALLER, self._clock.now())
+        )
         if not removed:
             raise _unknown()
         self._log.info("operator_action", action="forget", by=CALLER)
@@ -159,11 +154,13 @@ class Api:
         verb = choice("verb", body.get("verb"), Verb)
         process_id = _process_id(request)
         observed = [(process_id, Recheck(verb, CALLER))]
-        changes = await from_store(self._work.record(observed, self._rules(), self._now()))
+        changes = await from_store(
+            self._store.work.record(observed, self._current.value.rules, self._clock.now())
+        )
         if changes[0][1].process is None:
             raise _unknown()
         announce(self._log, changes)
-        self._on_change()
+        self._due.ring()
         return answer(202, {"processId": process_id, "verb": verb})
 
 

@@ -1,6 +1,4 @@
-"""The routes of the outbox: look at deliveries, and have one sent again."""
-
-from collections.abc import Callable
+"""The routes of the outbox: list deliveries, and have one sent again."""
 
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
@@ -9,29 +7,23 @@ from reconciler.admin.api import CALLER
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.requests import choice, from_store, limit_of, query_of
 from reconciler.operations.json_shapes import deliveries_json
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
 from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.outbox import Outbox
+from reconciler.store.open import Store
 from reconciler.store.paging import BadCursorError
-from reconciler.store.redelivery import Redelivery
 
 
-class OutboxApi:
+class DeliveriesApi:
     """The outbox over HTTP."""
 
     def __init__(
-        self,
-        outbox: Outbox,
-        redelivery: Redelivery,
-        *,
-        now: Callable[[], int],
-        on_change: Callable[[], None],
-        log: FilteringBoundLogger,
+        self, store: Store, *, news: Bell, clock: Clock, log: FilteringBoundLogger
     ) -> None:
-        """``on_change`` is called when something may have become due."""
-        self._outbox = outbox
-        self._redelivery = redelivery
-        self._now = now
-        self._on_change = on_change
+        """``news`` is rung when a delivery has become due."""
+        self._store = store
+        self._news = news
+        self._clock = clock
         self._log = log
 
     def routes(self) -> list[web.RouteDef]:
@@ -44,7 +36,7 @@ class OutboxApi:
     async def deliveries(self, request: web.Request) -> web.Response:
         """Return a page of the outbox, the newest first."""
         query = query_of(request, "state", "limit", "cursor")
-        page = self._outbox.page(
+        page = self._store.outbox.page(
             state=choice("state", query.get("state"), DeliveryState),
             limit=limit_of(query.get("limit")),
             cursor=query.get("cursor"),
@@ -57,9 +49,10 @@ class OutboxApi:
     async def redeliver(self, request: web.Request) -> web.Response:
         """Have one delivery sent again, under the same id."""
         key = request.match_info["id"]
-        found = await from_store(self._redelivery.redeliver([key], by=CALLER, now=self._now()))
+        again = self._store.redelivery.redeliver([key], by=CALLER, now=self._clock.now())
+        found = await from_store(again)
         if not found:
             raise ApiError(404, "unknown_delivery", "no such delivery is in the outbox")
         self._log.info("operator_action", action="redeliver", by=CALLER, deliveries=1)
-        self._on_change()
+        self._news.ring()
         return answer(202, {"id": key})

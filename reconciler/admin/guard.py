@@ -1,21 +1,23 @@
-"""Who may ask: the bearer token, and no foreign Host or Origin.
+"""The guard of the admin listener: the bearer token, and no foreign Host or Origin.
 
-A browser cannot send a bearer token, but knows how to ask for a password. So the token as the
-password of HTTP Basic, with any user, lets somebody look (GET, HEAD), and nothing else: a browser
-adds a password by itself, also to what a foreign page makes it send.
+A browser cannot send a bearer token, but can ask for a password. So the token is taken as the
+password of HTTP Basic too, with any user, but for GET and HEAD alone: a browser adds a password by
+itself, also to requests that a foreign page makes it send.
 """
 
 import hmac
 import ipaddress
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
+
+from reconciler.config import InForce
+from reconciler.runtime.current import Current
 
 OPEN_PATHS = frozenset({"/live", "/ready"})
 """Asked by load balancers and supervisors, which have no token."""
@@ -47,15 +49,15 @@ def answer(status: int, body: object) -> web.Response:
 
 
 def guard(
+    current: Current[InForce],
     *,
-    token: Callable[[], str | None],
     hosts: frozenset[str],
     is_unix: bool,
     log: FilteringBoundLogger,
 ) -> Middleware:
-    """Return the middleware. ``hosts``: names beside IP addresses and localhost that are ours.
+    """Return the middleware; it asks for the token in force, if there is one.
 
-    ``token`` gives the one that is good now; None asks for none.
+    ``hosts``: our names beside IP addresses and localhost.
     """
 
     @web.middleware
@@ -64,8 +66,9 @@ def guard(
             if not is_unix:  # a socket in the file system has no name that a page could borrow
                 _check_host(request, hosts)
             _check_origin(request)
-            if (wanted := token()) and request.path not in OPEN_PATHS:
-                _check_token(request, wanted)
+            token = current.value.secrets.admin_token
+            if token and request.path not in OPEN_PATHS:
+                _check_token(request, token)
             return await handler(request)
         except ApiError as error:
             response = answer(error.status, {"error": error.code, "detail": error.detail})

@@ -1,14 +1,19 @@
-"""Alive means that the loops tick; ready means that a callback would be answered 200."""
+"""Health: alive means that every job makes progress; ready, that callbacks are answered 200."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.single_flight import SingleFlight
+from reconciler.store.instances import Instance
+
+LIMIT = 10.0
+"""Seconds after which a check that has not ended counts as failed; it ends by itself before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether a callback would be kept, and what is not as it should be."""
+    """Whether a callback would be kept, and what is degraded."""
 
     is_ready: bool
     degraded: tuple[str, ...] = ()
@@ -20,26 +25,44 @@ class Readiness:
         return body if self.reason is None else {**body, "reason": self.reason}
 
 
-@dataclass
+class Described(Protocol):
+    """A daemon that can describe itself."""
+
+    def instance(self) -> Instance:
+        """Return its row as of now."""
+        ...
+
+
+class Jobs(Protocol):
+    """The repeated work of a daemon."""
+
+    def stale(self) -> list[str]:
+        """Return the names of jobs that have made no progress for too long."""
+        ...
+
+
+class Check(Protocol):
+    """The proof that a callback would be kept."""
+
+    async def check(self) -> Readiness:
+        """Return what holds now. It writes, so it costs something."""
+        ...
+
+
 class Health:
-    """What ``/live`` and ``/ready`` ask.
+    """Answers ``/live`` and ``/ready``, of which anybody may ask: one check a second at most."""
 
-    A readiness check writes, and anybody may ask for one: so it is cached for 1 s, and those who
-    ask at the same moment share one.
-    """
+    def __init__(self, jobs: Jobs, check: Check, clock: Clock) -> None:
+        self._jobs = jobs
+        self._check = SingleFlight(check.check, clock)
 
-    stale_loops: Callable[[], list[str]]
-    """Names of loops that have not ticked lately."""
-    check: Callable[[], Awaitable[Readiness]]
-    monotonic: Callable[[], float]
-    cache: float = 1.0
-    _last: tuple[float, Readiness] | None = field(default=None, repr=False)
-    _checking: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+    def stale(self) -> list[str]:
+        """Return the names of jobs that have made no progress for too long."""
+        return self._jobs.stale()
 
-    async def ready(self) -> Readiness:
-        """Return what a check said that ended at most a second ago."""
-        async with self._checking:
-            if self._last is None or self.monotonic() - self._last[0] >= self.cache:
-                readiness = await self.check()
-                self._last = (self.monotonic(), readiness)
-            return self._last[1]
+    async def ready(self, seconds: float = LIMIT) -> Readiness:
+        """Return what a check says that began in the last second; not ready after ``seconds``."""
+        try:
+            return await self._check.get(seconds)
+        except TimeoutError:
+            return Readiness(False, reason="the check of readiness does not end")

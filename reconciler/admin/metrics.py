@@ -1,37 +1,67 @@
-"""What is read when somebody asks for it: the ledger in numbers, the disks, this daemon's state."""
+"""``GET /metrics``: what was counted, and what is read at the moment of a scrape."""
 
 import asyncio
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol, TypeVar
 
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
-from reconciler.admin.health import Health
-from reconciler.admin.single_flight import SingleFlight
-from reconciler.runtime.clock import age
+from reconciler.admin.health import Described, Health
+from reconciler.runtime.clock import Clock, age
+from reconciler.runtime.disk import Space, space_of
+from reconciler.runtime.single_flight import SingleFlight
 from reconciler.store.errors import StoreError
-from reconciler.store.instances import Instance, Instances
-from reconciler.store.views import Counts, Views
+from reconciler.store.open import Store
+from reconciler.store.views import Counts
 from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 
-PATIENCE = 4.0
+LIMIT = 4.0
 """Seconds that a scrape waits for the store, the disks and the readiness: together, not each."""
 
+T = TypeVar("T")
 Value = tuple[tuple[str, ...], float]
 
 
-@dataclass(frozen=True, slots=True)
-class OwnState:
-    """What this daemon knows without asking anybody."""
+class Logs(Protocol):
+    """The log of a daemon, which can lose lines."""
 
-    instance: Callable[[], Instance]
-    rejected: Mapping[str, int]
-    """Refused requests by code."""
-    dropped: Callable[[], int]
-    """Log lines lost."""
+    @property
+    def dropped(self) -> int:
+        """Lines lost so far."""
+        ...
+
+
+class MetricsPage:
+    """The metrics of one daemon over HTTP."""
+
+    def __init__(self, registry: CollectorRegistry, gauges: "Gauges") -> None:
+        """``gauges`` joins the registry."""
+        self._registry = registry
+        self._gauges = gauges
+        registry.register(gauges)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the route."""
+        return [web.get("/metrics", self.metrics)]
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Answer a scrape, within a few seconds whatever the store does."""
+        await self._gauges.look()
+        # Not the library's choice, which puts what the request says into the answer's header.
+        if "application/openmetrics-text" in request.headers.get("Accept", ""):
+            body = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
+            return _text(body, openmetrics.CONTENT_TYPE_LATEST)
+        return _text(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)
+
+
+def _text(body: bytes, content_type: str) -> web.Response:
+    return web.Response(body=body, headers={"Content-Type": content_type})
 
 
 class Gauges(Collector):
@@ -39,40 +69,41 @@ class Gauges(Collector):
 
     def __init__(
         self,
-        *,
-        views: Views,
-        instances: Instances,
+        store: Store,
         health: Health,
-        own: OwnState,
+        *,
+        own: Described,
+        rejected: Mapping[str, int],
+        logs: Logs,
         disks: Mapping[str, Path],
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
-        patience: float = PATIENCE,
+        clock: Clock,
+        limit: float = LIMIT,
     ) -> None:
-        """``disks``: a path on each, by what lies there (``store``, ``spool``)."""
-        self._views = views
-        self._instances = instances
+        """``rejected``: the listener's own count of refused requests, by code. ``disks``: a path on
+        each, by what lies there (``store``, ``spool``)."""
+        self._store = store
+        self._health = health
         self._own = own
+        self._rejected = rejected
+        self._logs = logs
         self._disks = disks
-        self._now = now
-        self._patience = patience
-        self._store = SingleFlight(self._ask_store, monotonic=monotonic)
-        self._space = SingleFlight(self._ask_disks, monotonic=monotonic)
-        self._health = SingleFlight(health.ready, monotonic=monotonic)
+        self._clock = clock
+        self._limit = limit
+        self._ledger = SingleFlight(self._ask_store, clock)
+        self._room = SingleFlight(self._ask_disks, clock)
         self._seen: tuple[Counts, int] | None = None
-        self._sizes: dict[str, tuple[int, int]] = {}
+        self._spaces: dict[str, Space] = {}
         self._is_ready = False
 
     async def look(self) -> None:
         """See what the store, the disks and the readiness check say, in time."""
-        seen, sizes, readiness = await asyncio.gather(
-            self._store.within(self._patience),
-            self._space.within(self._patience),
-            self._health.within(self._patience),
+        self._seen, spaces, readiness = await asyncio.gather(
+            _or_none(self._ledger.get(self._limit)),
+            _or_none(self._room.get(self._limit)),
+            self._health.ready(self._limit),
         )
-        self._seen = seen
-        self._sizes = sizes or {}
-        self._is_ready = readiness is not None and readiness.is_ready
+        self._spaces = spaces or {}
+        self._is_ready = readiness.is_ready
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Return nothing: registering must not read anything."""
@@ -91,8 +122,9 @@ class Gauges(Collector):
 
     def _values(self) -> dict[str, list[Value]]:
         instance = self._own.instance()
-        now = self._now()
+        now = self._clock.now()
         swept_at = instance.last_sweep_at or instance.started_at
+        spaces = self._spaces.items()
         breakers = BY_NAME["reconciler_breaker_state"].labels["state"]
         values: dict[str, list[Value]] = {
             "reconciler_build_info": [((instance.version,), 1)],
@@ -101,23 +133,27 @@ class Gauges(Collector):
             "reconciler_spooled_callbacks": _one(instance.spooled),
             "reconciler_last_sweep_age_seconds": _one(age(swept_at, now)),
             "reconciler_breaker_state": [((s,), float(s == instance.breaker)) for s in breakers],
-            "reconciler_log_lines_dropped_total": _one(self._own.dropped()),
-            "reconciler_callbacks_rejected_total": _rejected(self._own.rejected),
-            "reconciler_disk_free_bytes": [((of,), free) for of, (free, _) in self._sizes.items()],
-            "reconciler_disk_size_bytes": [((of,), size) for of, (_, size) in self._sizes.items()],
+            "reconciler_log_lines_dropped_total": _one(self._logs.dropped),
+            "reconciler_callbacks_rejected_total": _refusals(self._rejected),
+            "reconciler_disk_free_bytes": [((of,), each.free) for of, each in spaces],
+            "reconciler_disk_size_bytes": [((of,), each.size) for of, each in spaces],
         }
         return values if self._seen is None else {**values, **_stored(*self._seen, now)}
 
-    async def _ask_store(self) -> tuple[Counts, int] | None:
-        try:
-            counts = await self._views.counts()
-            return counts, len(await self._instances.live(self._now()))
-        except StoreError:
-            return None
+    async def _ask_store(self) -> tuple[Counts, int]:
+        counts = await self._store.views.counts()
+        return counts, len(await self._store.instances.live(self._clock.now()))
 
-    async def _ask_disks(self) -> dict[str, tuple[int, int]]:
+    async def _ask_disks(self) -> dict[str, Space]:
         # In a thread: a network file system that is gone would stop the loop.
-        return await asyncio.to_thread(_spaces, self._disks)
+        return await asyncio.to_thread(_spaces_of, self._disks)
+
+
+async def _or_none(answer: Awaitable[T]) -> T | None:
+    try:
+        return await answer
+    except (StoreError, TimeoutError):
+        return None
 
 
 def _stored(counts: Counts, instances: int, now: int) -> dict[str, list[Value]]:
@@ -137,22 +173,21 @@ def _stored(counts: Counts, instances: int, now: int) -> dict[str, list[Value]]:
     return values
 
 
-def _rejected(counted: Mapping[str, int]) -> list[Value]:
+def _refusals(counted: Mapping[str, int]) -> list[Value]:
     reasons = BY_NAME["reconciler_callbacks_rejected_total"].labels["reason"]
     known = {reason: counted.get(reason, 0) for reason in reasons}
     other = sum(counted.values()) - sum(known.values())
     return [((reason,), float(count)) for reason, count in {**known, OTHER: other}.items()]
 
 
-def _spaces(disks: Mapping[str, Path]) -> dict[str, tuple[int, int]]:
-    """Return free and all bytes of each disk that answers; the spool may not be there yet."""
+def _spaces_of(disks: Mapping[str, Path]) -> dict[str, Space]:
+    """Return the room on each disk that answers."""
     found = {}
     for of, path in disks.items():
         try:
-            disk = os.statvfs(next(p for p in (path, *path.parents) if p.exists()))
+            found[of] = space_of(path)
         except OSError:
             continue
-        found[of] = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
     return found
 
 

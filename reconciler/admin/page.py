@@ -1,11 +1,10 @@
-"""``GET /``: the whole on one page, for a person with a browser. It only looks.
+"""``GET /``: the status page, for a person with a browser. It changes nothing.
 
-The page is self-contained: no script, nothing from elsewhere, and a policy that says so. It asks
-for itself anew by a meta tag. Of a process it shows its id, provider and times.
+The page is self-contained: no script, nothing from elsewhere, and a policy that says so. It
+reloads itself by a meta tag. Of a process it shows the id, the provider and times.
 """
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,24 @@ import jinja2
 from aiohttp import web
 
 from reconciler import __version__
-from reconciler.admin.health import Health
-from reconciler.admin.single_flight import SingleFlight
+from reconciler.admin.health import Described, Health
 from reconciler.ledger import State, TrackedProcess
-from reconciler.operations.json_shapes import status_json
+from reconciler.operations.json_shapes import status_json, with_own
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.single_flight import SingleFlight
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError
-from reconciler.store.instances import Instance, Instances
-from reconciler.store.outbox import Outbox, OutboxRow
-from reconciler.store.views import Views
+from reconciler.store.open import Store
+from reconciler.store.outbox import OutboxRow
 
-PATIENCE = 3.0
-"""Seconds that the page waits for the store; then it says so."""
+LIMIT = 3.0
+"""Seconds that the page waits for the store; then it says that the store does not answer."""
 
 REFRESH = 15
-"""Seconds after which a browser asks again."""
+"""Seconds after which a browser loads the page again."""
 
 SHOWN = 10
-"""Overdue processes, and dead deliveries."""
+"""Rows of each of the two lists: overdue processes, dead deliveries."""
 
 NONE = "\N{EN DASH}"
 
@@ -45,7 +44,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 @dataclass(slots=True)
 class _Snapshot:
-    """What the store has said."""
+    """The answers of the store."""
 
     status: dict[str, Any]
     overdue: list[TrackedProcess] = field(default_factory=list)
@@ -53,26 +52,14 @@ class _Snapshot:
 
 
 class StatusPage:
-    """Renders what ``/v1/status`` says, and the newest of what went wrong."""
+    """Renders the numbers of ``/v1/status``, and the newest processes and deliveries in trouble."""
 
-    def __init__(
-        self,
-        *,
-        views: Views,
-        outbox: Outbox,
-        instances: Instances,
-        health: Health,
-        own: Callable[[], Instance],
-        now: Callable[[], int],
-        monotonic: Callable[[], float],
-    ) -> None:
-        self._views = views
-        self._outbox = outbox
-        self._instances = instances
+    def __init__(self, store: Store, health: Health, own: Described, clock: Clock) -> None:
+        self._store = store
         self._health = health
         self._own = own
-        self._now = now
-        self._sight = SingleFlight(self._look, monotonic=monotonic)
+        self._clock = clock
+        self._snapshot = SingleFlight(self._look, clock)
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).parent),
             autoescape=True,
@@ -91,23 +78,23 @@ class StatusPage:
 
     async def page(self, _request: web.Request) -> web.Response:
         """Return the page: 503 while the store does not answer, with what is known without it."""
-        now, own = self._now(), self._own()
+        now, own = self._clock.now(), self._own.instance()
         try:
-            sight = await self._sight.within(PATIENCE)
-        except StoreError:
-            sight = None
+            snapshot = await self._snapshot.get(LIMIT)
+        except (StoreError, TimeoutError):
+            snapshot = None
         nonce = secrets.token_urlsafe(16)
         text = self._template.render(
-            sight=sight,
+            snapshot=snapshot,
             own=own,
-            stale=self._health.stale_loops(),
+            stale=self._health.stale(),
             now=now,
             version=__version__,
             refresh=REFRESH,
             nonce=nonce,
         )
         return web.Response(
-            status=200 if sight else 503,
+            status=200 if snapshot else 503,
             text=text,
             content_type="text/html",
             headers={
@@ -119,18 +106,19 @@ class StatusPage:
         )
 
     async def _look(self) -> _Snapshot:
-        own, now = self._own(), self._now()
-        counts = await self._views.counts()
-        others = await self._instances.live(now)
-        instances = [own, *(other for other in others if other.instance_id != own.instance_id)]
-        sight = _Snapshot(status_json(counts, instances, now))
+        now, store = self._clock.now(), self._store
+        counts = await store.views.counts()
+        instances = with_own(self._own.instance(), await store.instances.live(now))
+        snapshot = _Snapshot(status_json(counts, instances, now))
         if counts.states[State.OVERDUE]:
-            sight.overdue, _ = await self._views.page(state=State.OVERDUE, limit=SHOWN, cursor=None)
+            snapshot.overdue, _ = await store.views.page(
+                state=State.OVERDUE, limit=SHOWN, cursor=None
+            )
         if counts.deliveries_dead:
-            sight.dead, _ = await self._outbox.page(
+            snapshot.dead, _ = await store.outbox.page(
                 state=DeliveryState.DEAD, limit=SHOWN, cursor=None
             )
-        return sight
+        return snapshot
 
 
 def age(seconds: float | None) -> str:

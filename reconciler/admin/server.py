@@ -15,6 +15,8 @@ from aiohttp.log import server_logger
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import guard
+from reconciler.config import InForce, ListenAddress
+from reconciler.runtime.current import Current
 
 LARGEST_BODY = 4 * 1024 * 1024
 
@@ -25,20 +27,14 @@ class AdminServer:
     def __init__(
         self,
         routes: Sequence[web.RouteDef],
-        *,
-        host: str,
-        port: int,
-        unix_path: str | None,
-        token: str | None,
+        listen: ListenAddress,
+        current: Current[InForce],
         log: FilteringBoundLogger,
     ) -> None:
-        self._host = host
-        self._port = port
-        self._unix_path = unix_path
-        self.token = token
-        """The bearer token that is asked for from now on; None: none."""
-        hosts = frozenset({host.lower(), socket.gethostname().lower()})
-        check = guard(token=lambda: self.token, hosts=hosts, is_unix=unix_path is not None, log=log)
+        self.routes = routes
+        self._listen = listen
+        hosts = frozenset({listen.host.lower(), socket.gethostname().lower()})
+        check = guard(current, hosts=hosts, is_unix=bool(listen.unix), log=log)
         app = web.Application(middlewares=[check], client_max_size=LARGEST_BODY)
         app.add_routes(routes)
         self._runner = web.AppRunner(
@@ -50,31 +46,31 @@ class AdminServer:
     async def start(self) -> None:
         """Listen. Raises OSError."""
         await self._runner.setup()
-        if self._unix_path is None:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+        if not self._listen.unix:
+            await web.TCPSite(self._runner, self._listen.host, self._listen.port).start()
             host, port = self._runner.addresses[0][:2]
             self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             return
-        _clear(Path(self._unix_path))
+        _clear(Path(self._listen.unix))
         before = os.umask(0o077)
         try:
-            await web.UnixSite(self._runner, self._unix_path).start()
+            await web.UnixSite(self._runner, self._listen.unix).start()
         finally:
             os.umask(before)
-        self.url = f"unix:{self._unix_path}"
+        self.url = f"unix:{self._listen.unix}"
 
     async def stop(self) -> None:
         """Close."""
         await self._runner.cleanup()
-        if self._unix_path is not None and self.url:
-            _remove(Path(self._unix_path))
+        if self._listen.unix and self.url:
+            _remove(Path(self._listen.unix))
 
 
 class _ServerLog(logging.LoggerAdapter[logging.Logger]):
-    """Keeps what is no HTTP at the level debug: aiohttp would log it as an error of ours."""
+    """Logs malformed requests at the level debug; aiohttp would log them as errors of ours."""
 
     def log(self, level: int, msg: object, *args: object, **more: Any) -> None:
-        """Log, but a malformed request without its exception, which repeats it."""
+        """Log ``msg``; of a malformed request without the exception, which repeats it."""
         if isinstance(more.get("exc_info"), HttpProcessingError):
             level, more = logging.DEBUG, {}
         super().log(level, msg, *args, **more)

@@ -1,104 +1,27 @@
-"""What others look at beside the log: the admin listener with all its routes, and the ping."""
+"""The dead-man ping, and bells for parts that do not wait for one."""
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.admin.api import Api
-from reconciler.admin.deliveries import OutboxApi
-from reconciler.admin.exposition import Exposition
-from reconciler.admin.health import Health, Readiness
-from reconciler.admin.metrics import Gauges, OwnState
-from reconciler.admin.page import StatusPage
-from reconciler.admin.server import AdminServer
+from reconciler.admin.health import Readiness
 from reconciler.config import Secrets, Settings
-from reconciler.daemon.build import disks_of
-from reconciler.ledger import Rules
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session, trusting
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.store.open import Store
-from reconciler.telemetry.metrics import Metrics
 
 
-def admin_of(
-    settings: Settings,
-    secrets: Secrets,
-    store: Store,
-    *,
-    metrics: Metrics,
-    health: Health,
-    own: OwnState,
-    rules: Callable[[], Rules],
-    on_change: Callable[[], None],
-    on_redeliver: Callable[[], None],
-    now: Callable[[], int],
-    monotonic: Callable[[], float],
-    log: FilteringBoundLogger,
-) -> AdminServer | None:
-    """Return the admin listener, if there is one. It is not open yet."""
-    listen = settings.admin.listen
-    if not listen:
-        return None
-    api = Api(
-        registry=store.registry,
-        views=store.views,
-        work=store.work,
-        instances=store.instances,
-        health=health,
-        rules=rules,
-        now=now,
-        on_change=on_change,
-        log=log,
-        own=own.instance,
-    )
-    outbox = OutboxApi(store.outbox, store.redelivery, now=now, on_change=on_redeliver, log=log)
-    disks = disks_of(settings, secrets)
-    looks = monitoring_routes(
-        metrics, store, health, own, disks=disks, now=now, monotonic=monotonic
-    )
-    return AdminServer(
-        [*api.routes(), *outbox.routes(), *looks],
-        host=listen.host,
-        port=listen.port,
-        unix_path=listen.unix or None,
-        token=secrets.admin_token,
-        log=log,
-    )
+class CallingBell(Bell):
+    """A bell for a part that does not wait for one: each ring calls it."""
 
+    def __init__(self, name: str, call: Callable[[], None]) -> None:
+        super().__init__(name)
+        self._call = call
 
-def monitoring_routes(
-    metrics: Metrics,
-    store: Store,
-    health: Health,
-    own: OwnState,
-    *,
-    disks: dict[str, Path],
-    now: Callable[[], int],
-    monotonic: Callable[[], float],
-) -> list[web.RouteDef]:
-    """Return the routes of ``/metrics`` and ``/``, for one daemon on ``store``."""
-    gauges = Gauges(
-        views=store.views,
-        instances=store.instances,
-        health=health,
-        own=own,
-        disks=disks,
-        now=now,
-        monotonic=monotonic,
-    )
-    page = StatusPage(
-        views=store.views,
-        outbox=store.outbox,
-        instances=store.instances,
-        health=health,
-        own=own.instance,
-        now=now,
-        monotonic=monotonic,
-    )
-    return [*Exposition(metrics.registry, gauges).routes(), *page.routes()]
+    def ring(self) -> None:
+        """Call the part."""
+        self._call()
 
 
 def ping_of(

@@ -11,16 +11,16 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from reconciler.admin.health import Health, Readiness
-from reconciler.admin.metrics import OwnState
-from reconciler.config import Change, Secrets, Settings, rules
+from reconciler.admin.build import build_admin
+from reconciler.admin.health import Readiness
+from reconciler.config import Change, Secrets, Settings, in_force, rules
 from reconciler.config.access_rules import access_rules
 from reconciler.daemon.build import disks_of, keep_of, tls_of
 from reconciler.daemon.clients import Clients
 from reconciler.daemon.host_checks import HostChecks
 from reconciler.daemon.housekeeping import Housekeeping
 from reconciler.daemon.membership import Membership
-from reconciler.daemon.monitoring import admin_of, ping_if_well, ping_of
+from reconciler.daemon.monitoring import CallingBell, ping_if_well, ping_of
 from reconciler.daemon.recovery import Recovery
 from reconciler.daemon.rota import Scheduler
 from reconciler.daemon.tasks import Tasks
@@ -38,6 +38,7 @@ from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
@@ -194,18 +195,20 @@ class Service:
         self._rota.add("summary", self._summarize, SUMMARY)
         self._rota.add("host_checks", self._foresight.look, FORESIGHT)
         self._rota.add("housekeeping", housekeeping.tick, HOUSEKEEPING)
-        self._admin = admin_of(
-            settings,
-            secrets,
+        self._current = Current(in_force(settings, secrets))
+        self._admin = build_admin(
+            self._current,
             store,
+            own=self._vitals,
+            jobs=self._rota,
+            check=self,
             metrics=self._metrics,
-            health=Health(stale_loops=self._rota.stale, check=self._readiness, monotonic=monotonic),
-            own=OwnState(self._vitals.instance, self._listener.rejected, lambda: logs.dropped),
-            rules=self._get_rules,
-            on_change=self._wake,
-            on_redeliver=self._applied,
-            now=now,
-            monotonic=monotonic,
+            rejected=self._listener.rejected,
+            disks=disks_of(settings, secrets),
+            due=CallingBell("due", self._wake),
+            news=CallingBell("news", self._applied),
+            clock=self._clock,
+            logs=logs,
             log=log,
         )
 
@@ -258,8 +261,7 @@ class Service:
         self._budget.set_rate(settings.assure.requests_per_second)
         self._vitals.requests_per_second = settings.assure.requests_per_second
         self._rota.change("sweep", settings.reconcile.shortest_sweep / 1000)
-        if self._admin is not None:
-            self._admin.token = secrets.admin_token
+        self._current.value = in_force(settings, secrets)
         self._logs.set_level(settings.log.level)
         self._warn_if_open_to_all()
         self._wake()
@@ -368,9 +370,10 @@ class Service:
     async def _summarize(self) -> None:
         await self._vitals.summarize(self._logs.dropped, self._foresight.free_mb)
         # Where the store did not answer we do not come here: no ping.
-        await ping_if_well(self._ping, self._rota.stale, self._readiness)
+        await ping_if_well(self._ping, self._rota.stale, self.check)
 
-    async def _readiness(self) -> Readiness:
+    async def check(self) -> Readiness:
+        """Tell whether a callback would be kept now."""
         if self._parts.is_stopping:
             return Readiness(False, reason="stopping")
         return await self._vitals.readiness()

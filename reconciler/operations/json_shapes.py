@@ -43,6 +43,11 @@ def deliveries_json(items: Sequence[OutboxRow], cursor: str | None) -> Json:
     return {"items": [delivery_json(row) for row in items], "nextCursor": cursor}
 
 
+def with_own(own: Instance, live: Sequence[Instance]) -> list[Instance]:
+    """Return the live instances with ``own`` as it is now, not as its last heartbeat was."""
+    return [own, *(other for other in live if other.instance_id != own.instance_id)]
+
+
 def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json:
     """Return the whole in numbers; breaker, sweep and spool as the live instances say."""
     sweeps = [i.last_sweep_at for i in instances if i.last_sweep_at is not None]

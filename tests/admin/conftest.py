@@ -5,7 +5,7 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +13,47 @@ import aiohttp
 import jsonschema_rs
 import pytest
 import structlog
-from aiohttp import web
 from structlog.testing import LogCapture
 from yarl import URL
 
-from reconciler.admin.api import Api
-from reconciler.admin.deliveries import OutboxApi
+from reconciler.admin.build import build_admin
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.metrics import OwnState
 from reconciler.admin.openapi import openapi
 from reconciler.admin.server import AdminServer
-from reconciler.config import Settings, rules
-from reconciler.daemon.monitoring import monitoring_routes
+from reconciler.config import Secrets, in_force, load
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.current import Current
 from reconciler.store.instances import Instance
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.metrics import Metrics
+from tests.clock import PlayedClock
 
 DOCUMENT = openapi()
 START = 1_772_323_200_000
 """2026-03-01T00:00:00Z in milliseconds."""
 
 
-@dataclass
 class Played:
-    """What the parts around the API would say and hear."""
+    """The other parts of a daemon, as the admin listener sees them."""
 
-    now: int = START
-    monotonic: float = 1000.0
-    stale: list[str] = field(default_factory=list)
-    readiness: Readiness = field(default_factory=lambda: Readiness(True))
-    check_takes: float = 0.0
-    checks: int = 0
-    changes: int = 0
-    log: LogCapture = field(default_factory=LogCapture)
-    breaker: str = "closed"
-    spooled: int = 0
-    last_sweep_at: int | None = None
-    rejected: Counter[str] = field(default_factory=Counter)
-    dropped: int = 0
+    def __init__(self) -> None:
+        self.clock = PlayedClock(START)
+        self.stale_jobs: list[str] = []
+        self.readiness = Readiness(True)
+        self.checks = 0
+        self.due = Bell("due")
+        self.news = Bell("news")
+        self.log = LogCapture()
+        self.dropped = 0
+        self.rejected: Counter[str] = Counter()
+        self.metrics = Metrics()
+        self.breaker = "closed"
+        self.spooled = 0
+        self.last_sweep_at: int | None = None
+
+    @property
+    def now(self) -> int:
+        return self.clock.now()
 
     def instance(self) -> Instance:
         return Instance(
@@ -65,14 +68,13 @@ class Played:
             spooled=self.spooled,
         )
 
+    def stale(self) -> list[str]:
+        return self.stale_jobs
+
     async def check(self) -> Readiness:
         self.checks += 1
         await asyncio.sleep(0)
-        self.monotonic += self.check_takes
         return self.readiness
-
-    def changed(self) -> None:
-        self.changes += 1
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         return [dict(entry) for entry in self.log.entries if entry["event"] == event]
@@ -168,73 +170,52 @@ async def store(store_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def health(played: Played) -> Health:
-    return Health(
-        stale_loops=lambda: played.stale,
-        check=played.check,
-        monotonic=lambda: played.monotonic,
-    )
+    return Health(played, played, played.clock)
+
+
+Build = Callable[..., AdminServer]
 
 
 @pytest.fixture
-def api(store: Store, health: Health, played: Played) -> Api:
-    policy = rules(Settings())
-    return Api(
-        registry=store.registry,
-        views=store.views,
-        work=store.work,
-        instances=store.instances,
-        health=health,
-        rules=lambda: policy,
-        now=lambda: played.now,
-        on_change=played.changed,
-        log=structlog.wrap_logger(None, processors=[played.log]),
-    )
+def build(store: Store, store_path: Path, played: Played) -> Build:
+    """Make a server, with another address or a token if they are named."""
 
+    def build_it(*, listen: str = "127.0.0.1:0", token: str | None = None) -> AdminServer:
+        settings = load(None, {"RECONCILER_ADMIN__LISTEN": listen})
+        secrets = Secrets(store_url=f"sqlite:///{store_path}", admin_token=token)
+        server = build_admin(
+            Current(in_force(settings, secrets)),
+            store,
+            own=played,
+            jobs=played,
+            check=played,
+            metrics=played.metrics,
+            rejected=played.rejected,
+            disks={"store": store_path.parent, "spool": store_path.parent / "spool"},
+            due=played.due,
+            news=played.news,
+            clock=played.clock,
+            logs=played,
+            log=structlog.wrap_logger(None, processors=[played.log]),
+        )
+        assert server is not None
+        return server
 
-@pytest.fixture
-def metrics() -> Metrics:
-    return Metrics()
-
-
-@pytest.fixture
-def routes(
-    api: Api, store: Store, health: Health, metrics: Metrics, played: Played, tmp_path: Path
-) -> list[web.RouteDef]:
-    log = structlog.wrap_logger(None, processors=[played.log])
-    outbox = OutboxApi(
-        store.outbox, store.redelivery, now=lambda: played.now, on_change=played.changed, log=log
-    )
-    monitoring = monitoring_routes(
-        metrics,
-        store,
-        health,
-        OwnState(played.instance, played.rejected, lambda: played.dropped),
-        disks={"store": tmp_path, "spool": tmp_path / "spool"},
-        now=lambda: played.now,
-        monotonic=lambda: played.monotonic,
-    )
-    return [*api.routes(), *outbox.routes(), *monitoring]
+    return build_it
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture
-def serve(routes: list[web.RouteDef], played: Played) -> Serve:
+def serve(build: Build) -> Serve:
     """Start a server, with a token or a unix socket if they are named."""
 
     @asynccontextmanager
     async def serve_it(
         *, host: str = "127.0.0.1", token: str | None = None, unix: Path | None = None
     ) -> AsyncIterator[Client]:
-        server = AdminServer(
-            routes,
-            host="" if unix else host,
-            port=0,
-            unix_path=str(unix) if unix else None,
-            token=token,
-            log=structlog.wrap_logger(None, processors=[played.log]),
-        )
+        server = build(listen=f"unix:{unix}" if unix else f"{host}:0", token=token)
         await server.start()
         connector = aiohttp.UnixConnector(str(unix)) if unix else None
         try:

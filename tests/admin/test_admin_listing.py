@@ -40,7 +40,7 @@ async def test_paging_shows_each_process_once_the_newest_first(
 ) -> None:
     for number in range(4):  # two at each moment, so that the id decides too
         await register(client, f"p{number}a", f"p{number}b")
-        played.now += 1
+        played.clock.wall += 1
 
     seen = []
     path = f"/v1/processes?limit={limit}"
@@ -60,7 +60,7 @@ async def test_what_is_registered_while_somebody_pages_does_not_shift_the_pages(
 ) -> None:
     await register(client, "p1", "p2", "p3")
     first = (await client.get("/v1/processes?limit=2")).body
-    played.now += 1
+    played.clock.wall += 1
     await register(client, "p4")
 
     second = await client.get(f"/v1/processes?limit=2&cursor={first['nextCursor']}")
@@ -134,7 +134,7 @@ async def test_a_mistyped_filter_is_refused_instead_of_showing_everything(client
     assert answer.body["detail"] == "unknown 'sate'; use state, settledSince, limit, cursor"
 
 
-async def test_the_status_of_a_new_store_without_a_daemon(client: Client) -> None:
+async def test_the_status_of_a_new_store_has_no_numbers_but_this_daemon(client: Client) -> None:
     answer = await client.get("/v1/status")
 
     assert answer.status == 200
@@ -144,10 +144,20 @@ async def test_the_status_of_a_new_store_without_a_daemon(client: Client) -> Non
         "oldestReportedSeconds": None,
         "lastCallbackAt": None,
         "lastSweepAt": None,
-        "breaker": None,
+        "breaker": "closed",
         "outbox": {"pending": 0, "dead": 0},
         "spooled": 0,
-        "instances": [],
+        "instances": [
+            {
+                "id": "this-one",
+                "host": "here",
+                "pid": 1,
+                "version": "1.2.3",
+                "startedAt": "2026-02-28T23:58:30.000Z",
+                "heartbeatAt": "2026-03-01T00:00:00.000Z",
+                "breaker": "closed",
+            }
+        ],
     }
 
 
@@ -160,7 +170,7 @@ async def test_the_status_counts_states_and_ages_and_what_the_daemons_say(
     await store.inbox.apply([received], RULES, played.now)
     overdue_at = played.now + 15 * 60_000
     await store.work.turn_overdue(RULES, overdue_at, 1)
-    played.now = overdue_at + 90_500
+    played.clock.wall = overdue_at + 90_500
     for number, breaker in enumerate(("closed", "open", "probing")):
         await store.instances.beat(
             Instance(
@@ -185,7 +195,12 @@ async def test_the_status_counts_states_and_ages_and_what_the_daemons_say(
     assert body["lastSweepAt"] == "2026-03-01T00:16:30.500Z"
     assert body["breaker"] == "open"
     assert body["spooled"] == 3
-    assert sorted(instance["id"] for instance in body["instances"]) == ["i0", "i1", "i2"]
+    assert sorted(instance["id"] for instance in body["instances"]) == [
+        "i0",
+        "i1",
+        "i2",
+        "this-one",
+    ]
     assert {"host", "pid", "version", "startedAt", "heartbeatAt", "breaker", "id"} == set(
         body["instances"][0]
     )

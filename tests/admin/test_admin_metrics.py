@@ -14,8 +14,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.metrics import PATIENCE, Gauges, OwnState
-from reconciler.admin.single_flight import SingleFlight
+from reconciler.admin.metrics import Gauges
 from reconciler.store.inbox import Receipt
 from reconciler.telemetry.metric_catalogue import CATALOGUE
 from tests.admin.conftest import START
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from reconciler.store.open import Store
-    from reconciler.telemetry.metrics import Metrics
     from tests.admin.conftest import Client, Played, Serve
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -147,10 +145,10 @@ async def test_while_the_store_is_down_its_numbers_are_absent_and_all_others_the
     client: Client, played: Played, store_path: Path
 ) -> None:
     assert names(await scraped(client)) >= FROM_THE_STORE
-    played.monotonic += 2
+    played.clock.at += 2
     with taken_away(store_path):
         samples = await scraped(client)
-    played.monotonic += 2
+    played.clock.at += 2
 
     assert value(samples, "reconciler_store_up") == 0
     assert names(samples) & FROM_THE_STORE == set()
@@ -163,7 +161,7 @@ async def test_scrapes_of_one_second_ask_the_store_once(client: Client, played: 
     await client.register({"dossierId": "d", "processId": "p1"})
 
     assert value(await scraped(client), "reconciler_processes", state="waiting") == 0
-    played.monotonic += 1
+    played.clock.at += 1
     assert value(await scraped(client), "reconciler_processes", state="waiting") == 1
     assert played.checks == 2
 
@@ -188,10 +186,10 @@ async def test_metrics_want_the_token(serve: Serve) -> None:
         assert await scraped(client, Authorization="Bearer t0ken")
 
 
-async def test_what_was_counted_is_told(client: Client, metrics: Metrics) -> None:
-    metrics.note("debug", "callbacks_committed", {"count": 3, "seconds": 0.004})
-    metrics.note("debug", "callback_acknowledged", {"seconds": 0.3})
-    metrics.note("info", "process_settled", {"by": "fetch"})
+async def test_what_was_counted_is_told(client: Client, played: Played) -> None:
+    played.metrics.note("debug", "callbacks_committed", {"count": 3, "seconds": 0.004})
+    played.metrics.note("debug", "callback_acknowledged", {"seconds": 0.3})
+    played.metrics.note("info", "process_settled", {"by": "fetch"})
 
     samples = await scraped(client)
 
@@ -200,26 +198,6 @@ async def test_what_was_counted_is_told(client: Client, metrics: Metrics) -> Non
     assert value(samples, "reconciler_callback_acknowledge_seconds_bucket", le="0.5") == 1
     assert value(samples, "reconciler_commit_callbacks_sum") == 3
     assert value(samples, "reconciler_settlements_total", by="fetch") == 1
-
-
-async def test_a_look_that_hangs_is_not_waited_for_and_not_begun_again() -> None:
-    asked = 0
-    answer = asyncio.Event()
-
-    async def look() -> str:
-        nonlocal asked
-        asked += 1
-        await answer.wait()
-        return "late"
-
-    glance = SingleFlight(look, monotonic=lambda: asked * 10.0)
-
-    assert await glance.within(0) is None
-    assert await glance.within(0.01) is None
-    assert asked == 1
-    answer.set()
-    assert await glance.within(PATIENCE) == "late"
-    assert asked == 1
 
 
 @pytest.mark.parametrize("together", [2, 30])
@@ -244,29 +222,34 @@ def receipt(process_id: str, at: int) -> Receipt:
     )
 
 
+class Hanging:
+    """A check of readiness that does not end before it is told to."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+
+    async def check(self) -> Readiness:
+        await self.may_end.wait()
+        return Readiness(True)
+
+
 async def test_a_readiness_check_that_hangs_makes_no_scrape_hang(
     store: Store, played: Played
 ) -> None:
-    never = asyncio.Event()
-
-    async def check() -> Readiness:
-        await never.wait()
-        return Readiness(True)
-
-    health = Health(stale_loops=list, check=check, monotonic=lambda: played.monotonic)
+    check = Hanging()
     gauges = Gauges(
-        views=store.views,
-        instances=store.instances,
-        health=health,
-        own=OwnState(played.instance, played.rejected, lambda: 0),
+        store,
+        Health(played, check, played.clock),
+        own=played,
+        rejected=played.rejected,
+        logs=played,
         disks={},
-        now=lambda: played.now,
-        monotonic=lambda: played.monotonic,
-        patience=0.5,
+        clock=played.clock,
+        limit=0.5,
     )
 
     await gauges.look()
     ready, *_ = (f.samples[0].value for f in gauges.collect() if f.name == "reconciler_ready")
-    never.set()
+    check.may_end.set()
 
     assert ready == 0

@@ -14,9 +14,7 @@ from schemathesis import GenerationMode
 from reconciler.admin.openapi import openapi
 
 if TYPE_CHECKING:
-    from aiohttp import web
-
-    from tests.admin.conftest import Client
+    from tests.admin.conftest import Build, Client
 
 # The token has tests of its own. Here it would refuse what is to be refused for another reason.
 SCHEMA = schemathesis.openapi.from_dict({**openapi(), "security": []})
@@ -30,10 +28,10 @@ ONLY_LOOKS = {"GET /", "GET /metrics", "GET /live", "GET /ready", "GET /v1/statu
 WITHOUT_INPUT = {*ONLY_LOOKS, "GET /openapi.json", REDELIVER}
 
 
-def test_every_route_is_in_the_document_and_nothing_else_is(routes: list[web.RouteDef]) -> None:
+def test_every_route_is_in_the_document_and_nothing_else_is(build: Build) -> None:
     served = {
         (route.method, re.sub(r"\{process_id[^}]*\]\+\}", "{processId}", route.path))
-        for route in routes
+        for route in build().routes
     }
     described = {
         (method.upper(), path)

@@ -162,7 +162,7 @@ async def test_while_the_store_is_down_it_says_so_and_what_it_still_knows(
 
 
 async def test_it_names_the_loops_that_stand_still(client: Client, played: Played) -> None:
-    played.stale = ["sweep"]
+    played.stale_jobs = ["sweep"]
 
     page, _ = await look(client)
 

@@ -76,8 +76,8 @@ async def test_a_recheck_makes_it_due_now_and_stands_in_the_timeline_and_the_log
     client: Client, played: Played
 ) -> None:
     await register(client, "p1")
-    played.now += 1000
-    played.changes = 0
+    played.clock.wall += 1000
+    await played.due.wait()
 
     answer = await client("POST", "/v1/processes/p1/recheck", json={"verb": "fetch"})
 
@@ -93,7 +93,7 @@ async def test_a_recheck_makes_it_due_now_and_stands_in_the_timeline_and_the_log
     }
     [line] = played.logged("operator_action")
     assert (line["process_id"], line["action"], line["by"]) == ("p1", "recheck", "api")
-    assert played.changes == 1
+    assert played.due.is_rung
 
 
 @pytest.mark.parametrize("body", [None, b"", b"{}", b'{"verb": null}'])

@@ -87,7 +87,7 @@ async def test_it_serves_on_ipv6(serve: Serve) -> None:
     except OSError:
         pytest.skip("this machine has no IPv6 loopback")
 
-    async with serve(host="::1") as client:
+    async with serve(host="[::1]") as client:
         assert client.url.startswith("http://[::1]:")
         assert (await client.get("/live")).status == 200
 

@@ -1,0 +1,55 @@
+"""Builds the admin listener of a daemon with all its routes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.admin.api import Api
+from reconciler.admin.deliveries import DeliveriesApi
+from reconciler.admin.health import Check, Described, Health, Jobs
+from reconciler.admin.metrics import Gauges, Logs, MetricsPage
+from reconciler.admin.page import StatusPage
+from reconciler.admin.server import AdminServer
+from reconciler.config import InForce
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
+from reconciler.store.open import Store
+from reconciler.telemetry.metrics import Metrics
+
+
+def build_admin(
+    current: Current[InForce],
+    store: Store,
+    *,
+    own: Described,
+    jobs: Jobs,
+    check: Check,
+    metrics: Metrics,
+    rejected: Mapping[str, int],
+    disks: Mapping[str, Path],
+    due: Bell,
+    news: Bell,
+    clock: Clock,
+    logs: Logs,
+    log: FilteringBoundLogger,
+) -> AdminServer | None:
+    """Return the admin listener, not open yet; None where ``admin.listen`` is empty.
+
+    ``due`` is rung when a process may have become due, ``news`` when a delivery has.
+    ``rejected`` and ``disks`` are those of ``Gauges``.
+    """
+    listen = current.value.settings.admin.listen
+    if not listen:
+        return None
+    health = Health(jobs, check, clock)
+    gauges = Gauges(store, health, own=own, rejected=rejected, logs=logs, disks=disks, clock=clock)
+    rooms = (
+        Api(store, current, health=health, own=own, due=due, clock=clock, log=log),
+        DeliveriesApi(store, news=news, clock=clock, log=log),
+        MetricsPage(metrics.registry, gauges),
+        StatusPage(store, health, own, clock),
+    )
+    routes = [route for room in rooms for route in room.routes()]
+    return AdminServer(routes, listen, current, log)
