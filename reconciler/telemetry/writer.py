@@ -1,4 +1,8 @@
-"""Lines to a file descriptor without ever making the caller wait."""
+"""Writes lines to a file descriptor in a thread of its own, without making the caller wait.
+
+The standard library's QueueListener is not used: it writes each line by itself, its ``stop``
+waits without a limit, and what it cannot queue goes to stderr.
+"""
 
 import errno
 import os
@@ -22,7 +26,7 @@ _GONE = {errno.EPIPE, errno.EIO, errno.EBADF}
 
 
 class LineWriter:
-    """A bounded queue, and a daemon thread that joins what is queued into few writes.
+    """A bounded queue, and a daemon thread that joins queued lines into few writes.
 
     A reader that stalls fills the queue; then lines are lost, not time. When the stream moves
     again, ``announce`` is called on the writer's thread with the number of lines lost since it
@@ -40,17 +44,16 @@ class LineWriter:
         put: Callable[[int, memoryview], int] = os.write,
     ) -> None:
         """Start the thread. ``put`` writes to ``fd`` and returns how many bytes it took."""
-        self._fd = fd
+        self._fd, self._put = fd, put
         self._announce = announce
         self._capacity = capacity
         self._pause = pause
-        self._put = put
         self._queue: deque[bytes] = deque()
         self._wake = threading.Event()
+        self._closing = threading.Event()
         self._counting = threading.Lock()
         self._dropped = 0
         self._announced = 0
-        self._closing = threading.Event()
         self._gone = False
         self._torn = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
@@ -63,14 +66,13 @@ class LineWriter:
 
     def write(self, line: bytes) -> None:
         """Queue one line, which ends with a newline. Never blocks and never raises."""
-        if (
-            self._closing.is_set() or len(self._queue) >= self._capacity
-        ) and not self._on_own_thread():
+        has_room = len(self._queue) < self._capacity and not self._closing.is_set()
+        if has_room or threading.current_thread() is self._thread:
+            self._queue.append(line)
+            if not self._wake.is_set():
+                self._wake.set()
+        else:
             self._count_dropped(1)
-            return
-        self._queue.append(line)
-        if not self._wake.is_set():
-            self._wake.set()
 
     def close(self, timeout: float) -> None:
         """Write what is queued, for at most ``timeout`` seconds; then leave the rest."""
@@ -82,9 +84,6 @@ class LineWriter:
         with self._counting:
             self._dropped += lines
 
-    def _on_own_thread(self) -> bool:
-        return threading.current_thread() is self._thread
-
     def _run(self) -> None:
         while not self._closing.is_set():
             self._wake.wait()
@@ -94,32 +93,25 @@ class LineWriter:
         self._empty()
 
     def _empty(self) -> None:
+        """Write what is queued, and announce the loss behind it once the stream moves."""
         while self._queue:
-            self._write_out(len(self._queue))
-
-    def _write_out(self, count: int) -> None:
-        """Write the ``count`` oldest lines, then tell what was lost behind them."""
-        moves = False
-        while count:
-            lines = self._chunk(count)
-            count -= len(lines)
-            unwritten = min(self._write_all(b"".join(lines)), len(lines))
+            lines = self._chunk()
+            unwritten = min(self._write_out(b"".join(lines)), len(lines))
             self._count_dropped(unwritten)
-            moves = not unwritten
-        lost = self._dropped - self._announced
-        if moves and lost:  # a stream that does not move would lose the announcement too
-            self._announced += lost
-            self._announce(lost)
+            lost = self._dropped - self._announced
+            if lost and not unwritten:  # else the announcement would be lost too
+                self._announced += lost
+                self._announce(lost)
 
-    def _chunk(self, count: int) -> list[bytes]:
+    def _chunk(self) -> list[bytes]:
         lines = [self._queue.popleft()]
         size = len(lines[0])
-        while len(lines) < count and size + len(self._queue[0]) <= CHUNK:
+        while self._queue and size + len(self._queue[0]) <= CHUNK:
             lines.append(self._queue.popleft())
             size += len(lines[-1])
         return lines
 
-    def _write_all(self, chunk: bytes) -> int:
+    def _write_out(self, chunk: bytes) -> int:
         """Write ``chunk`` and return how many line ends of it did not get out."""
         if self._torn:  # the last line broke off; the next must not continue it
             chunk = b"\n" + chunk
