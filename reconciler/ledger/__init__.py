@@ -1,4 +1,4 @@
-"""The pure core: what is known of each process, and what any observation does to it.
+"""The pure core: processes, observations, and the function that applies one to the other.
 
 No I/O, no clock, no async, no third-party library. ``decide`` tells what is next,
 ``transition`` is the only function that changes a state. docs/lifecycle.md is its specification.

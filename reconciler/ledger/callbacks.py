@@ -1,4 +1,4 @@
-"""What a callback does to a process."""
+"""Applies callbacks to processes."""
 
 from reconciler.ledger.observation import Callback
 from reconciler.ledger.policy import Rules, Verb
@@ -11,7 +11,7 @@ from reconciler.ledger.steps import enter, owe_verification, settle
 def on_callback(
     process: TrackedProcess | None, callback: Callback, rules: Rules, now: int
 ) -> Outcome:
-    """Apply a callback; a status in neither list counts as final here."""
+    """Apply a callback; a status in neither list counts as final."""
     fields = {"status": callback.status}
     if process is None:
         if not rules.adopt_unknown:
@@ -53,7 +53,7 @@ def _on_claim(process: TrackedProcess, callback: Callback, rules: Rules, now: in
     claimed = _with_claim(process, callback, rules)
     if rules.policy(process.provider).confirm_callbacks:
         return Outcome(enter(claimed, State.REPORTED, now, next_check_at=now))
-    # Settled at once, so without knowing how a Notify that is under way will be answered.
+    # Settled before the answer to a running Notify is known.
     held = process.lease
     asked = held and held.verb is Verb.NOTIFY and held.begun_at <= callback.received_at
     by = SettledBy.NOTIFY if asked else claimed.claimed_by or SettledBy.CALLBACK
@@ -71,7 +71,7 @@ def _with_claim(process: TrackedProcess, callback: Callback, rules: Rules) -> Tr
 
 
 def _brought_by(process: TrackedProcess, callback: Callback, rules: Rules) -> SettledBy:
-    """Tell whether it came within the grace of a Notify that was accepted.
+    """Return NOTIFY for a callback within the grace of an accepted Notify, else CALLBACK.
 
     For one that comes before the Notify is answered, the answer decides.
     """

@@ -1,4 +1,4 @@
-"""What is next for a process, and when. Reads only; ``transition`` changes."""
+"""Decides what is next for a process. Reads only; ``transition`` changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class TurnOverdue:
-    """Its time is over: observe ``TimePassed``. Needs no call."""
+    """Its time-out is over: apply ``TimePassed``. Needs no call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ Decision = Idle | TurnOverdue | Call
 
 
 def decide(process: TrackedProcess, rules: Rules, now: int) -> Decision:
-    """Tell what is to be done about ``process`` at ``now``."""
+    """Return what is next for ``process`` at ``now``."""
     if process.next_check_at is None or (process.lease and process.lease.until > now):
         return Idle()
     due = process.next_check_at <= now
@@ -41,9 +41,9 @@ def decide(process: TrackedProcess, rules: Rules, now: int) -> Decision:
 
 
 def turns_overdue(process: TrackedProcess, rules: Rules, now: int) -> bool:
-    """Tell whether the time of a waiting process is over.
+    """Tell whether the time-out of a waiting process is over.
 
-    One that a person asked about is due at once, but late only after its whole time-out.
+    After a recheck it is due at once, but late only after its whole time-out.
     """
     if process.state is not State.WAITING or process.next_check_at is None:
         return False
@@ -61,8 +61,8 @@ def lease(process: TrackedProcess, verb: Verb, owner: str, now: int, length: int
 def ladder(process: TrackedProcess, policy: Policy) -> Sequence[Verb]:
     """Return the rungs of the present round.
 
-    Notify only where a callback is missing: not after a claim, a final status, a 404, nor once
-    Assure has said that the end user is not done.
+    Notify is on it only while a callback is missing: not after a claim, a final status or a 404,
+    nor once Get process has said that the end user is not done.
     """
     callback_missing = process.state in (State.WAITING, State.OVERDUE)
     if callback_missing and not process.pending_seen and process.missing_at is None:

@@ -1,7 +1,7 @@
-"""Everything that can happen to a process. Each is a fact with an identity of its own.
+"""The observations: everything that can happen to a process.
 
-A callback carries its receipt id, the result of a call its attempt number, so that the same
-observation applied twice changes nothing more.
+Each has an identity: a callback its receipt id, the result of a call its attempt number. So the
+same observation applied twice changes nothing more.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from reconciler.ledger.policy import Verb
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The user's application says that this process has been started."""
+    """The user's application has started this process."""
 
     process_id: str
     dossier_id: str
@@ -36,17 +36,17 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """The sweeper looked: a waiting process that is due turns overdue."""
+    """The sweeper looked: a waiting process whose time-out is over turns overdue."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClockJumpedBack:
-    """The clock shows an earlier time than when the next check was decided."""
+    """The clock shows a time before that at which the next check was decided."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
-    """A person wants it looked at now, with ``verb`` or whatever is next."""
+    """A person asks for a call now: ``verb``, or else the next one."""
 
     verb: Verb | None
     by: str
@@ -98,7 +98,7 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True)
 class CallThrottled:
-    """429, or the call was not made after all: nothing is spent."""
+    """429, or a call that was not made: no attempt is spent."""
 
     attempt: int
 

@@ -1,7 +1,7 @@
-"""What the operator has decided: how long to wait, what to call, when to give up.
+"""The operator's settings: how long to wait, which calls to make, when to give up.
 
-Every duration is an integer number of milliseconds, as every time in this package is an integer
-number of UTC milliseconds since the epoch.
+Durations are integers of milliseconds; times in this package are integers of UTC milliseconds
+since the epoch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ LAG_RETRY = 5 * SECOND
 """First wait after Get process says *pending* although a callback claims a final status."""
 
 TRIES_PER_RUNG = 4
-"""A failed call is made again on the same rung three times; then the next rung follows."""
+"""Calls on one rung: a failed one is repeated three times, then the next rung follows."""
 
 FAST_RETRY_PART = 10
 """The first of those three waits is the backoff's initial delay divided by this."""
 
 
 class Verb(StrEnum):
-    """What can be asked of Assure about a process."""
+    """A call to Assure about a process."""
 
     NOTIFY = "notify"
     """Ask Assure to send the callback again."""
@@ -41,13 +41,13 @@ class Backoff:
     factor: float = 2.0
     max: int = HOUR
     jitter: float = 0.1
-    """The largest part of the delay that is added (never taken away), so that a herd spreads."""
+    """The largest share of the delay that is added (never subtracted), so that retries spread."""
 
     def delay(self, n: int, seed: str) -> int:
         """Return the wait in ms after the ``n``-th round (from 1).
 
-        The jitter is drawn from ``seed`` and ``n`` instead of a random source, so the same
-        history always gives the same due time.
+        The jitter is a hash of ``seed`` and ``n`` instead of random, so that the same history
+        always gives the same due time.
         """
         base: float = self.initial
         for _ in range(n - 1):
@@ -76,7 +76,7 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """All that ``transition`` needs to know beside the process, the observation and the time."""
+    """The settings that ``transition`` needs, for every provider."""
 
     default: Policy = field(default_factory=Policy)
     providers: Mapping[str, Policy] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""One row of the ledger, and what a transition gives back."""
+"""A process on the ledger, and the outcome of a transition."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,14 +9,14 @@ from reconciler.ledger.policy import Verb
 
 
 class State(StrEnum):
-    """Where a process stands. The last three are terminal, and every process ends in one."""
+    """The states of a process. The last three are terminal; every process ends in one."""
 
     WAITING = "waiting"
     """Inside its time-out, or last seen pending: nothing is late."""
     REPORTED = "reported"
     """A callback claims a final status; Get process has not confirmed it yet."""
     OVERDUE = "overdue"
-    """Something should have come, and the result is not known."""
+    """A callback should have come, and the result is not known."""
     SETTLED = "settled"
     """The final status is known."""
     GONE = "gone"
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 
 class SettledBy(StrEnum):
-    """What brought the news of the final status."""
+    """How the final status became known."""
 
     CALLBACK = "callback"
     NOTIFY = "notify"
@@ -40,16 +40,16 @@ class SettledBy(StrEnum):
 
 
 class Lane(IntEnum):
-    """Which queue of the sweeper a process stands in; the lower number is served first."""
+    """The queues of the sweeper; the lowest number is served first."""
 
     CONFIRM = 0
     """Confirmations of a claim and verifications of a settled status."""
     ASKED = 1
-    """A person wants a process looked at that is not overdue."""
+    """Rechecks of processes that are not overdue."""
     OVERDUE = 2
-    """The ladder of overdue processes."""
+    """Overdue processes, on their ladder."""
     CATCH_UP = 3
-    """One Get process for each process that waited while the daemon was down."""
+    """Processes that waited while the daemon was down: one Get process each."""
     WAITING = 4
     """Nothing to call; turns overdue when due."""
 
@@ -66,7 +66,7 @@ class Lease:
 
 @dataclass(frozen=True, kw_only=True)
 class TrackedProcess:
-    """What is known of one process. Times are UTC milliseconds since the epoch."""
+    """One row of the ledger. Times are UTC milliseconds since the epoch."""
 
     process_id: str
     dossier_id: str
@@ -99,19 +99,19 @@ class TrackedProcess:
     next_check_at: int | None = None
     """Set exactly when the process is open, or terminal with a verification owed."""
     scheduled_at: int = 0
-    """When ``next_check_at`` was decided: shows a clock that has jumped back since."""
+    """When ``next_check_at`` was decided; later than now after the clock has jumped back."""
     round: int = 0
     """Completed rounds of the ladder."""
     rung: int = 0
     tries: int = 0
     """Failed calls on this rung."""
     lags: int = 0
-    """How often Get process said *pending* after a callback had claimed a final status."""
+    """How often Get process answered *pending* after a callback had claimed a final status."""
     pending_seen: bool = False
     missing_at: int | None = None
     """When Get process first answered 404."""
     notified_at: int | None = None
-    """When the last Notify that Assure accepted was sent: its callback may overtake its answer."""
+    """When the last accepted Notify was sent (not answered: its callback may come first)."""
     asked: Verb | None = None
     """The call that a person asked for."""
     verify_since: int | None = None
@@ -129,7 +129,7 @@ class TrackedProcess:
 
     @property
     def lane(self) -> Lane | None:
-        """The queue of the sweeper it stands in; None when nothing is due ever again."""
+        """The sweeper's queue that it is in; None when it will never be due again."""
         if self.next_check_at is None:
             return None
         if self.state not in (State.WAITING, State.OVERDUE):
@@ -146,7 +146,7 @@ FieldValue = str | int | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of a process's timeline; logged under the same name."""
+    """One entry of a process's timeline; logged under the same name."""
 
     event: str
     fields: Mapping[str, FieldValue] = field(default_factory=dict)
@@ -164,9 +164,9 @@ class Delivery:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an observation has made of a process."""
+    """The result of applying an observation to a process."""
 
     process: TrackedProcess | None
-    """None: a callback about a process that is not on the ledger, and is not adopted."""
+    """None after a callback for an unknown process that is not adopted."""
     entries: tuple[Entry, ...] = ()
     delivery: Delivery | None = None

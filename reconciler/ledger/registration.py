@@ -1,4 +1,4 @@
-"""How a process comes onto the ledger, and what a second registration does."""
+"""Puts processes on the ledger, and merges a second registration into the first."""
 
 from reconciler.ledger.decision import timeout_at
 from reconciler.ledger.observation import Callback, Registration
@@ -8,9 +8,9 @@ from reconciler.ledger.replacing import replace
 
 
 def is_other_dossier(known: TrackedProcess, registration: Registration) -> bool:
-    """Tell whether ``registration`` contradicts what somebody has registered before.
+    """Tell whether ``registration`` contradicts an earlier one.
 
-    An adopted row is only hearsay: there the registration is right.
+    An adopted row was never registered: there the registration is right.
     """
     return not known.adopted and known.dossier_id != registration.dossier_id
 
@@ -18,7 +18,7 @@ def is_other_dossier(known: TrackedProcess, registration: Registration) -> bool:
 def register(
     known: TrackedProcess | None, registration: Registration, rules: Rules, now: int
 ) -> Outcome:
-    """Apply ``registration``; unchanged when it names another dossier (ask before)."""
+    """Apply ``registration``; one of another dossier changes nothing (``is_other_dossier``)."""
     if known is None:
         return Outcome(
             _new(registration, rules, now), (Entry("process_registered", {"by": registration.by}),)
@@ -27,7 +27,7 @@ def register(
         return _fill(known, registration, rules, now)
     if not known.adopted:
         return Outcome(known)
-    # A call that is under way is about the other dossier: a new attempt drops its result.
+    # A running call is about the other dossier: with a new attempt number its result is dropped.
     attempt = known.attempt + (0 if known.lease is None else 1)
     fresh = replace(_new(registration, rules, now), attempt=attempt)
     replaced = Entry(
@@ -37,7 +37,7 @@ def register(
 
 
 def adopt(callback: Callback, rules: Rules) -> TrackedProcess:
-    """Return the row for a callback about a process that nobody has registered."""
+    """Return a row for a callback of an unregistered process."""
     at = callback.received_at
     return TrackedProcess(
         process_id=callback.process_id,

@@ -1,4 +1,4 @@
-"""What the result of a call does to a process."""
+"""Applies the results of calls to processes."""
 
 from reconciler.ledger.observation import (
     CallFailed,
@@ -35,7 +35,7 @@ from reconciler.ledger.steps import (
 
 
 def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: int) -> Outcome:
-    """Record ``result`` if its lease still holds; drop it if somebody else took over."""
+    """Apply ``result`` if its lease still holds; drop it if another instance has taken over."""
     held = process.lease
     if result.attempt != process.attempt or held is None:
         if result.attempt == process.attempt:
@@ -46,8 +46,8 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
         return Outcome(free)
     fits = Fetched | ProcessNotFound if held.verb is Verb.FETCH else NotifyAccepted
     if not isinstance(result, fits | CallRefused | CallFailed):
-        result = CallFailed(result.attempt, "unexpected")  # never made by our caller, but total
-    # What a person asked for while this call was under way is not answered by it.
+        result = CallFailed(result.attempt, "unexpected")  # never made, but total
+    # A recheck that came during this call is not answered by it.
     meanwhile = process.asked if process.asked is not held.verb else None
     if meanwhile:
         free = replace(free, asked=None)
@@ -58,7 +58,7 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
 def _ask_again(before: TrackedProcess, outcome: Outcome, verb: Verb, now: int) -> Outcome:
     after = outcome.process
     if after is None or (before.state.is_open and not after.state.is_open):
-        return outcome  # the process has ended meanwhile: that answers the person too
+        return outcome  # it has ended: that answers the recheck too
     if after.state.is_open:
         again = replace(after, asked=verb, tries=0, next_check_at=now)
     else:
@@ -96,7 +96,7 @@ def _on_notify(
         case _:
             return Outcome(process)
     if process.state not in (State.WAITING, State.OVERDUE):
-        # A callback came meanwhile, or a person asked: what is owed is a Get process.
+        # After a callback or a recheck meanwhile, a Get process is owed.
         owed = process.state is State.REPORTED or process.verify_since is not None
         return Outcome(replace(process, asked=None, next_check_at=now if owed else None), (entry,))
     if isinstance(result, NotifyAccepted):
@@ -109,7 +109,7 @@ def _on_notify(
 def _on_fetch(
     process: TrackedProcess, held: Lease, result: CallResult, rules: Rules, now: int
 ) -> Outcome:
-    # A call begun before the newest callback cannot refute it: ask once more.
+    # A call begun before the newest callback cannot refute it: fetch once more.
     is_stale = process.callback_at is not None and held.begun_at < process.callback_at
     policy = rules.policy(process.provider)
     match result:
@@ -193,7 +193,7 @@ def _on_not_found(process: TrackedProcess, policy: Policy, now: int, *, is_stale
     if not process.state.is_open:
         outcome = end_verification(process, "gone")
     elif process.missing_at is None:
-        # Once more, one backoff later, before it counts as gone.
+        # A second 404 one backoff later makes it gone.
         return next_round(replace(process, missing_at=now), policy, now, entry)
     elif now < process.missing_at + policy.backoff.initial:
         return next_round(process, policy, now, entry)
@@ -203,7 +203,7 @@ def _on_not_found(process: TrackedProcess, policy: Policy, now: int, *, is_stale
 
 
 def _still_owed(process: TrackedProcess, now: int, *entries: Entry) -> Outcome:
-    """A callback has overtaken the call: nothing follows from it but to look again."""
+    """A callback has overtaken the call: ignore its result and call again."""
     due = now if process.next_check_at is not None else None
     return Outcome(replace(process, next_check_at=due, asked=None), entries)
 

@@ -1,4 +1,4 @@
-"""A process as JSON: one shape for the API, the command line, deliveries and exports."""
+"""A process as JSON: the same for the API, the command line, deliveries and exports."""
 
 from datetime import UTC, datetime
 
@@ -16,7 +16,7 @@ def iso(at: int | None) -> str | None:
 
 
 def process_json(process: TrackedProcess) -> ProcessJson:
-    """Return all that the outside may know of a process."""
+    """Return the public members of ``process``."""
     return {
         "processId": process.process_id,
         "dossierId": process.dossier_id,

@@ -1,4 +1,4 @@
-"""The moves from which every row of the table is made."""
+"""The steps of which every row of the table in docs/lifecycle.md is made."""
 
 from reconciler.ledger.decision import ladder, next_verb, timeout_at
 from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
@@ -16,7 +16,7 @@ from reconciler.ledger.replacing import replace
 def enter(
     process: TrackedProcess, state: State, now: int, *, next_check_at: int | None
 ) -> TrackedProcess:
-    """Return ``process`` in ``state``, at the foot of its ladder, with nothing asked or owed."""
+    """Return ``process`` in ``state``, on the first rung, with nothing asked or owed."""
     return replace(
         process,
         state=state,
@@ -38,7 +38,7 @@ def settle(process: TrackedProcess, status: str, by: SettledBy, now: int) -> Out
 
 
 def correct(process: TrackedProcess, status: str, by: SettledBy, now: int) -> Outcome:
-    """Give a terminal process what its verification brought: another, or its first, status."""
+    """Give a terminal process the status of its verification: another one, or its first."""
     settled = replace(_settled(process, status, by, now), revision=process.revision + 1)
     if process.state is State.SETTLED:
         corrected = Entry("process_corrected", {"status": status, "was": process.status, "by": by})
@@ -55,18 +55,18 @@ def _settled(process: TrackedProcess, status: str, by: SettledBy, now: int) -> T
 
 
 def expire(process: TrackedProcess, now: int) -> Outcome:
-    """Give up. The claim, if there is one, is kept."""
+    """End an open process without a result. The claim, if there is one, is kept."""
     expired = enter(process, State.EXPIRED, now, next_check_at=None)
     entry = Entry("process_expired", {"claimed_status": process.claimed_status})
     return Outcome(expired, (entry,), Delivery("process.expired"))
 
 
 def mark_gone(process: TrackedProcess, now: int) -> Outcome:
-    """Assure does not know the process any more."""
+    """End an open process that Assure does not know any more."""
     gone = enter(process, State.GONE, now, next_check_at=None)
     entry = Entry("process_gone", {"claimed_status": process.claimed_status})
     never_confirmed = process.adopted and not process.pending_seen
-    if never_confirmed:  # hearsay about a process that may never have existed: no news
+    if never_confirmed:  # it may never have existed, so there is nothing to deliver
         return Outcome(gone, (entry,))
     return Outcome(gone, (entry,), Delivery("process.gone"))
 
@@ -78,15 +78,15 @@ def owe_verification(process: TrackedProcess, now: int) -> TrackedProcess:
 
 
 def end_verification(process: TrackedProcess, result: str) -> Outcome:
-    """The verification of a terminal process brought nothing new: no longer due."""
+    """End a verification that brought nothing new."""
     done = enter(process, process.state, 0, next_check_at=None)
     return Outcome(done, (Entry("verification_done", {"result": result}),))
 
 
 def call_again(process: TrackedProcess, policy: Policy, now: int, *entries: Entry) -> Outcome:
-    """The call failed: the same rung a little later, three times; then the next rung."""
+    """Repeat a failed call on the same rung a little later, three times; then take the next."""
     if process.catch_up and not process.asked:
-        # Its one early look: it waits for its callback as before.
+        # Its one call after downtime: it waits for its callback as before.
         return Outcome(replace(process, catch_up=False), entries)
     tries = process.tries + 1
     if tries < TRIES_PER_RUNG:
@@ -98,14 +98,14 @@ def call_again(process: TrackedProcess, policy: Policy, now: int, *entries: Entr
 def next_rung(
     process: TrackedProcess, policy: Policy, now: int, *entries: Entry, grace: int = 0
 ) -> Outcome:
-    """This rung is done and brought nothing final: the next one after ``grace`` ms.
+    """Go on to the next rung after ``grace`` ms: this one has brought nothing final.
 
     After the last rung the round is complete, and the next begins after the backoff.
     """
     due = _not_before_timeout(process, policy, now + grace)
     onward = replace(process, tries=0, asked=None, catch_up=False, next_check_at=due)
     if process.asked and process.asked is not next_verb(onward, policy):
-        return Outcome(onward, entries)  # a person's call: the rung itself is still owed
+        return Outcome(onward, entries)  # a recheck's call: the rung's own is still owed
     if process.rung + 1 >= len(ladder(process, policy)):
         return next_round(process, policy, now, *entries, at_least=grace)
     return Outcome(replace(onward, rung=process.rung + 1), entries)
@@ -114,19 +114,19 @@ def next_rung(
 def next_round(
     process: TrackedProcess, policy: Policy, now: int, *entries: Entry, at_least: int = 0
 ) -> Outcome:
-    """The round is complete: the next begins after its backoff, but not within ``at_least`` ms."""
+    """Complete the round: the next begins after its backoff, but not within ``at_least`` ms."""
     completed = process.round + 1
     delay = max(policy.backoff.delay(completed, process.process_id), at_least)
     onward = replace(process, round=completed, rung=0, tries=0, asked=None, catch_up=False)
     due = _not_before_timeout(onward, policy, now + delay)
     onward = replace(onward, next_check_at=due)
-    if at_least and completed == 1:  # the callback that was asked for may still come
+    if at_least and completed == 1:  # the requested callback may still come
         return Outcome(onward, entries)
     return _or_given_up(onward, policy, now, *entries)
 
 
 def lagging(process: TrackedProcess, policy: Policy, now: int) -> Outcome:
-    """Get process still says pending after a claim: soon again, then ever more seldom."""
+    """Fetch again after *pending* followed a claim: soon, then with growing waits."""
     delay = min(LAG_RETRY * 2 ** min(process.lags, 30), policy.backoff.max)
     onward = replace(
         process,
@@ -155,5 +155,5 @@ def _or_given_up(process: TrackedProcess, policy: Policy, now: int, *entries: En
 
 
 def _not_before_timeout(process: TrackedProcess, policy: Policy, due: int) -> int:
-    """A waiting process that was looked at early still gets its whole time-out."""
+    """Keep the whole time-out of a waiting process that was fetched early."""
     return max(due, timeout_at(process, policy)) if process.state is State.WAITING else due

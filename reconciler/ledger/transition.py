@@ -21,10 +21,10 @@ from reconciler.ledger.steps import enter, owe_verification
 def transition(
     process: TrackedProcess | None, observation: Observation, rules: Rules, now: int
 ) -> Outcome:
-    """Return what ``observation`` makes of ``process`` at ``now`` (UTC milliseconds).
+    """Apply ``observation`` to ``process`` at ``now`` (UTC milliseconds).
 
-    ``process`` is None while nothing is known of it: then only a registration or a callback
-    means anything.
+    ``process`` is None while it is not on the ledger: then only a registration or a callback
+    has an effect.
     """
     outcome = _apply(process, observation, rules, now)
     after = outcome.process
@@ -58,17 +58,17 @@ def _on_time_passed(process: TrackedProcess, rules: Rules, now: int) -> Outcome:
         return Outcome(process)
     overdue = enter(process, State.OVERDUE, now, next_check_at=process.next_check_at)
     overdue = replace(overdue, asked=process.asked)
-    # From the second round on it is the end user who is late, not the callback: no news.
+    # From the second round on the end user is late, not the callback: that is no news.
     entries = () if process.round else (Entry("process_overdue", {"provider": process.provider}),)
     return Outcome(overdue, entries)
 
 
 def _on_clock_jumped_back(process: TrackedProcess, now: int) -> Outcome:
-    """Start the present wait again from the new time, and let nothing known lie in the future."""
+    """Start the present wait again at ``now``, and cap every known time at it."""
     held = process.lease
     if held and held.begun_at > now:
         overtaken = process.callback_at is not None and held.begun_at < process.callback_at
-        begun_at = now - 1 if overtaken else now  # still before the callback, if it was
+        begun_at = now - 1 if overtaken else now  # a call before the callback stays before it
         held = replace(held, begun_at=begun_at, until=now + held.until - held.begun_at)
     shift = max(process.scheduled_at - now, 0)
     due = None if process.next_check_at is None else process.next_check_at - shift

@@ -1,1 +1,1 @@
-"""The ledger, inbox, outbox and timeline on disk."""
+"""The store: ledger, inbox, outbox and timeline, in SQLite or PostgreSQL."""

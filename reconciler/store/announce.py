@@ -1,4 +1,4 @@
-"""The log lines of what has happened to processes: one for each timeline entry."""
+"""Logs what has happened to processes: one line for each timeline entry."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ from reconciler.telemetry.catalogue import level_of
 def announce(log: FilteringBoundLogger, changes: Iterable[tuple[Observed, Outcome]]) -> None:
     """Log each entry under its own name, at the level that the catalogue gives it.
 
-    Call it after the commit: a line tells what is true.
+    Call it after the commit, so that a line is true.
     """
     for (process_id, observation), outcome in changes:
         process = outcome.process

@@ -1,7 +1,7 @@
-"""``column IN (many values)`` as one parameter, whatever their number.
+"""``column IN (values)`` with all values in one parameter.
 
-SQLAlchemy's own ``in_`` writes the statement anew for each number of values, with a parameter for
-each: for hundreds of them that takes longer than the database does.
+SQLAlchemy's own ``in_`` compiles a statement for each number of values, with a parameter for each:
+for hundreds of them that takes longer than the database.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from sqlalchemy.types import NULLTYPE, TypeDecorator, TypeEngine
 
 
 class _ListParameter(TypeDecorator[Sequence[Any]]):
-    """A list of texts or numbers: JSON for SQLite, which knows no arrays."""
+    """A list of texts or numbers: JSON for SQLite, which has no arrays."""
 
     impl = Text
     cache_ok = True
@@ -37,12 +37,12 @@ class _ListParameter(TypeDecorator[Sequence[Any]]):
 
 class _AnyOf(FunctionElement[Any]):
     inherit_cache = True
-    # Not Boolean: SQLAlchemy would write "= 1" behind it for SQLite, and no index would serve.
+    # Not Boolean: SQLAlchemy would append "= 1" for SQLite, which then uses no index.
     type: TypeEngine[Any] = NULLTYPE
 
 
 def any_of(column: Column[Any], name: str) -> ColumnElement[Any]:
-    """Tell whether ``column`` has one of the values in the list that is bound as ``name``."""
+    """Return the condition that ``column`` is one of the values bound as ``name``."""
     return _AnyOf(column, bindparam(name, type_=_ListParameter(column.type)))
 
 

@@ -1,4 +1,4 @@
-"""Apply observations to the ledger: load, ``transition``, save. The only writer of processes."""
+"""Applies observations to the ledger: load, ``transition``, save. Nobody else writes processes."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from reconciler.store.schema import deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
 
 Observed = tuple[str, Observation]
-"""A process id, and what has been observed of it."""
+"""A process id, and an observation of it."""
 
 _BY_IDS = select(processes).where(processes.c.process_id.in_(bindparam("ids", expanding=True)))
 _COLUMNS = processes.c.keys()
@@ -31,16 +31,16 @@ _SAVE = (
 async def load(
     connection: AsyncConnection, process_ids: Sequence[str]
 ) -> dict[str, TrackedProcess]:
-    """Return the known ones of ``process_ids``, locked for the rest of the transaction.
+    """Return those of ``process_ids`` that are known, locked for the rest of the transaction.
 
-    Nobody else inserts the others meanwhile.
+    The ids of the others are locked too: nobody else can insert them meanwhile.
     """
     wanted = sorted(set(process_ids))
     found = await _locked(connection, wanted)
     missing = [process_id for process_id in wanted if process_id not in found]
     if missing and connection.dialect.name != "sqlite":
         await lock_keys(connection, missing)
-        found |= await _locked(connection, missing)  # they may have come before the lock
+        found |= await _locked(connection, missing)  # inserted before the lock
     return found
 
 
@@ -78,7 +78,7 @@ async def save(
     before: dict[str, TrackedProcess],
     after: dict[str, TrackedProcess],
 ) -> None:
-    """Write what differs, in the order of the keys."""
+    """Insert new rows and update changed ones, in the order of their keys."""
     new = [to_row(after[key]) for key in sorted(after) if key not in before]
     changed = [
         {**to_row(after[key]), "pk": key} for key in sorted(before) if after[key] != before[key]

@@ -1,8 +1,8 @@
-"""Many rows in one step of SQLite.
+"""Inserts and selects of many rows in one step of SQLite.
 
-For each row that it takes or gives, sqlite3 lets go of the interpreter and asks for it again. While
-the event loop is busy that is 0.1 ms and more for a row, with the writer held. A statement that
-names many rows is one step, whatever their number.
+For each row that it reads or writes, sqlite3 releases the GIL and takes it again. Beside a busy
+event loop that costs 0.1 ms and more a row, with the writer held. A statement for many rows is one
+step.
 """
 
 import re
@@ -16,7 +16,7 @@ from sqlalchemy import Dialect, Select, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 MOST_ROWS = 128
-"""Rows of one statement: its 41 columns are far below SQLite's 32,766 parameters."""
+"""Rows in one statement: times 41 columns, far below SQLite's 32,766 parameters."""
 
 _VALUES = re.compile(r"(?<=\bVALUES )(\(\?(?:, ?\?)*\))")
 
@@ -24,10 +24,10 @@ Rows = Sequence[Sequence[Any]]
 
 
 def bulk_inserts(statement: str, rows: Rows) -> Iterator[tuple[str, list[Any]]] | None:
-    """Return statements and parameters that do what ``statement`` does with each of ``rows``.
+    """Return statements with their parameters that insert all ``rows`` as ``statement`` does one.
 
-    None where it is no plain ``INSERT … VALUES (?, …)``. The numbers of rows are powers of two,
-    so that few statements are prepared, and those are found prepared the next time.
+    None where it is no plain ``INSERT … VALUES (?, …)``. The numbers of rows are powers of two, so
+    that few different statements are prepared, and found in sqlite3's cache the next time.
     """
     if not statement.startswith("INSERT") or _VALUES.search(statement) is None:
         return None
@@ -50,17 +50,17 @@ def _widened(statement: str, rows: int) -> str:
 
 
 class BulkInsert:
-    """An INSERT of many rows whose values are what the driver takes: no type converts them.
+    """An INSERT of many rows whose values go to the driver as they are.
 
-    SQLAlchemy looks at each value of each row; for a row of forty columns that takes longer than
-    the database does.
+    SQLAlchemy processes each value of each row; with forty columns that takes longer than the
+    database.
     """
 
     def __init__(self, table: Table) -> None:
         self._insert = insert(table).inline()
 
     async def __call__(self, connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-        """Insert ``rows``, if there are any; all have the members of the first."""
+        """Insert ``rows``, possibly none; all have the keys of the first."""
         if not rows:
             return
         statement, names = self._compiled(connection.dialect, tuple(rows[0]))
@@ -69,13 +69,13 @@ class BulkInsert:
 
     @lru_cache(maxsize=8)  # noqa: B019 (made once for each table)
     def _compiled(self, dialect: Dialect, columns: tuple[str, ...]) -> tuple[str, list[str]]:
-        """Return the statement in the driver's words, and the order of its values, if it has."""
+        """Return the compiled statement, and the order of its values where they are positional."""
         compiled = self._insert.compile(dialect=dialect, column_keys=list(columns))
         return str(compiled), list(compiled.positiontup or ())
 
 
 class BulkSelect:
-    """A SELECT whose rows SQLite hands over as one: as JSON, so without bytes in it."""
+    """A SELECT whose rows SQLite returns as one, in JSON; so no column may hold bytes."""
 
     def __init__(self, query: Select[Any]) -> None:
         self._query = query

@@ -1,4 +1,4 @@
-"""The one clock of all daemons on a store: the database's, followed by an offset."""
+"""The clock that all daemons on a store share: the database's."""
 
 from sqlalchemy import text
 from structlog.typing import FilteringBoundLogger
@@ -7,20 +7,20 @@ from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
 
 LARGE = 1_000
-"""Milliseconds of difference from which on an operator should see to the clocks."""
+"""Milliseconds of difference at which ``clock_differs`` is logged."""
 
 _CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
 
 
 class StoreClock(Clock):
-    """This machine's clock, corrected by what the database's says with each heartbeat.
+    """This machine's clock, corrected by an offset that is read with each heartbeat.
 
-    So due times and leases mean the same to every daemon, and SQL asks for no time. On SQLite
+    So due times and leases mean the same to every daemon, and SQL never calls now(). On SQLite
     there is one machine, and nothing to correct.
     """
 
     def __init__(self, database: Database, own: Clock, log: FilteringBoundLogger) -> None:
-        """``own``: this machine's clocks; only its wall time is corrected."""
+        """``own``: this machine's clock, of which only the wall time is corrected."""
         self._database = database
         self._own = own
         self._log = log
@@ -47,8 +47,8 @@ class StoreClock(Clock):
             before = self._own.now()
             theirs = int((await connection.execute(_CLOCK)).scalar_one())
             after = self._own.now()
-        # It was read somewhere between: what differs by less is no news. So neither a slow
-        # answer nor a jump of our own clock meanwhile leads us astray.
+        # It was read somewhere between the two, so a smaller difference means nothing, nor does
+        # a jump of our own clock meanwhile.
         uncertainty = (after - before) / 2
         offset = round(theirs - (before + uncertainty))
         if uncertainty < 0 or abs(offset - self._offset) <= uncertainty + 1:

@@ -1,4 +1,4 @@
-"""What the store needs of a database."""
+"""The interface of the two databases."""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class Database(Protocol):
-    """One database: transactions for writing and reading. Failures are StoreErrors.
+    """One database: transactions that write, and transactions that read. Raises StoreErrors.
 
-    A cancelled task leaves no transaction open; its statement under way is ended first.
+    A cancelled task leaves no transaction open; its running statement ends first.
     """
 
     @property
@@ -20,30 +20,30 @@ class Database(Protocol):
         ...
 
     def write(self, *, urgent: bool = False) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One transaction, committed at the end of the block. Keep it under 50 ms."""
+        """Open a transaction, committed at the end of the block. Keep it under 50 ms."""
         ...
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        """One consistent look at the last committed state."""
+        """Open a transaction that reads one consistent state."""
         ...
 
     async def insert_new(
         self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """One urgent transaction, durable when this returns: insert ``rows`` of these columns.
+        """Insert ``rows`` of these columns in one urgent transaction; durable when it returns.
 
-        Rows whose key is there already are passed over. Give them in the order of their keys.
+        Rows whose key exists are skipped. Give them in the order of their keys.
         """
         ...
 
     async def durability(self) -> dict[str, str | bool]:
-        """Return what the database says about durability, for the boot log."""
+        """Return the database's settings of durability, for the boot log."""
         ...
 
     def mark_prepared(self) -> None:
-        """Let transactions in, where the schema could not be seen to before."""
+        """Allow transactions: the schema has been prepared."""
         ...
 
     async def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         ...

@@ -1,4 +1,4 @@
-"""One delivery as it is written: what is told, and where it stands."""
+"""A delivery as a row of the outbox."""
 
 from enum import StrEnum
 from typing import Any
@@ -10,16 +10,16 @@ from reconciler.ledger import DeliveryType, State, TrackedProcess, iso, process_
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands."""
+    """The states of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
-    """Given up; a person can have it sent again."""
+    """Given up. A person can redeliver it."""
 
 
 def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[str, Any]:
-    """Return the row that tells the application of ``process`` as it stands."""
+    """Return the delivery of ``process`` in its present state."""
     body = {"type": kind, "timestamp": iso(now), "data": process_json(process)}
     return {
         "webhook_id": f"msg_{uuid4().hex}",
@@ -35,7 +35,7 @@ def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[
 
 
 def type_of(process: TrackedProcess) -> DeliveryType:
-    """Return the kind of news that ``process`` is, as it stands."""
+    """Return the type of a delivery of ``process`` in its present state."""
     if process.state is State.GONE:
         return "process.gone"
     if process.state is State.EXPIRED:

@@ -1,13 +1,13 @@
-"""Why the store cannot do what it was asked."""
+"""The errors of the store."""
 
 
 class StoreError(Exception):
-    """The store cannot be opened or used. The text is one line that says what to do."""
+    """The store cannot be opened or used. Its text is one line that says what to do."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store did not take a write just now; it may a moment later."""
+    """The store cannot take a write now; it may a moment later."""
 
 
 class StoreConflictError(StoreUnavailableError):
-    """Another transaction was in the way of this one; it can be done again at once."""
+    """The transaction conflicted with another one; it can be repeated at once."""

@@ -1,4 +1,4 @@
-"""The inbox: callbacks as they arrived. Stored first, applied to the ledger as a second step."""
+"""The inbox: callbacks as they arrived. Storing them is one step, applying them a second one."""
 
 import os
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from reconciler.store.schema import Millis, Word, callbacks
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One received callback, as it is kept: no header, no body, no value of an extra member."""
+    """One received callback as it is kept: no header, no body, no value of an extra member."""
 
     receipt_id: str
-    """Made on arrival: the unique key under which a second insert changes nothing."""
+    """The unique key, made on arrival: a second insert changes nothing."""
     received_at: int
     process_id: str
     dossier_id: str
@@ -31,7 +31,7 @@ class Receipt:
     body_sha256: bytes
 
     def observation(self) -> Callback:
-        """Return the receipt as the ledger sees it."""
+        """Return the receipt as an observation."""
         return Callback(
             receipt_id=self.receipt_id,
             process_id=self.process_id,
@@ -51,7 +51,7 @@ _COLUMNS = (
     _C.extra,
     _C.body_sha256,
 )
-"""The columns of ``_row``; the outcome comes later."""
+"""The columns of ``_row``; the outcome is set later."""
 _UNAPPLIED = (
     select(callbacks)
     .where(callbacks.c.outcome.is_(None), callbacks.c.received_at <= bindparam("before"))
@@ -66,7 +66,7 @@ _CHOSEN = callbacks.c.receipt_id.in_(bindparam("ids", expanding=True))
 _STILL_UNAPPLIED = select(_C.receipt_id).where(_CHOSEN).where(_C.outcome.is_(None))
 _COUNT_UNAPPLIED = _STILL_UNAPPLIED.with_only_columns(func.count())
 _LOCK_UNAPPLIED = _STILL_UNAPPLIED.with_for_update(skip_locked=True)
-"""Those that no other daemon is applying just now."""
+"""Those that no other daemon is applying now."""
 _MARK = update(callbacks).where(_CHOSEN).values(outcome=bindparam("result"))
 _HELD_BACK = (
     select(callbacks)
@@ -83,20 +83,20 @@ class Inbox:
         self._database = database
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
-        """Make ``receipts`` durable in one transaction; when this returns, fsync has been done."""
+        """Store ``receipts`` in one transaction; they are fsynced when this returns."""
         await self._database.insert_new(_COLUMNS, sorted(map(_row, receipts), key=itemgetter(0)))
 
     async def prove(self) -> None:
-        """Show by a real commit that the store takes writes. Raises StoreError."""
+        """Prove by a real commit that the store takes writes. Raises StoreError."""
         async with self._database.write(urgent=True) as connection:
             await put(connection, "proof", os.urandom(8).hex())
 
     async def unapplied(
         self, before: int, most: int, *, after: Receipt | None = None
     ) -> list[Receipt]:
-        """Return the oldest receipts from until ``before`` that never reached the ledger.
+        """Return the oldest receipts up to ``before`` that were not applied.
 
-        ``after``: go on behind this one, for the oldest may be one that cannot be applied.
+        ``after``: start behind this one, for the oldest may be one that cannot be applied.
         """
         at, key = (after.received_at, after.receipt_id) if after else (-1, "")
         values = {"before": before, "most": most, "at": at, "key": key}
@@ -107,7 +107,7 @@ class Inbox:
     async def apply(
         self, receipts: Sequence[Receipt], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:
-        """Apply those of ``receipts`` that are not applied yet, in the order of their arrival."""
+        """Apply those of ``receipts`` that were not applied, in the order of their arrival."""
         async with self._database.write() as connection:
             fresh = await _unapplied_of(connection, receipts)
             return await apply_receipts(connection, fresh, rules, now)
@@ -116,7 +116,7 @@ class Inbox:
 async def apply_receipts(
     connection: AsyncConnection, receipts: Sequence[Receipt], rules: Rules, now: int
 ) -> list[tuple[Observed, Outcome]]:
-    """Apply ``receipts`` and mark what became of each, in the caller's transaction."""
+    """Apply ``receipts`` and set the outcome of each, in the caller's transaction."""
     if not receipts:
         return []
     ordered = sorted(receipts, key=lambda receipt: (receipt.received_at, receipt.receipt_id))
@@ -131,18 +131,18 @@ async def apply_receipts(
 
 
 async def held_back(connection: AsyncConnection, process_ids: Sequence[str]) -> list[Receipt]:
-    """Return callbacks that could not be applied when they came: unmatched, or another dossier."""
+    """Return the callbacks that did not apply: without a process, or of another dossier."""
     return await _receipts(connection, _HELD_BACK, {"ids": list(process_ids)})
 
 
 async def _unapplied_of(
     connection: AsyncConnection, receipts: Sequence[Receipt]
 ) -> Sequence[Receipt]:
-    """Return those of ``receipts`` that are stored and not applied: all of them, as a rule."""
+    """Return those of ``receipts`` that are stored and not applied: usually all."""
     ids = {"ids": [receipt.receipt_id for receipt in receipts]}
     is_alone = connection.dialect.name == "sqlite"
     if is_alone and await connection.scalar(_COUNT_UNAPPLIED, ids) == len(receipts):
-        return receipts  # one row was asked for instead of all
+        return receipts  # a count of one row instead of all
     todo = set((await connection.execute(_LOCK_UNAPPLIED, ids)).scalars())
     return [receipt for receipt in receipts if receipt.receipt_id in todo]
 

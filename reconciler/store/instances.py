@@ -20,7 +20,7 @@ _LAST_ALIVE = "last_alive_at"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What a daemon says of itself with each heartbeat."""
+    """The state that a daemon writes with each heartbeat."""
 
     instance_id: str
     host: str
@@ -32,7 +32,7 @@ class Instance:
     breaker: str
     spooled: int
     requests_per_second: float | None = None
-    """The rate that it was given for its calls to Assure."""
+    """Its configured rate of calls to Assure."""
 
 
 class Instances:
@@ -44,10 +44,10 @@ class Instances:
 
     @retried
     async def beat(self, instance: Instance, *, joins: bool = False) -> list[Instance]:
-        """Write the heartbeat and return the live instances, this one among them.
+        """Write the heartbeat and return the live instances, this one included.
 
-        A real commit, so it also proves that the store takes writes. Those that join do so one
-        after the other: of two that come at once, at most one can think that it is alone.
+        A real commit, so it also proves that the store takes writes. Joins are serialized: of two
+        at once, at most one sees itself alone.
         """
         async with self._database.write() as connection:
             if joins:
@@ -56,12 +56,12 @@ class Instances:
             live = await _live(connection, instance.heartbeat_at)
             stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
             await connection.execute(delete(instances).where(stale))
-            # Last: all daemons write this row, and wait for a transaction that holds it.
+            # Last, for all daemons write this row and wait for its lock.
             await put(connection, _LAST_ALIVE, str(instance.heartbeat_at))
         return live
 
     async def sign_off(self, instance_id: str) -> None:
-        """Take a cleanly stopped instance off the instances."""
+        """Remove an instance that has stopped cleanly."""
         query = delete(instances).where(instances.c.instance_id == instance_id)
         async with self._database.write() as connection:
             await connection.execute(query)

@@ -1,4 +1,4 @@
-"""What one daemon at a time does, however many share the store: by locks of a transaction."""
+"""Locks between the daemons on one store, held until the end of a transaction."""
 
 from collections.abc import Iterable
 from zlib import crc32
@@ -7,10 +7,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _NAMESPACE = 0x7265636B
-"""The first number of our locks on keys, so that they meet no other program's."""
+"""The first number of our locks on keys, so that they differ from another program's."""
 
 _SLOTS = 64
-"""Locks that all keys share: a transaction on many new ones must not fill the server's table."""
+"""Locks that all keys share, so that many new keys do not fill the server's lock table."""
 
 _LOCK = text(
     "SELECT pg_advisory_xact_lock(:namespace, slot) FROM unnest(CAST(:slots AS int[])) slot"

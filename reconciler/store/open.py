@@ -1,4 +1,4 @@
-"""Opening a store by its URL: for the daemon, or for a command beside it."""
+"""Opens a store by its URL, for the daemon or for a command beside it."""
 
 from dataclasses import dataclass
 
@@ -37,8 +37,8 @@ def prepare(
 ) -> list[str]:
     """Make sure that the store at ``url`` is there and has this program's schema.
 
-    Blocks; call it before the loop runs. Returns what was done, in words. ``lock`` is taken
-    before anything is changed. Raises StoreError with one line that says what to do.
+    Blocks; call it before the loop runs. Returns a line for each change. ``lock`` is taken
+    before anything is changed. Raises StoreError.
     """
     if is_postgres(url):
         address, place = postgres_url(url)
@@ -53,8 +53,8 @@ def prepare(
 async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> Store:
     """Connect to a store. Raises StoreError.
 
-    ``is_prepared``: False where ``prepare`` could not reach it yet. All that is asked of it is
-    then a StoreUnavailableError until ``Store.database.mark_prepared``.
+    ``is_prepared``: False where ``prepare`` could not reach it. Every transaction then raises
+    StoreUnavailableError until ``Store.database.mark_prepared``.
     """
     database: Database
     if is_postgres(url):

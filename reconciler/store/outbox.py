@@ -1,4 +1,4 @@
-"""The outbox: news for the user's application, in order for each process, at least once."""
+"""The outbox: results for the user's application, at least once, each process's in order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,17 +22,17 @@ class OutboxRow:
     """One delivery. Times are UTC milliseconds."""
 
     id: int
-    """Its place in the order."""
+    """Ascending in the order of creation."""
     webhook_id: str
-    """The name under which the application knows it, the same with each attempt."""
+    """The id that the application sees, the same with each attempt."""
     process_id: str
     type: str
     payload: str
-    """The JSON that is posted: the process as it was when this became news."""
+    """The JSON that is posted: the process as it was at ``created_at``."""
     created_at: int
     state: DeliveryState
     pending_since: int
-    """``give_up_after`` counts from here: creation, or when a person had it sent again."""
+    """``give_up_after`` counts from here: from creation, or from a redelivery by a person."""
     attempts: int
     next_attempt_at: int | None
     last_error: str | None
@@ -49,32 +49,32 @@ class Leased(NamedTuple):
     payload: str
     pending_since: int
     attempt: int
-    """The number of this attempt: with the owner, the fencing token of its result."""
+    """The number of this attempt; with owner and ``until`` the fencing token of its result."""
     until: int
 
 
 class Attempt(NamedTuple):
-    """What became of one attempt."""
+    """The result of one attempt."""
 
     row: Leased
     state: DeliveryState
     error: str | None = None
     next_attempt_at: int | None = None
     http_status: int | None = None
-    """Of the answer; None where none came."""
+    """None where no answer came."""
     duration: int = 0
-    """Milliseconds that the attempt took."""
+    """In milliseconds."""
 
 
 CLAIMS_AT_ONCE = 1_000
-"""More than can be made in a millisecond; a clock that was put back is followed."""
+"""Claims that cannot end in one millisecond: a larger difference is a clock put back."""
 
 _D = deliveries.c
 _EARLIER = deliveries.alias("earlier")
 _HAS_EARLIER = exists().where(
     _EARLIER.c.process_id == _D.process_id,
     _EARLIER.c.id < _D.id,
-    _EARLIER.c.next_attempt_at.is_not(None),  # pending; by ``state`` SQLite would take that index
+    _EARLIER.c.next_attempt_at.is_not(None),  # pending; for ``state`` SQLite has another index
 )
 _DUE = (
     select(
@@ -105,8 +105,8 @@ _LEASE = (
         attempts=_D.attempts + 1,
     )
 )
-# By the time too: no two helpings of one owner end in the same millisecond, and SQLite gives the
-# number of a row that was the last, and was forgotten, to the next one.
+# By the end of the lease too: no two batches of an owner end in the same millisecond, and SQLite
+# gives the id of a last row that was forgotten to the next one.
 _HELD = (
     _D.lease_owner == bindparam("owner"),
     _D.lease_until == bindparam("until"),
@@ -151,13 +151,13 @@ class Outbox:
         self._last_until = 0
 
     async def has_due(self, now: int) -> bool:
-        """Tell whether there is anything to claim, without taking the writer."""
+        """Tell whether there is anything to claim, without the writer."""
         values = {"now": now, "most": 1, "until": 0}
         async with self._database.read() as connection:
             return (await connection.execute(_DUE, values)).first() is not None
 
     async def claim(self, most: int, *, owner: str, now: int, length: int) -> list[Leased]:
-        """Lease up to ``most`` due deliveries for ``length`` ms; of each process only the first."""
+        """Lease up to ``most`` due deliveries for ``length`` ms, only the first of each process."""
         async with self._database.write() as connection:
             return await self._claim(connection, most, owner, now + length, now)
 
@@ -172,10 +172,10 @@ class Outbox:
         most: int = 0,
         length: int = 0,
     ) -> list[Leased]:
-        """Write down what became of ``attempts``; one whose lease was lost changes nothing.
+        """Record the results of ``attempts``; one whose lease was lost changes nothing.
 
-        ``unspent``: leased and not attempted after all. It is due as before. In the same
-        transaction up to ``most`` others are leased, as by ``claim``, and returned.
+        ``unspent``: leased and not attempted, so due as before. In the same transaction up to
+        ``most`` others are leased, as by ``claim``, and returned.
         """
         delivered: dict[tuple[int, int], list[int]] = {}
         returned: dict[tuple[int, int], list[int]] = {}
@@ -211,7 +211,7 @@ class Outbox:
                 await connection.execute(_UNSPENT, held)
             if failed:
                 await connection.execute(_FAILED, failed)
-            if dead:  # not of those that were forgotten meanwhile, or leased by another
+            if dead:  # but for those that were forgotten or leased by another meanwhile
                 ended = await connection.execute(_DEAD, {"names": list(dead)})
                 await write_entries(connection, [dead[name] for name in ended.scalars()])
             if not most:

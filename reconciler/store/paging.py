@@ -1,19 +1,19 @@
-"""Cursors: a place in an order, as an opaque text."""
+"""Cursors of pages: a position in an order, as opaque text."""
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 
 class BadCursorError(ValueError):
-    """The cursor was not given out by a page."""
+    """The cursor is not one of ours."""
 
 
 def cursor_of(number: int, key: str) -> str:
-    """Return the cursor for what comes after (``number``, ``key``)."""
+    """Return the cursor of the page after (``number``, ``key``)."""
     return urlsafe_b64encode(f"{number} {key}".encode()).decode()
 
 
 def position_in(cursor: str) -> tuple[int, str]:
-    """Return the place that ``cursor`` stands for, or raise BadCursorError."""
+    """Return the position that ``cursor`` stands for. Raises BadCursorError."""
     try:
         number, key = urlsafe_b64decode(cursor.encode()).decode().split(" ", 1)
         place = int(number), key

@@ -1,4 +1,4 @@
-"""Having results delivered once more, because a person wants it."""
+"""Redelivers results at a person's request."""
 
 from collections.abc import Sequence
 
@@ -22,17 +22,15 @@ _SEND_AGAIN = {
 
 
 class Redelivery:
-    """Puts what the outbox has had, or never had, into it again."""
+    """Redeliveries in one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @retried
     async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
-        """Have deliveries sent again, under the same ids; returns those that were found."""
-        possible = [
-            key for key in webhook_ids if "\0" not in key
-        ]  # which PostgreSQL cannot be asked for
+        """Make deliveries pending again under their ids; return the ids that were found."""
+        possible = [key for key in webhook_ids if "\0" not in key]  # PostgreSQL takes no NUL
         wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(possible))
         async with self._database.write() as connection:
             found = (await connection.execute(wanted)).all()
@@ -66,43 +64,45 @@ class Redelivery:
 
     @retried
     async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
-        """Have the present results of processes delivered: again, or for the first time."""
-        newest = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
+        """Deliver the present results of processes: again, or for the first time."""
+        query = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
             _D.process_id.in_(process_ids)
         )
         wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
         async with self._database.write() as connection:
-            # Locked first: nobody else tells of them meanwhile.
+            # Locked first, so that nobody else writes deliveries of them meanwhile.
             rows = (await connection.execute(wanted.order_by(processes.c.process_id))).mappings()
             ended = [process for process in map(from_row, rows) if not process.state.is_open]
             ended.sort(key=lambda process: process.state_since)
-            told = {row.process_id: row for row in await connection.execute(newest.order_by(_D.id))}
+            newest = {
+                row.process_id: row for row in await connection.execute(query.order_by(_D.id))
+            }
             new = [
                 delivery_row(process, type_of(process), now)
                 for process in ended
-                if process.process_id not in told
+                if process.process_id not in newest
             ]
             if new:
                 await connection.execute(insert(deliveries), new)
-            await self._send_again(connection, [row.webhook_id for row in told.values()], now)
+            await self._send_again(connection, [row.webhook_id for row in newest.values()], now)
             fields = {"action": "redeliver", "by": by}
             await write_entries(
                 connection,
                 [entry_row(p.process_id, now, "operator_action", fields) for p in ended],
             )
-        return len(new) + len(told)
+        return len(new) + len(newest)
 
     async def _send_again(
         self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int
     ) -> None:
-        """One that is pending keeps its attempts and its lease; it is only due now.
+        """Make deliveries due now; a pending one keeps its attempts and its lease.
 
-        That one was delivered before goes to the timeline: the row will tell of the next time.
+        A delivery that was made goes to the timeline, for its row will hold the next one.
         """
         chosen = _D.webhook_id.in_(webhook_ids)
-        told = select(_D.process_id, _D.delivered_at, _D.type, _D.attempts.label("attempt"))
+        delivered = select(_D.process_id, _D.delivered_at, _D.type, _D.attempts.label("attempt"))
         before = await connection.execute(
-            told.where(chosen, _D.delivered_at.is_not(None)).order_by(_D.delivered_at, _D.id)
+            delivered.where(chosen, _D.delivered_at.is_not(None)).order_by(_D.delivered_at, _D.id)
         )
         await write_entries(
             connection,

@@ -1,4 +1,4 @@
-"""Putting processes on the ledger and taking them off."""
+"""Registers processes, and forgets them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row, write_entries
 
 _TRACES = (callbacks, processes, timeline, deliveries)
-"""Where a process stands; callbacks first, as they are locked by who applies them."""
+"""The tables with rows of a process; callbacks first, as applying locks them first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What became of a batch of registrations."""
+    """The result of a batch of registrations."""
 
     created: int
     known: int
     conflicts: tuple[int, ...]
-    """Indexes of those whose process id is known with another dossier."""
+    """Indexes of registrations whose process is known with another dossier."""
     changes: tuple[tuple[Observed, Outcome], ...]
 
 
@@ -38,9 +38,9 @@ class Registry:
     async def register(
         self, registrations: Sequence[Registration], rules: Rules, now: int, *, whole: bool
     ) -> Registered:
-        """Register all of a batch in one transaction. Idempotent.
+        """Register a batch in one transaction. Idempotent.
 
-        ``whole``: with any conflict nothing is registered; otherwise the others are.
+        ``whole``: with any conflict nothing is registered; otherwise all others are.
         """
         async with self._database.write() as connection:
             ids = [registration.process_id for registration in registrations]
@@ -75,9 +75,9 @@ class Registry:
     async def forget(self, process_id: str, by: str, now: int) -> bool:
         """Remove everything about a process; False when there is nothing.
 
-        What stays is one timeline entry that names the caller and not the process.
+        One timeline entry remains, which names the caller and not the process.
         """
-        if not process_id:  # under no id stand the entries that concern no process
+        if not process_id:  # entries that concern no process have an empty id
             return False
         removed = 0
         async with self._database.write() as connection:
@@ -93,7 +93,7 @@ class Registry:
 
     @retried
     async def record_action(self, action: str, by: str, now: int) -> None:
-        """Leave a timeline entry about an action that concerns no single process."""
+        """Write a timeline entry about an action that concerns no single process."""
         async with self._database.write() as connection:
             row = entry_row("", now, "operator_action", {"action": action, "by": by})
             await write_entries(connection, [row])

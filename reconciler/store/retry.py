@@ -1,4 +1,4 @@
-"""Doing a transaction again where that of another daemon was in its way."""
+"""Retries a transaction after a conflict with another daemon's."""
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -11,15 +11,15 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 TRIES = 5
-"""Times that a transaction is tried. Each deadlock lets one of those in it through."""
+"""Attempts at a transaction. Each deadlock lets one of its transactions through."""
 
 
 def retried(
     transaction: Callable[P, Coroutine[Any, Any, T]],
 ) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Make ``transaction`` one that is tried again after a deadlock or a key that came first.
+    """Decorate ``transaction`` to be retried after a deadlock or a duplicate key.
 
-    It must be a single transaction, for then what has failed has changed nothing.
+    It must be a single transaction, so that a failed attempt has changed nothing.
     """
 
     @wraps(transaction)

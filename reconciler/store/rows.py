@@ -1,4 +1,4 @@
-"""Between ``TrackedProcess`` and its row. The columns bear the names of the fields."""
+"""Converts a ``TrackedProcess`` to its row and back. Columns are named as the fields."""
 
 from dataclasses import fields
 from typing import Any
@@ -13,7 +13,7 @@ _BOOLEANS = tuple(f.name for f in fields(TrackedProcess) if f.type is bool)
 
 
 def to_row(process: TrackedProcess) -> dict[str, Any]:
-    """Return every column of the row, the lane and the flattened lease included."""
+    """Return every column of the row, with the lane and the flattened lease."""
     row = dict(vars(process))
     held: Lease | None = row.pop("lease")
     lane = process.lane
@@ -29,7 +29,7 @@ def to_row(process: TrackedProcess) -> dict[str, Any]:
 
 
 def from_row(row: RowMapping | dict[str, Any]) -> TrackedProcess:
-    """Return the process that ``to_row`` has written. A boolean may have become 0 or 1."""
+    """Return the process of a row that ``to_row`` has made. A boolean may be 0 or 1."""
     values = {name: row[name] for name in _FIELDS}
     for name, kind in _ENUMS.items():
         if values[name] is not None:

@@ -1,4 +1,4 @@
-"""The tables, once for both databases. Times are UTC milliseconds; see docs/architecture.md."""
+"""The tables, the same for both databases. Times are UTC milliseconds."""
 
 from sqlalchemy import (
     BigInteger,
@@ -18,8 +18,7 @@ from sqlalchemy import (
 metadata = MetaData()
 
 # In "C" PostgreSQL orders by bytes, as SQLite and Python do: so keys are locked in the order in
-# which we sort them, pages continue where they ended, and no update of the system's locales
-# spoils an index.
+# which we sort them, pages continue where they ended, and new locales corrupt no index.
 Id = String(255).with_variant(String(255, collation="C"), "postgresql")
 Word = String(32).with_variant(String(32, collation="C"), "postgresql")
 Millis = BigInteger
@@ -70,7 +69,7 @@ processes = Table(
     Column("lease_begun_at", Millis),
     Column("lease_until", Millis),
 )
-"""The ledger: one row a process, every field of ``TrackedProcess``, and its lane."""
+"""The ledger: one row a process, with every field of ``TrackedProcess`` and its lane."""
 
 _OPEN_ENDED = text("next_check_at IS NOT NULL")
 Index(
@@ -81,7 +80,7 @@ Index(
     postgresql_where=_OPEN_ENDED,
 )
 LATE = text("state IN ('overdue', 'reported')")
-"""Said in a query too, for SQLite to see that it may use this index."""
+"""Repeated in queries, or SQLite does not see that this index fits."""
 Index(
     "ix_processes_late",
     processes.c.state,
@@ -101,8 +100,8 @@ Index(
 )
 
 ENDED = text("state NOT IN ('waiting', 'reported', 'overdue')")
-"""Said in a query too, as LATE is. With IN, SQLite would take the index on ``state`` instead, and
-sort all that has ever ended."""
+"""Repeated in queries, as LATE is. With IN, SQLite would choose the index on ``state`` and sort all
+that have ever ended."""
 Index(
     "ix_processes_ended",
     processes.c.state_since,
@@ -123,8 +122,8 @@ callbacks = Table(
     Column("body_sha256", LargeBinary(32), nullable=False),
     Column("outcome", Word),
 )
-"""The inbox. ``outcome`` is null until the callback has been applied to the ledger; ``extra`` the
-names (never the values) of unexpected members, as a JSON array."""
+"""The inbox. ``outcome`` is null until the callback has been applied; ``extra`` holds the names
+(never the values) of unexpected members, as a JSON array."""
 
 _UNAPPLIED = text("outcome IS NULL")
 Index(
@@ -145,7 +144,7 @@ timeline = Table(
     Column("event", Word, nullable=False),
     Column("fields", Text, nullable=False),
 )
-"""What happened to each process, in order. ``process_id`` is empty for what concerns none."""
+"""The history of each process, in order. ``process_id`` is empty where none is concerned."""
 
 Index("ix_timeline_process", timeline.c.process_id, timeline.c.id)
 
@@ -167,7 +166,7 @@ deliveries = Table(
     Column("lease_owner", Word),
     Column("lease_until", Millis),
 )
-"""The outbox: news for the user's application, written with the transition that made it."""
+"""The outbox: results for the user's application, written with the transition that made them."""
 
 _PENDING = text("next_attempt_at IS NOT NULL")
 Index(
@@ -193,7 +192,7 @@ instances = Table(
     Column("spooled", Integer, nullable=False),
     Column("requests_per_second", Float),
 )
-"""The daemons that are alive, and what each last said of itself."""
+"""The live daemons, with the state of each at its last heartbeat."""
 
 facts = Table(
     "facts",
@@ -201,4 +200,4 @@ facts = Table(
     Column("name", Word, primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""Single values to remember, such as the last heartbeat of any instance."""
+"""Single values by name, such as the time of the last heartbeat of any instance."""

@@ -1,8 +1,8 @@
-"""Work that a cancellation does not cut in two.
+"""Shields a transaction's calls from cancellation.
 
-A driver's call that is abandoned half-way goes on in its thread. SQLAlchemy then drops the
-connection, and what it was doing can hold the database's one write lock for ever. So each call
-is awaited to its end, and the cancellation is delivered after it.
+A driver's call that is abandoned goes on in its thread. SQLAlchemy then drops the connection, and
+its transaction can hold SQLite's one write lock for ever. So each call is awaited to its end, and
+the cancellation is raised after it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:
-    """Return what ``work`` returns; a cancellation meanwhile is raised when it has ended."""
+    """Return the result of ``work``; a cancellation meanwhile is raised when it has ended."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -29,30 +29,30 @@ async def shielded(work: Coroutine[Any, Any, T]) -> T:
     if cancelled is None:
         return task.result()
     if not task.cancelled():
-        task.exception()  # seen: the cancellation tells more
+        task.exception()  # marked as seen: the cancellation replaces it
     raise cancelled
 
 
 class ShieldedConnection(AsyncConnection):
-    """A connection each of whose statements is done or not begun."""
+    """A connection whose statements are never abandoned half-way."""
 
     async def execute(
         self, statement: Any, parameters: Any = None, *, execution_options: Any = None
     ) -> CursorResult[Any]:
-        """Execute to the end."""
+        """Execute, and wait for the end."""
         work = super().execute(statement, parameters, execution_options=execution_options)
         return await shielded(work)
 
     async def exec_driver_sql(
         self, statement: str, parameters: Any = None, execution_options: Any = None
     ) -> CursorResult[Any]:
-        """Execute to the end."""
+        """Execute, and wait for the end."""
         return await shielded(super().exec_driver_sql(statement, parameters, execution_options))
 
 
 @asynccontextmanager
 async def transaction(connection: ShieldedConnection) -> AsyncIterator[None]:
-    """One transaction on ``connection``: over when the block is left, in whatever way."""
+    """Run a transaction on ``connection``: committed, or rolled back after any exception."""
     try:
         await shielded(connection.begin().start())
         yield
@@ -63,8 +63,8 @@ async def transaction(connection: ShieldedConnection) -> AsyncIterator[None]:
 
 
 async def roll_back(connection: ShieldedConnection) -> None:
-    """Roll back what ``connection`` has begun; one that cannot is not used again."""
+    """Roll ``connection`` back; one that cannot is not used again."""
     try:
         await shielded(connection.rollback())
     except DBAPIError:
-        await shielded(connection.invalidate())  # its state is unknown: take a new one
+        await shielded(connection.invalidate())  # its state is unknown

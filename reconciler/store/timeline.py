@@ -1,4 +1,4 @@
-"""Writing timelines."""
+"""Writes timeline entries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,16 +13,16 @@ _INSERT = BulkInsert(timeline)
 
 
 def entry_row(process_id: str, now: int, event: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a timeline row; members without a value are left out."""
-    told = {name: value for name, value in fields.items() if value is not None}
+    """Return a row of the timeline; fields without a value are left out."""
+    present = {name: value for name, value in fields.items() if value is not None}
     return {
         "process_id": process_id,
         "at": now,
         "event": event,
-        "fields": orjson.dumps(told).decode(),
+        "fields": orjson.dumps(present).decode(),
     }
 
 
 async def write_entries(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Insert ``rows``, if there are any."""
+    """Insert ``rows``, possibly none."""
     await _INSERT(connection, rows)

@@ -1,4 +1,4 @@
-"""The URL of a store: which database it names, and where."""
+"""Reads the URL of a store."""
 
 import os
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ def is_postgres(url: str) -> bool:
 
 
 def postgres_url(url: str) -> tuple[URL, str]:
-    """Return a PostgreSQL URL for SQLAlchemy, and what of it may be told: where, never who."""
+    """Return a PostgreSQL URL for SQLAlchemy, and the part that may be shown: no user, no query."""
     if find_spec("psycopg") is None:
         raise StoreError(
             "store.url names PostgreSQL, but psycopg is not installed; "
@@ -35,7 +35,7 @@ def postgres_url(url: str) -> tuple[URL, str]:
 
 
 def store_file(url: str) -> Path | None:
-    """Return the file of a store that is one; None for a database server."""
+    """Return the file of a SQLite store; None for a database server."""
     return sqlite_path(url) if url.startswith(_SQLITE) else None
 
 
@@ -43,7 +43,7 @@ def sqlite_path(url: str) -> Path:
     """Return the file that a ``sqlite:///`` URL names."""
     if not url.startswith(_SQLITE):
         raise StoreError("store.url names neither a SQLite file nor a PostgreSQL database")
-    # Resolved, for SQLite puts its other files beside the file that a symbolic link names.
+    # Resolved, for SQLite puts its other files beside the target of a symbolic link.
     return Path(os.path.realpath(url.removeprefix(_SQLITE)))
 
 

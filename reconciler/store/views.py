@@ -1,4 +1,4 @@
-"""Looking at the ledger: lists, one process with its timeline, and the whole in numbers."""
+"""Reads the ledger: pages, one process with its timeline, and counts."""
 
 from dataclasses import dataclass
 from heapq import merge
@@ -18,7 +18,7 @@ __all__ = ["BadCursorError", "Counts", "TimelineEntry", "Views"]
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One line of a process's history; ``at`` in UTC milliseconds."""
+    """One entry of a process's timeline; ``at`` in UTC milliseconds."""
 
     at: int
     event: str
@@ -27,11 +27,11 @@ class TimelineEntry:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The ledger in numbers. Times are UTC milliseconds."""
+    """Counts and oldest times of the ledger and the outbox. Times are UTC milliseconds."""
 
     states: dict[str, int]
     overdue_since: int | None
-    """When the process that has been overdue longest became so."""
+    """Since when the process that is overdue longest is so."""
     reported_since: int | None
     last_callback_at: int | None
     deliveries_pending: int
@@ -41,7 +41,7 @@ class Counts:
 
 
 class Views:
-    """Read-only access to one store; never takes the writer."""
+    """Read-only access to one store, without the writer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,9 +54,9 @@ class Views:
         return None if row is None else from_row(row)
 
     async def timeline(self, process_id: str) -> list[TimelineEntry]:
-        """Return what happened to a process, oldest first."""
+        """Return the timeline of a process, oldest first."""
         query = select(timeline).where(timeline.c.process_id == process_id).order_by(timeline.c.id)
-        told = select(deliveries).where(
+        delivered = select(deliveries).where(
             deliveries.c.process_id == process_id, deliveries.c.delivered_at.is_not(None)
         )
         async with self._database.read() as connection:
@@ -64,19 +64,18 @@ class Views:
                 TimelineEntry(row.at, row.event, orjson.loads(row.fields))
                 for row in await connection.execute(query)
             ]
-            # A delivery that succeeded stands in the outbox, so no second row is written for it.
-            told_entries = [
+            # A successful delivery has its row in the outbox, and no second one in the timeline.
+            delivered_entries = [
                 TimelineEntry(
                     row.delivered_at,
                     "delivery_succeeded",
                     {"type": row.type, "attempt": row.attempts},
                 )
-                for row in await connection.execute(told)
+                for row in await connection.execute(delivered)
             ]
-        told_entries.sort(key=_time_of)
-        return list(
-            merge(entries, told_entries, key=_time_of)
-        )  # entries stay as written, at any clock
+        delivered_entries.sort(key=_time_of)
+        # Merged, not sorted: entries stay in the order of writing, whatever the clock did.
+        return list(merge(entries, delivered_entries, key=_time_of))
 
     async def page(
         self, *, state: State | None, limit: int, cursor: str | None
@@ -101,7 +100,7 @@ class Views:
     async def settled(
         self, *, since: int, limit: int, cursor: str | None
     ) -> tuple[list[TrackedProcess], str | None]:
-        """Return one page of what was settled at or after ``since``, the earliest first."""
+        """Return one page of processes settled at or after ``since``, the earliest first."""
         key = tuple_(processes.c.settled_at, processes.c.process_id)
         at, process_id = (since, "") if cursor is None else position_in(cursor)
         query = (
@@ -119,13 +118,13 @@ class Views:
         return found[:limit], cursor_of(following.settled_at or 0, following.process_id)
 
     async def counts(self) -> Counts:
-        """Return the whole in numbers: one pass over an index."""
+        """Return the counts."""
         by_state = select(processes.c.state, func.count()).group_by(processes.c.state)
         oldest = select(func.min(processes.c.state_since)).where(LATE)
         newest_callback = select(func.max(callbacks.c.received_at))
         by_delivery = (
             select(deliveries.c.state, func.count())
-            .where(deliveries.c.state.in_(("pending", "dead")))  # the delivered are most of them
+            .where(deliveries.c.state.in_(("pending", "dead")))  # most are delivered
             .group_by(deliveries.c.state)
         )
         backlog = select(func.min(deliveries.c.pending_since)).where(

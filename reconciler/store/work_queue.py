@@ -1,4 +1,4 @@
-"""The sweeper's side of the store: what is due, under a lease, and what came of it."""
+"""The sweeper's queue: claims what is due under a lease, and records the results."""
 
 from collections.abc import Sequence
 
@@ -75,18 +75,18 @@ _OWE_CATCH_UP = (
 
 
 CLOCK_TOLERANCE = 1_000
-"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ: no jump yet."""
+"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ without a jump."""
 
 
 class WorkQueue:
-    """Claims and records for one store."""
+    """The work queue of one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tolerance = 0 if database.dialect == "sqlite" else CLOCK_TOLERANCE
 
     async def has_due(self, lane: Lane, now: int) -> bool:
-        """Tell whether there is anything to claim in ``lane``, without taking the writer."""
+        """Tell whether there is anything to claim in ``lane``, without the writer."""
         async with self._database.read() as connection:
             return (await connection.execute(_HAS_DUE[lane], {"now": now})).first() is not None
 
@@ -101,9 +101,9 @@ class WorkQueue:
         length: int,
         skip: str = "",
     ) -> list[TrackedProcess]:
-        """Lease up to ``most`` due processes for ``length`` ms, the first lane first.
+        """Lease up to ``most`` due processes for ``length`` ms, from the first lane on.
 
-        Each carries the call to make in its lease. Committed when this returns.
+        The lease of each names the call to make. Committed when this returns.
         """
         claimed: dict[str, TrackedProcess] = {}
         before: dict[str, TrackedProcess] = {}
@@ -135,9 +135,9 @@ class WorkQueue:
     async def turn_overdue(
         self, rules: Rules, now: int, most: int
     ) -> list[tuple[Observed, Outcome]]:
-        """Turn up to ``most`` waiting processes that are due overdue. Needs no call.
+        """Turn up to ``most`` waiting processes overdue whose time-out is over. Needs no call.
 
-        Returns those that have turned: one that a person asked about may be due and not late.
+        Returns those that have turned: after a recheck one may be due and not late.
         """
         async with self._database.read() as connection:
             late = await _ids(connection, _LATE, now, most)
@@ -152,9 +152,9 @@ class WorkQueue:
         ]
 
     async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
-        """Start waits that were decided "in the future" again from ``now``; how many there were.
+        """Start waits again that began after ``now``, as the clock was put back; return how many.
 
-        One look at all that is open finds them; ``most`` of them are mended in one transaction.
+        One query finds them; each transaction changes up to ``most``.
         """
         async with self._database.read() as connection:
             ahead = list(
@@ -162,7 +162,7 @@ class WorkQueue:
             )
         for start in range(0, len(ahead), most):
             if not await self._mend(ahead[start : start + most], rules, now):
-                return start  # another daemon is at it
+                return start  # another daemon does it
         return len(ahead)
 
     @retried
@@ -176,14 +176,14 @@ class WorkQueue:
         return True
 
     async def owe_catch_up(self, until: int, most: int) -> int | None:
-        """Mark up to ``most`` processes that were waiting before ``until`` for one early look.
+        """Owe one early Get process to up to ``most`` processes that waited before ``until``.
 
-        Returns how many; None where another daemon is at it.
+        Returns how many; None where another daemon does it.
         """
         async with self._database.write() as connection:
             if not await try_lock(connection, "catch_up"):
                 return None
-            # Not in one statement: a plan may run a LIMIT below an UPDATE more than once.
+            # Two statements, for a plan may run a LIMIT below an UPDATE more than once.
             found = await connection.execute(_WAITED, {"until": until, "most": most})
             if ids := list(found.scalars()):
                 await connection.execute(_OWE_CATCH_UP, {"ids": ids})

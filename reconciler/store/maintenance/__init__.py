@@ -1,1 +1,1 @@
-"""Work on a whole store: retention, checks, and copies into another database."""
+"""Work on a whole store: retention, checks, and copying into another database."""

@@ -1,4 +1,4 @@
-"""Looks through a whole store, in pages, beside a running daemon. Changes nothing."""
+"""Checks a whole store in pages, beside a running daemon. Changes nothing."""
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
@@ -23,10 +23,10 @@ from reconciler.store.maintenance.invariants import (
 from reconciler.store.schema import callbacks, deliveries, metadata, processes, timeline
 
 PAGE = 2_000
-"""Rows in one read, each of one moment."""
+"""Rows in one transaction."""
 
 MOST_DAMAGE = 100
-"""Lines that SQLite may say about a damaged file."""
+"""Lines of SQLite's report on a damaged file."""
 
 _RESTORE = "stop the daemon and restore a backup (docs/backup.md)"
 _MIGRATE = "run `reconciler init-db`; if it changes nothing, restore a backup (docs/backup.md)"
@@ -37,7 +37,7 @@ class _Part:
     table: Table
     key: ColumnElement[Any]
     first: int | str
-    """Less than every key."""
+    """Below every key."""
     rule: Rule
 
 
@@ -50,28 +50,30 @@ PARTS = (
 
 
 def damage(path: Path) -> Iterator[Violation]:
-    """Let SQLite look through the file. Blocks for as long as reading all of it takes."""
+    """Yield the damage that SQLite finds in the file. Blocks while it reads all of it."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         connection.set_progress_handler(lambda: 0, 1_000_000)  # so that Ctrl-C is heard
         try:
-            said = [row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_DAMAGE})")]
+            report = [
+                row[0] for row in connection.execute(f"PRAGMA integrity_check({MOST_DAMAGE})")
+            ]
         except sqlite3.DatabaseError as error:
-            said = [str(error)]
-    for line in said:
+            report = [str(error)]
+    for line in report:
         if line != "ok":
             yield Violation("", None, f"the file is damaged: {line}", _RESTORE)
 
 
 class StoreCheck:
-    """The invariants of one store, table by table."""
+    """Checks the invariants of one store, table by table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self.rows: dict[str, int] = {}
-        """How many were looked at."""
+        """How many were checked, by table."""
 
     async def count(self) -> int | None:
-        """Return about how many rows there are to look at; None where counting takes too long."""
+        """Return about how many rows there are to check; None where counting takes too long."""
         rows = 0
         try:
             for part in PARTS:
@@ -89,7 +91,7 @@ class StoreCheck:
         return [Violation("", None, f"{what} is missing", _MIGRATE) for what in missing]
 
     async def pages(self) -> AsyncIterator[list[Violation]]:
-        """Yield what is wrong in each page of rows, often nothing."""
+        """Yield the violations of each page of rows, usually none."""
         for part in PARTS:
             name = str(part.table.name)
             self.rows[name] = 0
@@ -111,7 +113,7 @@ class StoreCheck:
 async def _page(connection: AsyncConnection, part: _Part, after: int | str) -> list[Any]:
     table = part.table
     query = select(table)
-    if table is not processes:  # a row and what it is about, as of one moment
+    if table is not processes:  # with the dossier of its process, in the same transaction
         known = processes.alias("known")
         query = query.add_columns(known.c.dossier_id.label("known_dossier")).join(
             known, known.c.process_id == table.c.process_id, isouter=True

@@ -1,7 +1,7 @@
-"""Moving a whole store into another database: in one transaction, verified before its commit.
+"""Copies a whole store into another database, in one transaction, verified before its commit.
 
-Both ways: a SQLite file that has grown too small, and the way back. It uses plain connections of
-its own, for nobody else may use either store meanwhile.
+From SQLite to PostgreSQL or back. It uses plain connections of its own, for nobody else may use
+either store meanwhile.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ from reconciler.store.timeline import entry_row
 from reconciler.store.urls import is_postgres, postgres_url, sqlite_path
 
 TABLES = (processes, callbacks, timeline, deliveries, facts)
-"""All but ``instances``: who is alive on one store is not on another."""
+"""All but ``instances``: the daemons of one store do not run on the other."""
 
 _MUST_BE_EMPTY = (processes, callbacks, deliveries)
 
@@ -51,7 +51,7 @@ _BITS = 256
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """How many rows there are, and the sum of their hashes: the same in any order."""
+    """A number of rows, and the sum of their hashes: the same in any order."""
 
     rows: int = 0
     total: int = 0
@@ -72,10 +72,10 @@ class Digest:
 def copy_store(
     source: str, target: str, *, by: str, now: int, on_progress: Callable[[int, int], None]
 ) -> dict[str, Digest]:
-    """Copy all that the store at ``source`` knows to the empty one at ``target``.
+    """Copy the store at ``source`` to the empty one at ``target``.
 
-    ``on_progress`` gets the steps done and all there are. Returns what was copied, by table.
-    Raises StoreError, and then the target is as empty as it was.
+    ``on_progress`` gets the number of steps done and of all steps. Returns the digests by table.
+    Raises StoreError; the target is then as empty as before.
     """
     if _location(source) == _location(target):
         raise StoreError("--from and --to are the same store")
@@ -111,7 +111,7 @@ def _copy(
             done += len(batch)
             on_progress(done, steps)
 
-    for table in (timeline, facts):  # what making the target has left there
+    for table in (timeline, facts):  # rows that creating the target has left
         destination.execute(delete(table))
     copied: dict[str, Digest] = {}
     for table in TABLES:
@@ -137,7 +137,7 @@ def _copy(
 
 
 def _batches(connection: Connection, table: Table) -> Iterator[Sequence[Row[Any]]]:
-    """Yield all rows, some at a time; the database keeps the rest."""
+    """Yield all rows in batches, streamed from the database."""
     query = select(table).execution_options(yield_per=AT_ONCE)
     with connection.execute(query) as result:
         yield from result.partitions()
@@ -166,7 +166,7 @@ def _refuse_filled(connection: Connection) -> None:
 
 
 def _advance_sequences(connection: Connection) -> None:
-    """Let the next row of each numbered table come after those that were copied."""
+    """Let each sequence continue after the copied rows."""
     if connection.dialect.name != "postgresql":
         return
     for table in (timeline, deliveries):
@@ -182,7 +182,7 @@ def _location(url: str) -> str:
 
 @contextmanager
 def _exclusive(url: str) -> Iterator[None]:
-    """Keep every daemon off a SQLite file; PostgreSQL's daemons are seen by their heartbeat."""
+    """Lock a SQLite file against daemons; those on PostgreSQL are seen by their heartbeat."""
     lock = daemon_lock(url)
     lock.acquire()
     try:
@@ -193,7 +193,7 @@ def _exclusive(url: str) -> Iterator[None]:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    """One transaction on a connection of its own: nobody else writes while it lasts."""
+    """Open a transaction on a connection of its own; nobody else can write meanwhile."""
     if is_postgres(url):
         from reconciler.store.postgres.migrate import transaction_on  # noqa: PLC0415 (an extra)
 

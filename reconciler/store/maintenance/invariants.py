@@ -1,7 +1,4 @@
-"""What must be true of every row, whatever has happened. Pure: a row in, what is wrong out.
-
-docs/lifecycle.md has the rules of the ledger; here they are held against what is on disk.
-"""
+"""The invariants of every row, from docs/lifecycle.md. Pure: a row in, violations out."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +16,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is wrong, and what a person does about it."""
+    """A broken invariant, and how to repair it."""
 
     table: str
     process_id: str | None
@@ -29,7 +26,7 @@ class Violation:
 
 
 Rule = Callable[[Row], Iterator[tuple[str, str]]]
-"""Yields what is wrong with a row, and what to do."""
+"""Yields the violations of a row, each with an action."""
 
 _RECHECK = "`reconciler recheck` it: what comes of that is written anew"
 _FORGET = "`reconciler forget` it, and register it again if it is still awaited"
@@ -46,7 +43,7 @@ _OUTCOMES = {None, "applied", "unmatched", "mismatch"}
 
 
 def of_process(row: Row) -> Iterator[tuple[str, str]]:
-    """Hold a row of the ledger against lifecycle.md."""
+    """Check a row of the ledger."""
     held = [row[name] is not None for name in _LEASE]
     if row["state"] not in _STATES:
         yield f"its state is {row['state']!r}, which is none", _UNREADABLE
@@ -90,7 +87,7 @@ def _of_result(row: Row, *, is_settled: bool) -> Iterator[tuple[str, str]]:
 
 
 def of_callback(row: Row) -> Iterator[tuple[str, str]]:
-    """Hold a row of the inbox against the process of its name (``known_dossier``, or None)."""
+    """Check a row of the inbox; ``known_dossier`` is its process's, None without a process."""
     known = row["known_dossier"]
     if row["outcome"] not in _OUTCOMES:
         yield f"a callback's outcome is {row['outcome']!r}, which is none", _FORGET
@@ -101,7 +98,7 @@ def of_callback(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def of_delivery(row: Row) -> Iterator[tuple[str, str]]:
-    """Hold a row of the outbox against itself and its process (``known_dossier``, or None)."""
+    """Check a row of the outbox; ``known_dossier`` is as in ``of_callback``."""
     name, state = row["webhook_id"], row["state"]
     if state not in set(DeliveryState):
         yield f"{name} has the state {state!r}, which is none", _SEND
@@ -122,11 +119,11 @@ def of_delivery(row: Row) -> Iterator[tuple[str, str]]:
 
 
 def of_entry(row: Row) -> Iterator[tuple[str, str]]:
-    """Hold a line of the timeline against its process (``known_dossier``, or None)."""
+    """Check a row of the timeline; ``known_dossier`` is as in ``of_callback``."""
     if not _is_object(row["fields"]):
         yield f"entry {row['id']} cannot be read", _FORGET
     is_lost = row["known_dossier"] is None and row["process_id"]
-    if is_lost and row["event"] != "callback_unmatched":  # which is about unknown ones
+    if is_lost and row["event"] != "callback_unmatched":  # which concerns unknown ones
         yield f"entry {row['id']} ({row['event']}) is of a process not on the ledger", _FORGET
 
 

@@ -1,8 +1,7 @@
-"""What is finished and past its time, found on a reader and removed in small transactions.
+"""Removes what is finished and past its retention: found on a reader, removed in small batches.
 
-A transaction that removes does not search: the writer is held for as long as the removing takes.
-What must stay (a result that is still to be delivered, a verification that is owed, a callback
-that was not applied) is asked again in that transaction.
+A removing transaction does not search, so that it holds the writer only while it removes. But it
+checks again what must stay: a pending delivery, an owed verification, an unapplied callback.
 """
 
 from collections import Counter
@@ -37,38 +36,38 @@ from reconciler.store.schema import (
 )
 
 WINDOW = 500
-"""Rows looked at in one read for those whose process is not there any more."""
+"""Rows in one search for those without a process."""
 
 ROWS_A_PROCESS = 4
-"""Fewer than most have in all tables, so that a transaction has enough to do."""
+"""Fewer than most processes have in all tables, so that a transaction is filled."""
 
 
 @dataclass(frozen=True, slots=True)
 class RetentionPeriods:
-    """For how long, in ms, what is finished stays."""
+    """How long finished rows are kept, in ms."""
 
     settled: int
-    """Terminal processes, from when they ended; and what concerns no process."""
+    """Terminal processes, from their end; and rows that concern no process."""
     callbacks: int
     """Rows of the inbox, from their arrival."""
 
 
 class Stage(Protocol):
-    """One kind of thing to remove, from the oldest on."""
+    """One kind of rows to remove, the oldest first."""
 
     async def find(self, most: int) -> Sequence[Any] | None:
-        """Return what is next, possibly nothing yet; None when there is no more of it."""
+        """Return the next rows, possibly none yet; None at the end."""
         ...
 
     async def remove(
         self, connection: AsyncConnection, found: Sequence[Any], rows: int
     ) -> Counter[str]:
-        """Remove ``found`` in the caller's transaction, ``rows`` rows at most; count them."""
+        """Remove up to ``rows`` rows of ``found`` in the caller's transaction; return counts."""
         ...
 
 
 def stages(database: Database, keep: RetentionPeriods, now: int) -> list[Stage]:
-    """Return what there is to remove, in the order in which it must be."""
+    """Return the stages in the order in which they must run."""
     return [
         EndedProcesses(database, now - keep.settled, now),
         OldCallbacks(database, now - keep.callbacks),
@@ -112,9 +111,9 @@ _REMOVE = delete(processes).where(_CHOSEN, ~_TO_DELIVER, ~_TO_APPLY)
 
 
 def _some_of(table: Table, key: ColumnElement[Any], *also: ColumnElement[bool]) -> Any:
-    """Delete up to ``most`` rows of the chosen processes.
+    """Return the DELETE of up to ``most`` rows of the chosen processes.
 
-    ``also`` is said twice: when PostgreSQL has waited for a row, it asks only the outer one again.
+    ``also`` stands twice: after a wait for a row, PostgreSQL repeats only the outer condition.
     """
     chosen = table.c.process_id.in_(bindparam("ids", expanding=True))
     some = select(key).where(chosen, *also).limit(bindparam("most"))
@@ -129,7 +128,7 @@ _BELONGINGS = {
 
 
 class EndedProcesses:
-    """Terminal processes with all that belongs to them."""
+    """Terminal processes with all their rows."""
 
     def __init__(self, database: Database, before: int, now: int) -> None:
         self._database = database
@@ -137,7 +136,7 @@ class EndedProcesses:
         self._at, self._key = -(2**62), ""
 
     async def find(self, most: int) -> Sequence[Any] | None:
-        """Return the oldest that may go, as (when it ended, its id)."""
+        """Return the oldest removable ones, each with the time of its end and its id."""
         values = {**self._past, "at": self._at, "key": self._key}
         number = most // ROWS_A_PROCESS + 1
         async with self._database.read() as connection:
@@ -147,9 +146,9 @@ class EndedProcesses:
     async def remove(
         self, connection: AsyncConnection, found: Sequence[Any], rows: int
     ) -> Counter[str]:
-        """Remove what belongs to them, and once nothing of that is left, themselves.
+        """Remove their rows in other tables and, when none are left, their own.
 
-        One with more belongings than ``rows`` is found again by the next ``find``.
+        Processes with more than ``rows`` rows are found again by the next ``find``.
         """
         values = {**self._past, "ids": [row.process_id for row in found]}
         ids = list((await connection.execute(_STILL_REMOVABLE, values)).scalars())
@@ -184,7 +183,7 @@ _REMOVE_OLD = delete(callbacks).where(
 
 
 class OldCallbacks:
-    """Callbacks that were applied, or never matched a process; not those of one still at work."""
+    """Callbacks with an outcome, but for those of processes that are due."""
 
     def __init__(self, database: Database, before: int) -> None:
         self._database = database
@@ -192,7 +191,7 @@ class OldCallbacks:
         self._at, self._key = -(2**62), ""
 
     async def find(self, most: int) -> Sequence[Any] | None:
-        """Return the oldest that may go, as (when it came, its receipt id)."""
+        """Return the oldest removable ones, each with its arrival and its receipt id."""
         values = {"before": self._before, "at": self._at, "key": self._key, "most": most}
         async with self._database.read() as connection:
             return (await connection.execute(_FIND_OLD, values)).all() or None
@@ -208,11 +207,11 @@ class OldCallbacks:
 
 
 class OrphanedRows:
-    """Rows of a table with a serial number whose process is not on the ledger.
+    """Rows of a table with a serial id whose process is not on the ledger.
 
-    Entries that concern no process; what was written about unknown ones; a result that was made
-    by hand. They are read in the order of their numbers, which is that of their times, until
-    a window is not old any more.
+    Such are entries that concern no process or an unknown one, and deliveries made by hand. They
+    are read in the order of their ids, which is that of their times, up to a window without old
+    ones.
     """
 
     def __init__(
@@ -236,7 +235,7 @@ class OrphanedRows:
         self._remove = delete(table).where(key.in_(bindparam("ids", expanding=True)), lost)
 
     async def find(self, most: int) -> Sequence[Any] | None:
-        """Return ids from the next window; an empty one is none."""
+        """Return the removable ids of the next window, possibly none."""
         values = {"after": self._after, "before": self._before}
         async with self._database.read() as connection:
             rows = (await connection.execute(self._window, values)).all()

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection and in the transaction that migrate.py has begun."""
+"""Alembic's entry: migrates in the transaction that migrate.py has begun."""
 
 from alembic import context
 

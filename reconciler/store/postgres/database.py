@@ -1,8 +1,8 @@
-"""PostgreSQL: one store for several daemons, also behind PgBouncer in transaction mode.
+"""A PostgreSQL database, shared by several daemons, also behind PgBouncer in transaction mode.
 
-So no session state: no prepared statement, no setting but by SET LOCAL, no session lock. Each
-transaction ends within a limit: the server is told by time-outs, and if it does not answer at
-all, we hang up.
+So there is no session state: no prepared statement, no setting but by SET LOCAL, no session lock.
+Each transaction ends within a limit: the server has time-outs, and where it does not answer at all
+we cut the connection.
 """
 
 import asyncio
@@ -25,19 +25,19 @@ from reconciler.store.shielded import ShieldedConnection, roll_back, shielded
 
 WRITERS = 2
 READERS = 2
-"""Connections of one daemon beside that of the inbox: a server has some hundred for all."""
+"""Connections of one daemon, beside that of the inbox: a server has some hundred for all."""
 
 URGENT_LIMIT = 2.5
-"""Seconds for a transaction of the inbox, from its turn on: less than the 3 s until we spool."""
+"""Seconds for a transaction of the inbox on its connection: below the 3 s to the spool."""
 
 LIMIT = 8.0
-"""Seconds for any other one."""
+"""Seconds for any other transaction."""
 
 CONNECT_TIMEOUT = 2
-"""Seconds for a connection to each host of the URL; libpq knows none shorter."""
+"""Seconds to connect to each host of the URL: libpq's minimum."""
 
 DRIVER = {
-    "autocommit": True,  # or the driver begins transactions of its own
+    "autocommit": True,  # or the driver begins transactions itself
     "prepare_threshold": None,
     "connect_timeout": CONNECT_TIMEOUT,
     "application_name": "reconciler",
@@ -49,7 +49,7 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """Connections for one purpose, and who may use one."""
+    """Connections for one purpose."""
 
     engine: AsyncEngine
     size: int
@@ -58,12 +58,12 @@ class _Pool:
 
 
 class PostgresDatabase:
-    """One database on a server: connections for the inbox, for other writers, and for readers."""
+    """One database, with connections for the inbox, for other writers and for readers."""
 
     dialect = "postgresql"
 
     def __init__(self, url: URL, place: str, *, is_prepared: bool) -> None:
-        """``place``: what may be said of the URL. ``is_prepared``: its schema has been seen to."""
+        """``place``: the part of the URL that may be shown. ``is_prepared``: schema is current."""
         self._url = url
         self._place = place
         self._is_prepared = is_prepared
@@ -76,21 +76,21 @@ class PostgresDatabase:
         self._read_pool = self._pool(READERS, look, LIMIT)
 
     def mark_prepared(self) -> None:
-        """Let transactions in: the schema has been seen to."""
+        """Allow transactions: the schema has been prepared."""
         self._is_prepared = True
 
     async def durability(self) -> dict[str, str | bool]:
-        """Return what the server says about durability in a transaction of ours."""
-        said: dict[str, str | bool] = {"server": self._place}
+        """Return the server's settings of durability in a transaction of ours."""
+        settings: dict[str, str | bool] = {"server": self._place}
         async with self.write() as connection:
             for name in ("server_version", "synchronous_commit", "fsync", "full_page_writes"):
-                said[name] = str((await connection.exec_driver_sql(f"SHOW {name}")).scalar())
+                settings[name] = str((await connection.exec_driver_sql(f"SHOW {name}")).scalar())
         for name in ("fsync", "full_page_writes"):
-            said[name] = said[name] if said[name] == "on" else "UNSAFE"
-        return said
+            settings[name] = settings[name] if settings[name] == "on" else "UNSAFE"
+        return settings
 
     async def close(self) -> None:
-        """Give all connections back, after what is under way."""
+        """Close all connections after running transactions."""
         self._is_closed = True
         for pool in (self._inbox_pool, self._write_pool, self._read_pool):
             for _ in range(pool.size):
@@ -101,7 +101,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
-        """One transaction. Keep it under 50 ms: others wait for what it has locked."""
+        """Open a transaction. Keep it under 50 ms: others wait for its locks."""
         async with self._transaction(
             self._inbox_pool if urgent else self._write_pool
         ) as connection:
@@ -109,16 +109,16 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent look at the last committed state."""
+        """Open a transaction that reads one consistent state."""
         async with self._transaction(self._read_pool) as connection:
             yield connection
 
     async def insert_new(
         self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """One urgent transaction of one statement, through the driver's own connection.
+        """Insert ``rows`` in one urgent transaction, through the driver's own connection.
 
-        A column goes as one array in binary: a third of the work of a statement for each row.
+        Each column is one binary array: a third of the work of a statement for each row.
         """
         key = tuple(columns)
         statement = self._inserts.get(key) or self._inserts.setdefault(key, _insert_of(columns))
@@ -131,7 +131,7 @@ class PostgresDatabase:
     @asynccontextmanager
     async def _transaction(self, pool: _Pool) -> AsyncIterator[ShieldedConnection]:
         with translate_errors(self._place):
-            async with asyncio.timeout(pool.limit):  # those before us may hang
+            async with asyncio.timeout(pool.limit):  # transactions before this one may hang
                 await pool.free.acquire()
             try:
                 self._check_usable()
@@ -154,13 +154,13 @@ class PostgresDatabase:
     async def _begin(
         self, pool: _Pool, deadline: float
     ) -> tuple[ShieldedConnection, asyncio.TimerHandle]:
-        """Return a connection with an open transaction, and the alarm that ends it by force."""
+        """Return a connection with an open transaction, and the alarm that cuts it."""
         try:
             return await _connect_and_begin(pool.engine, deadline)
         except DBAPIError as error:
             if not error.connection_invalidated:
                 raise
-        # It had died in the pool, which has dropped all others with it: this is a new one.
+        # It had died in the pool, which has dropped all of its connections: this one is new.
         return await _connect_and_begin(pool.engine, deadline)
 
     def _check_usable(self) -> None:
@@ -176,7 +176,7 @@ class PostgresDatabase:
             pool_size=size,
             max_overflow=0,
             pool_use_lifo=True,
-            use_native_hstore=False,  # or it looks for a type that we have no use for
+            use_native_hstore=False,  # or it queries for a type that we do not use
             hide_parameters=True,
         )
         begin_with_limits(engine.sync_engine, begin, limit)
@@ -184,9 +184,9 @@ class PostgresDatabase:
 
 
 def begin_with_limits(engine: Any, begin: str, limit: float) -> None:
-    """Have each transaction of ``engine`` begin with its time-outs, in one exchange.
+    """Begin each transaction of ``engine`` with its time-outs, in one round trip.
 
-    ``synchronous_commit`` is never off: that would lose what has been acknowledged.
+    ``synchronous_commit`` is never off: that would lose acknowledged callbacks.
     """
     milliseconds = round(limit * 1000)
     opening = "; ".join(
@@ -196,7 +196,7 @@ def begin_with_limits(engine: Any, begin: str, limit: float) -> None:
             f"SET LOCAL lock_timeout = {milliseconds * 4 // 5}",
             f"SET LOCAL idle_in_transaction_session_timeout = {milliseconds}",
             # Since 17, and the only one that ends a client which has stopped between two messages
-            # of a pipeline: neither idle nor at a statement, it would keep its locks for ever.
+            # of a pipeline: neither idle nor in a statement, it would keep its locks for ever.
             f"SELECT set_config('transaction_timeout', '{milliseconds}', true)"
             " WHERE current_setting('transaction_timeout', true) IS NOT NULL",
             "SELECT set_config('synchronous_commit', 'on', true)"
@@ -207,9 +207,9 @@ def begin_with_limits(engine: Any, begin: str, limit: float) -> None:
 
 
 def cut_connection(driver: Any) -> None:
-    """Cut the connection: whoever waits for the server's answer gets an error at once.
+    """Cut the connection: a wait for the server's answer ends with an error at once.
 
-    The driver's own cancelling asks the server, which may be what does not answer.
+    The driver's own cancel asks the server, which may not answer.
     """
     with (
         suppress(OSError, psycopg.Error),  # it is closed already

@@ -1,4 +1,4 @@
-"""PostgreSQL's errors as ours. Their words never leave this file: they carry rows and users.
+"""Turns PostgreSQL's errors into ours. Their texts stay here, for they hold rows and users.
 
 SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
@@ -13,13 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from reconciler.store.errors import StoreConflictError, StoreError, StoreUnavailableError
 
 _CONFLICTS = {"40001", "40P01", "23505"}
-"""Serialization, deadlock; and a key that another daemon was the first to insert."""
+"""Serialization failure, deadlock, and a key that another daemon has just inserted."""
 
 _ROWS_FAULT = {"0A", "21", "22", "23", "42", "44", "54", "P0"}
-"""Classes that the same row meets each time: its data, a constraint, a trigger, our statement."""
+"""Classes that the same row raises each time: data, constraint, trigger, our statement."""
 
 _NOT_THE_ROWS = {"42501", "42P01"}
-"""A missing right or table: an operator can put it right, and then the same row is taken."""
+"""A missing right or table: once an operator has mended it, the same row is taken."""
 
 _READ_ONLY = "25006"
 
@@ -36,14 +36,14 @@ _CONNECTING = (
     (r"No such file", "no server listens there"),
     (r"SSL error|not support SSL|certificate", "TLS failed"),
 )
-"""A failed connection has no SQLSTATE; what its text is about, in words that hold no value."""
+"""A failed connection has no SQLSTATE: its text is matched, and replaced by these words."""
 
 
 @contextmanager
 def translate_errors(place: str) -> Iterator[None]:
-    """Make a StoreError of whatever PostgreSQL, its driver and SQLAlchemy raise.
+    """Turn the errors of PostgreSQL, its driver and SQLAlchemy into StoreErrors.
 
-    ``place``: the server and database, for a connection that cannot be made.
+    ``place``: the server and database, for connections that fail.
     """
     try:
         yield
@@ -54,7 +54,7 @@ def translate_errors(place: str) -> Iterator[None]:
 
 
 def store_error(error: BaseException | None, place: str) -> StoreError:
-    """Tell trouble of the store from a row that it refuses."""
+    """Return StoreUnavailableError for trouble of the store, StoreError for a refused row."""
     name = type(error).__name__
     state = getattr(error, "sqlstate", None)
     if isinstance(error, psycopg.Error) and state:
@@ -75,7 +75,7 @@ def store_error(error: BaseException | None, place: str) -> StoreError:
 
 
 def is_read_only(error: BaseException) -> bool:
-    """Tell whether the server has become a standby: then another one is to be connected to."""
+    """Tell whether the server has become a standby, so that we must connect to another one."""
     cause = error.orig if isinstance(error, DBAPIError) else error
     return getattr(cause, "sqlstate", None) == _READ_ONLY
 

@@ -1,4 +1,4 @@
-"""A look at a PostgreSQL store, and bringing it to this program's schema."""
+"""Inspects a PostgreSQL store, and migrates it to this program's schema."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,10 +22,10 @@ from reconciler.store.revision import (
 )
 
 LOOK_LIMIT = 5.0
-"""Seconds for a look at the schema."""
+"""Seconds for an inspection of the schema."""
 
 MIGRATION_LIMIT = 600.0
-"""Seconds for a migration, and for waiting until another daemon has done it."""
+"""Seconds for a migration, or for waiting for another daemon's."""
 
 OLDEST = 120_000
 """PostgreSQL 12, the oldest with MATERIALIZED."""
@@ -39,14 +39,14 @@ _TABLES = text("""
         AND deptype = 'e'
     )
 """)
-"""Those of an extension say nothing about whose schema it is."""
+"""Tables of extensions do not count as another program's."""
 
 
 def prepare_postgres(url: URL, place: str, *, may_create: bool, may_migrate: bool) -> list[str]:
     """Make sure that the database is there with this program's schema; return what was done.
 
-    Blocks. Raises StoreUnavailableError where it cannot be reached now, and StoreError where
-    it never can be used as it is.
+    Blocks. Raises StoreUnavailableError where it cannot be reached now, and StoreError where it
+    cannot be used as it is.
     """
     with transaction_on(url, place, LOOK_LIMIT) as connection:
         state, revision = inspect_postgres(connection, place, HEAD)
@@ -62,9 +62,9 @@ def prepare_postgres(url: URL, place: str, *, may_create: bool, may_migrate: boo
 def migrate_postgres(
     url: URL, place: str, scripts: Path = MIGRATIONS, head: str = HEAD
 ) -> SchemaState:
-    """Create or upgrade the schema in one transaction; return how it stood to ``head`` before.
+    """Create or migrate the schema in one transaction; return how it compared with ``head``.
 
-    Of several at once, one migrates and the others wait for it and find it done.
+    Of several daemons one migrates; the others wait, and then find it current.
     """
     with transaction_on(url, place, MIGRATION_LIMIT) as connection:
         connection.execute(_LOCK)
@@ -77,9 +77,9 @@ def migrate_postgres(
 def inspect_postgres(
     connection: Connection, place: str, head: str
 ) -> tuple[SchemaState, str | None]:
-    """Return how the schema stands to ``head``, and its revision.
+    """Return how the schema compares with ``head``, and its revision.
 
-    Raises StoreError where we must not touch it.
+    Raises StoreError for a database that we must not change.
     """
     version = int(connection.exec_driver_sql("SHOW server_version_num").scalar() or 0)
     if version < OLDEST:
@@ -103,7 +103,7 @@ def inspect_postgres(
 
 @contextmanager
 def transaction_on(url: URL, place: str, limit: float) -> Iterator[Connection]:
-    """One transaction on a connection of its own, over in ``limit`` seconds in whatever way."""
+    """Open a transaction on a connection of its own, cut after ``limit`` seconds."""
     engine = create_engine(
         url,
         poolclass=NullPool,

@@ -1,4 +1,4 @@
-"""A store that could not be reached at the start: it is taken into service when it is there."""
+"""Waits for a PostgreSQL server that could not be reached at the start."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,21 +15,21 @@ LONGEST_WAIT = 10.0
 
 
 class ServerWait:
-    """Waits for a store, so that the daemon need not: callbacks go to the spool meanwhile."""
+    """Prepares the store as soon as its server is there; meanwhile callbacks go to the spool."""
 
     def __init__(
         self, database: Database, prepare: Callable[[], None], log: FilteringBoundLogger
     ) -> None:
-        """``prepare`` sees to the schema, in a thread; StoreUnavailableError: not yet."""
+        """``prepare`` is run in a thread, and again after StoreUnavailableError."""
         self._database = database
         self._prepare = prepare
         self._log = log
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Open the store as soon as it is there, then wait for ``stop``.
+        """Prepare the store as soon as it can be reached, then wait for ``stop``.
 
-        Raises StoreError where it is there and cannot be used, such as one of a newer version.
+        Raises StoreError where it cannot be used, such as one of a newer version.
         """
         wait = FIRST_WAIT
         while not self._stopped.is_set() and not await self._attempt():
@@ -53,6 +53,6 @@ class ServerWait:
 
 
 async def log_opened(database: Database, log: FilteringBoundLogger) -> None:
-    """Log that the store is open, with its durability; nothing if it has gone meanwhile."""
+    """Log that the store is open, with its durability, unless it has gone again."""
     with suppress(StoreUnavailableError):
         log.info("store_opened", **await database.durability())

@@ -1,4 +1,4 @@
-"""A consistent copy of a live SQLite store, beside the daemon that uses it.
+"""Backs up a live SQLite store, beside the daemon that uses it.
 
 https://www.sqlite.org/backup.html
 """
@@ -20,24 +20,24 @@ PAGES = 200
 """Pages (0.8 MB) in one step."""
 
 PAUSE = 0.002
-"""Seconds between two steps, in which the disk is the daemon's alone."""
+"""Seconds between two steps, in which only the daemon uses the disk."""
 
 BESIDE = ("", "-wal", "-shm", "-journal", ".lock")
-"""What the files of a store are called after its name."""
+"""The suffixes of the files of a store."""
 
 _TABLES = sorted(metadata.tables)
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A copy that was looked through and lies under its name, on disk."""
+    """A finished backup, checked and fsynced."""
 
     path: Path
     size: int
     """In bytes."""
     revision: str
     rows: dict[str, int]
-    """How many each table holds."""
+    """The number of rows by table."""
 
 
 def back_up(
@@ -47,11 +47,11 @@ def back_up(
     force: bool,
     on_step: Callable[[int, int], None],
 ) -> Backup:
-    """Copy ``store`` to ``target``: whole, checked, fsynced, readable by its owner only.
+    """Copy ``store`` to ``target``: consistent, checked, fsynced, readable by its owner only.
 
-    Blocks. ``on_step`` hears how many pages are done, of how many; what it raises ends the work.
-    Whatever happens, ``target`` is either as it was or a good copy. ``force`` replaces a file
-    that is there. Raises StoreError with one line.
+    Blocks. ``on_step`` gets the number of pages done and of all pages; an exception of it ends the
+    backup. In any case ``target`` is either as it was or a good copy. ``force`` replaces an
+    existing file. Raises StoreError.
     """
     _refuse(store, target, force=force)
     try:
@@ -59,7 +59,7 @@ def back_up(
             rows = _copied(store, part, on_step)
             revision = _checked(part, rows)
             size = _synced(part)
-            _refuse(store, target, force=force)  # a file may have come meanwhile
+            _refuse(store, target, force=force)  # a file may have been made meanwhile
             part.replace(target)
             sync_directory(target.parent)
     except OSError as error:
@@ -81,7 +81,7 @@ def _refuse(store: Path, target: Path, *, force: bool) -> None:
 
 @contextmanager
 def _part_of(target: Path) -> Iterator[Path]:
-    """Yield a new file beside ``target``, on the same disk, which is gone after a failure."""
+    """Yield a new file beside ``target``, on the same disk; it is removed after a failure."""
     fd, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
     os.close(fd)
     try:
@@ -91,17 +91,17 @@ def _part_of(target: Path) -> Iterator[Path]:
 
 
 def _copied(store: Path, part: Path, on_step: Callable[[int, int], None]) -> dict[str, int]:
-    """Copy and return how many rows there are in the copied state."""
+    """Copy, and return the number of rows by table in the copied state."""
     with (
         closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(part)) as copy,
     ):
         source.isolation_level = None
-        # One state from the first page to the last: else each write of the daemon's would make
-        # SQLite begin anew. Nobody waits for a reader of a WAL.
+        # Without a read transaction each write of the daemon would restart the copy
+        # . Nobody waits for a reader of a WAL.
         source.execute("BEGIN")
         rows = _counted(source)
-        copy.execute("PRAGMA journal_mode=OFF")  # until it is whole it is nothing
+        copy.execute("PRAGMA journal_mode=OFF")  # a partial copy is worth nothing
         copy.execute("PRAGMA synchronous=OFF")
         source.backup(
             copy,
@@ -113,7 +113,7 @@ def _copied(store: Path, part: Path, on_step: Callable[[int, int], None]) -> dic
 
 
 def _checked(part: Path, rows: dict[str, int]) -> str:
-    """Look the copy through and return its revision."""
+    """Check the copy and return its revision."""
     with closing(sqlite3.connect(f"{part.as_uri()}?mode=ro&immutable=1", uri=True)) as copy:
         damage = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if damage != "ok":

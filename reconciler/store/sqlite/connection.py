@@ -1,4 +1,4 @@
-"""aiosqlite in one hop to its thread for each statement.
+"""An aiosqlite connection that runs each statement in one round trip to its thread.
 
 SQLAlchemy makes a cursor, executes, fetches and closes: each is a message to aiosqlite's thread and
 back, and on a busy machine each costs more than the statement. Here the thread does all four at
@@ -25,7 +25,7 @@ class _Result(NamedTuple):
 
 
 class _Cursor:
-    """What SQLAlchemy's adapter needs of a cursor."""
+    """The part of a cursor that SQLAlchemy's adapter uses."""
 
     arraysize = 1
 
@@ -64,22 +64,22 @@ class _Cursor:
         return self._result.rows
 
     async def close(self) -> None:
-        """The thread has closed it already."""
+        """Do nothing: the thread has closed it."""
 
 
 class _Connection(aiosqlite.Connection):
-    """An aiosqlite connection that gives out such cursors."""
+    """An aiosqlite connection with such cursors."""
 
     def __init__(self, path: Path) -> None:
-        # The thread that connects is aiosqlite's; SQLAlchemy sets a member from ours.
+        # aiosqlite's thread connects, but SQLAlchemy sets an attribute from ours.
         super().__init__(lambda: sqlite3.connect(path, check_same_thread=False), _CHUNK)
-        self._thread.daemon = True  # as SQLAlchemy does, or one left open holds up the exit
+        self._thread.daemon = True  # as SQLAlchemy does, or a connection left open blocks the exit
 
     def cursor(self) -> Any:
         return _Cursor(self)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what ``work`` returns, on aiosqlite's thread."""
+        """Run ``work`` on aiosqlite's thread."""
         done: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
         return done
 
@@ -90,7 +90,7 @@ def connect_to(path: Path) -> Callable[[], Any]:
 
 
 def _run_to_end(cursor: sqlite3.Cursor) -> _Result:
-    """Return all that there is to know of a statement, and end it. On aiosqlite's thread."""
+    """Return the whole result of a statement and close it. Runs on aiosqlite's thread."""
     try:
         rows = cursor.fetchall() if cursor.description else []
         return _Result(cursor.description, cursor.rowcount, cursor.lastrowid, rows)

@@ -1,4 +1,4 @@
-"""SQLite on disk: one writer, readers apart, and nothing acknowledged that fsync has not seen.
+"""A SQLite file: one writer, separate readers, and every commit fsynced.
 
 WAL with ``synchronous=FULL`` is durable at each commit; ``NORMAL`` is not.
 https://www.sqlite.org/pragma.html#pragma_synchronous
@@ -23,32 +23,32 @@ from reconciler.store.sqlite.connection import connect_to
 from reconciler.store.sqlite.priority_lock import PriorityLock
 
 WAL_RESET_MENDED = (3, 51, 3)
-"""Below this a rare race between two writers can corrupt a WAL database.
+"""Below this a rare race of two writers can corrupt a WAL database.
 https://www.sqlite.org/wal.html#walresetbug"""
 
 BUSY_TIMEOUT = 2_500
 """Milliseconds to wait for another process's write; less than the 3 s after which we spool."""
 
 READER_PATIENCE = 30
-"""Milliseconds for which emptying the WAL waits for readers; callbacks wait as long."""
+"""Milliseconds for which emptying the WAL waits for readers, and callbacks for it."""
 
 READERS = 4
 WRITER_CACHE = 32_768
 READER_CACHE = 4_096
-"""KiB of pages that a connection keeps; the daemon has one writer and four readers."""
+"""KiB of pages that a connection caches."""
 
 CHECKPOINT_PAGES = 16_000
 """Pages of WAL between checkpoints: rarer checkpoints keep grouped inserts fast on large tables."""
 FEWEST_PAGES = 100
 PAGE = 4096
-"""Bytes of a page, by SQLite's default."""
+"""Bytes of a page: SQLite's default."""
 
 SMALL_CHECKPOINT_PAGES = 1_000
-"""While much is written that nobody waits for. The usual ones hold the writer for some 100 ms."""
+"""During bulk work, for a usual checkpoint holds the writer for some 100 ms."""
 
 
 class SqliteDatabase:
-    """One SQLite file: a writer connection taken in turns, and a few readers."""
+    """One SQLite file: a writer connection behind a lock, and a few readers."""
 
     dialect = "sqlite"
 
@@ -63,7 +63,7 @@ class SqliteDatabase:
         self._writer: ShieldedConnection | None = None
 
     async def open(self) -> None:
-        """Connect the writer; StoreError with one clear line if the file is not usable."""
+        """Connect the writer. Raises StoreError if the file is not usable."""
         writer = ShieldedConnection(self._write_engine)
         try:
             with _translate_errors():
@@ -73,21 +73,25 @@ class SqliteDatabase:
         self._writer = writer
 
     def mark_prepared(self) -> None:
-        """Nothing: a file is there at the start, or there is no start."""
+        """Do nothing: without a prepared file the daemon does not start."""
 
     async def durability(self) -> dict[str, str | bool]:
-        """Return what the writer's connection really says about durability, for the boot log."""
-        said: dict[str, str | bool] = {"path": str(self.path)}
+        """Return the writer's real settings of durability, for the boot log."""
+        settings: dict[str, str | bool] = {"path": str(self.path)}
         async with self.write() as connection:
             for pragma in ("journal_mode", "synchronous"):
-                said[pragma] = str((await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar())
-        said["synchronous"] = {"2": "full", "3": "extra"}.get(str(said["synchronous"]), "UNSAFE")
-        said["sqlite_version"] = sqlite3.sqlite_version
-        said["wal_reset_bug"] = sqlite3.sqlite_version_info < WAL_RESET_MENDED
-        return said
+                settings[pragma] = str(
+                    (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar()
+                )
+        settings["synchronous"] = {"2": "full", "3": "extra"}.get(
+            str(settings["synchronous"]), "UNSAFE"
+        )
+        settings["sqlite_version"] = sqlite3.sqlite_version
+        settings["wal_reset_bug"] = sqlite3.sqlite_version_info < WAL_RESET_MENDED
+        return settings
 
     async def close(self) -> None:
-        """Give all connections back, after what is under way; an open one leaks its thread."""
+        """Close all connections after running transactions; an open one would leak its thread."""
         async with self._writer_lock.hold(urgent=True):
             if self._writer is None:
                 return
@@ -102,7 +106,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def write(self, *, urgent: bool = False) -> AsyncIterator[AsyncConnection]:
-        """One transaction on the writer. Keep it under 50 ms: the inbox waits behind it."""
+        """Open a transaction on the writer. Keep it under 50 ms: the inbox waits for it."""
         async with self._writer_lock.hold(urgent=urgent):
             connection = self._open_writer()
             with _translate_errors():
@@ -111,7 +115,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """One consistent look at the last committed state."""
+        """Open a transaction that reads one consistent state."""
         async with self._free_readers:
             self._open_writer()
             connection = ShieldedConnection(self._read_engine)
@@ -127,9 +131,9 @@ class SqliteDatabase:
     async def insert_new(
         self, columns: Sequence[Column[Any]], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """One urgent transaction of one statement, through the driver's own connection.
+        """Insert ``rows`` in one urgent transaction, through the driver's own connection.
 
-        This is the path of every callback: SQLAlchemy's layers would cost a third of the rate.
+        Every callback takes this path: SQLAlchemy would cost a third of the rate.
         """
         names = ", ".join(column.name for column in columns)
         marks = ", ".join("?" * len(columns))
@@ -142,7 +146,7 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def small_checkpoints(self) -> AsyncIterator[None]:
-        """For the length of the block, move the WAL in small pieces: much is written in it."""
+        """Make checkpoints small during the block, in which much is written."""
         if not self._pages:
             yield
             return
@@ -160,9 +164,9 @@ class SqliteDatabase:
                 await shielded(_pragma(connection, f"wal_autocheckpoint={pages}"))
 
     async def empty_wal(self) -> bool:
-        """Move the whole WAL into the database and cut it to nothing.
+        """Move the whole WAL into the database and truncate it.
 
-        False where another connection still reads from it, and where it is not ours to move.
+        False where another connection reads from it, and where we do no checkpoints.
         """
         if not self._pages:
             return False
@@ -221,10 +225,10 @@ class SqliteDatabase:
 
 
 def _checkpoint_pages(directory: Path) -> int:
-    """Return how many pages the WAL may have on this disk: at most an eighth of what is free.
+    """Return how many pages the WAL may have: at most an eighth of the free disk.
 
-    A WAL that has taken the last room cannot be moved into the database, which has to grow for
-    that: a small disk would be full for good, and hold hardly any data.
+    A WAL that has filled the disk cannot be moved into the database, which has to grow for that:
+    a small disk would stay full with hardly any data.
     """
     return min(CHECKPOINT_PAGES, max(space_of(directory).free // 8 // PAGE, FEWEST_PAGES))
 
@@ -256,7 +260,7 @@ async def _execute_many(
 
 
 async def _pragma(connection: ShieldedConnection, pragma: str) -> None:
-    """Set what is not set inside a transaction."""
+    """Set a pragma outside of any transaction."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     await driver.execute(f"PRAGMA {pragma}")
 
@@ -273,7 +277,7 @@ async def _empty_wal(connection: ShieldedConnection) -> bool:
 
 
 def _insert_in_bulk(cursor: Any, statement: str, rows: Any, _context: Any) -> bool:
-    """What SQLAlchemy calls before it would have the driver take row by row."""
+    """Insert ``rows`` in bulk: a hook that SQLAlchemy calls before the driver's executemany."""
     steps = bulk_inserts(statement, rows)
     if steps is None:
         return False
@@ -284,7 +288,7 @@ def _insert_in_bulk(cursor: Any, statement: str, rows: Any, _context: Any) -> bo
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Make a StoreError of whatever SQLite, its driver and SQLAlchemy raise."""
+    """Turn the errors of SQLite, its driver and SQLAlchemy into StoreErrors."""
     try:
         yield
     except DBAPIError as error:
@@ -294,7 +298,10 @@ def _translate_errors() -> Iterator[None]:
 
 
 def _store_error(error: BaseException | None) -> StoreError:
-    """Tell trouble of the store from a row that it refuses, whose text can carry a value."""
+    """Return StoreUnavailableError for trouble of the store, StoreError for a refused row.
+
+    The text of the latter can hold a value, so only its name is kept.
+    """
     if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
         return StoreUnavailableError(str(error))  # "database is locked", "disk I/O error"
     return StoreError(getattr(error, "sqlite_errorname", type(error).__name__))

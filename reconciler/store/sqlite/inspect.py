@@ -1,4 +1,4 @@
-"""A look at a SQLite store that changes not a byte, before anything is done to it."""
+"""Inspects a SQLite store without changing a byte, before anything is done to it."""
 
 import sqlite3
 import time
@@ -13,14 +13,14 @@ from reconciler.store.errors import StoreError
 from reconciler.store.revision import OURS, SchemaState, compare
 
 OLDEST_SQLITE = (3, 35, 0)
-"""RETURNING and dependable upserts."""
+"""The first with RETURNING and reliable upserts."""
 
 QUICK_CHECK_LIMIT = 64 * 1024 * 1024
-"""Bytes up to which the whole file is checked at each start (about 0.1 s)."""
+"""Bytes up to which the whole file is checked at each start (0.1 s)."""
 
 ATTEMPTS = 50
 PAUSE = 0.05
-"""Looks at a store that others are moving, and the seconds between two."""
+"""Attempts at a store that others are changing, and the seconds between two."""
 
 
 class _File(NamedTuple):
@@ -37,9 +37,9 @@ class _Files(NamedTuple):
 
 
 def inspect_sqlite(path: Path, head: str) -> tuple[SchemaState, str | None]:
-    """Return how the store's schema stands to ``head``, and its revision.
+    """Return how the store's schema compares with ``head``, and its revision.
 
-    Raises StoreError where we must not touch it.
+    Raises StoreError for a file that we must not change.
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old; 3.35 or newer is needed")
@@ -49,7 +49,7 @@ def inspect_sqlite(path: Path, head: str) -> tuple[SchemaState, str | None]:
         try:
             return _inspect(path, files, head)
         except StoreError:
-            # Another process may just be opening, closing or checkpointing it.
+            # Another process may be opening, closing or checkpointing it.
             if looks == ATTEMPTS or _files(path) == files:
                 raise
         looks += 1
@@ -79,7 +79,7 @@ def _inspect(path: Path, files: _Files, head: str) -> tuple[SchemaState, str | N
 
 
 def _revision(path: Path, connection: sqlite3.Connection, *, is_small: bool) -> str | None:
-    """Return the revision of a store of ours; None where nothing has been stored yet."""
+    """Return the revision of a store of ours; None for an empty file."""
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
     if is_small:
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
@@ -97,7 +97,7 @@ def _revision(path: Path, connection: sqlite3.Connection, *, is_small: bool) -> 
 
 @contextmanager
 def _opened(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
-    """Open the store so that neither its bytes nor its directory change."""
+    """Open the store without changing its bytes or its directory."""
     if files.wal is None or not files.wal.size:
         with _connected(path, "immutable=1") as connection:
             yield connection
@@ -105,7 +105,7 @@ def _opened(path: Path, files: _Files) -> Iterator[sqlite3.Connection]:
         with _connected(path, "mode=ro&readonly_shm=1") as connection:
             yield connection
     else:
-        # A WAL cannot be read without an index: let SQLite put one beside other names of the two.
+        # A WAL cannot be read without an index: SQLite makes one beside hard links of both files.
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as directory:
             aside = Path(directory) / "store"
             aside.hardlink_to(path)

@@ -1,4 +1,4 @@
-"""One daemon to a SQLite file."""
+"""The lock that admits one daemon to a SQLite file."""
 
 import fcntl
 import os
@@ -8,15 +8,15 @@ from reconciler.store.errors import StoreError
 
 
 class DaemonLock:
-    """The right to be the one daemon on a SQLite file; gone with the process that holds it."""
+    """The lock of the one daemon on a SQLite file; it ends with the process that holds it."""
 
     def __init__(self, database: Path | None) -> None:
-        """``database``: None where any number of daemons may be."""
+        """``database``: None where several daemons are allowed."""
         self._database = database
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take it, or raise StoreError that says who has it."""
+        """Take the lock. Raises StoreError, which names the holder."""
         if self._database is None:
             return
         path = self._database.with_name(self._database.name + ".lock")
@@ -31,7 +31,7 @@ class DaemonLock:
             raise StoreError(f"cannot lock {path}: {error.strerror}") from error
 
     def release(self) -> None:
-        """Let it go; harmless if it is not held."""
+        """Release the lock, if it is held."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

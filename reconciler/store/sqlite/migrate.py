@@ -1,4 +1,4 @@
-"""Bring a store to this program's schema. Alembic is imported only when there is work for it."""
+"""Creates a SQLite store, or migrates it to this program's schema."""
 
 import shutil
 import sqlite3
@@ -45,7 +45,7 @@ def prepare_sqlite(
 
 
 def migrate_sqlite(path: Path, scripts: Path = MIGRATIONS, head: str = HEAD) -> str | None:
-    """Create or upgrade the store. Returns the path of the backup made of existing data, if any.
+    """Create or migrate the store; return the path of the backup of existing data, if any.
 
     Raises StoreError; the migration is one transaction, so a failed one changes nothing.
     """
@@ -77,7 +77,7 @@ def _upgrade(path: Path, scripts: Path, head: str) -> str | None:
 
 
 def on_connect(connection: sqlite3.Connection, _record: object) -> None:
-    """Make a connection ready to write a store, a new one included."""
+    """Set up a connection that writes a store, also a new one."""
     connection.isolation_level = None
     for pragma in (
         f"busy_timeout={BUSY_TIMEOUT}",
@@ -89,7 +89,7 @@ def on_connect(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _revision(connection: Any) -> str | None:
-    """Return what the store says now that nobody else can write."""
+    """Return the revision, now that nobody else can write."""
     table = "SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'"
     if connection.exec_driver_sql(table).scalar() is None:
         return None
@@ -98,7 +98,7 @@ def _revision(connection: Any) -> str | None:
 
 
 def _back_up(path: Path, revision: str) -> str:
-    """Write a consistent copy: what a crash half-way leaves never bears the final name."""
+    """Write a consistent copy, under its final name only when it is complete."""
     backup = path.with_name(f"{path.name}.{revision}.bak")
     part = backup.with_name(backup.name + ".part")
     part.unlink(missing_ok=True)

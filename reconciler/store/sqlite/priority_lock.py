@@ -1,4 +1,4 @@
-"""Whose turn it is at the one writer: the inbox before everybody else."""
+"""The lock of the one writer, which the inbox gets before all others."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 class PriorityLock:
-    """A fair lock with two queues; ``urgent`` holders go before all others that wait."""
+    """A fair lock with two queues: urgent waiters go before all others."""
 
     def __init__(self) -> None:
         self._held = False
@@ -16,7 +16,7 @@ class PriorityLock:
 
     @asynccontextmanager
     async def hold(self, *, urgent: bool = False) -> AsyncIterator[None]:
-        """Hold the writer for the length of the block."""
+        """Hold the lock during the block."""
         if self._held:
             queue = self._urgent if urgent else self._normal
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()

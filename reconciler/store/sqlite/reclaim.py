@@ -1,8 +1,7 @@
-"""What housekeeping does with the file and the WAL of a SQLite store.
+"""Returns a SQLite file's free pages to the disk, and empties its WAL after a ``forget``.
 
-It gives the pages of removed rows back to the disk, and empties the WAL after a ``forget``:
-``secure_delete`` overwrites rows in the database with zeros, but until it is written anew the WAL
-holds the pages as they were before. With another database it does nothing.
+``secure_delete`` overwrites removed rows in the database with zeros, but the WAL holds the pages as
+they were until it is overwritten. With another database nothing here does anything.
 """
 
 from collections import Counter
@@ -18,14 +17,14 @@ from reconciler.store.schema import timeline
 from reconciler.store.sqlite.database import SqliteDatabase
 
 INCREMENTAL = 2
-"""What ``PRAGMA auto_vacuum`` says of a store that ``init-db`` has made. Another is left alone: to
-change it, its whole file would have to be written anew."""
+"""``PRAGMA auto_vacuum`` of a store that ``init-db`` has made. Others are left alone: to change it
+would rewrite the whole file."""
 
 RESERVE = 1_000
-"""Free pages (4 MB) that stay in any case; the next rows are put there."""
+"""Free pages (4 MB) that are kept for the next rows."""
 
 RESERVE_SHARE = 10
-"""Beyond that, one page in so many may be free: what is given back has to be taken again."""
+"""At least one page in so many is kept, too."""
 
 _NEWEST_FORGET = select(func.max(timeline.c.id)).where(
     timeline.c.process_id == "",
@@ -35,13 +34,13 @@ _NEWEST_FORGET = select(func.max(timeline.c.id)).where(
 
 
 class FreePages:
-    """The free pages of a SQLite file, but for a reserve: a stage of housekeeping."""
+    """A stage of housekeeping: the free pages of a SQLite file, but for a reserve."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(self, most: int) -> Sequence[Any] | None:
-        """Return one number: how many pages to give back now."""
+        """Return the number of pages to return now, as one member; None where there are none."""
         if self._database.dialect != "sqlite":
             return None
         async with self._database.read() as connection:
@@ -55,32 +54,32 @@ class FreePages:
     async def remove(
         self, connection: AsyncConnection, found: Sequence[Any], rows: int
     ) -> Counter[str]:
-        """Move the last pages of the file into free ones, and cut the file."""
+        """Move the last pages of the file into free ones, and truncate it."""
         driver: Any = (await connection.get_raw_connection()).driver_connection
         pages = min(rows, found[0])
-        # A statement of Python's driver gives back one page and is not stepped on; a script is.
-        # It commits the transaction, in which nothing was done, and is one of its own.
+        # Python's driver takes one step of a statement, which frees one page; a script runs to its
+        # end. It commits the transaction, which is empty, and is one of its own.
         await driver.executescript(f"PRAGMA incremental_vacuum({pages})")
         return Counter(pages=pages)
 
 
 def small_checkpoints(database: Database) -> AbstractAsyncContextManager[None]:
-    """Return a block in which much may be written without that others wait for a checkpoint."""
+    """Return a block in which checkpoints are small, so that nobody waits long for one."""
     if isinstance(database, SqliteDatabase):
         return database.small_checkpoints()
     return nullcontext()
 
 
 class WalCleaner:
-    """Empties the WAL once after each ``forget``, whoever called for it. The daemon's work."""
+    """Empties the WAL once after each ``forget``, by whatever command. The daemon runs it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._emptied_after: int | None = None
-        """The newest forgetting after which the WAL was emptied; after a start it is once more."""
+        """The entry of the newest ``forget`` after which the WAL was emptied; None at the start."""
 
     async def clean(self) -> None:
-        """Empty the WAL if something was forgotten; while somebody reads from it, later."""
+        """Empty the WAL if something was forgotten; the next time, if somebody reads from it."""
         if not isinstance(self._database, SqliteDatabase):
             return
         async with self._database.read() as connection:
