@@ -50,11 +50,14 @@ def prepare(
     )
 
 
-async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> Store:
+async def open_store(
+    url: str, *, is_daemon: bool, is_prepared: bool = True, read_only: bool = False
+) -> Store:
     """Connect to a store. Raises StoreError.
 
     ``is_prepared``: False where ``prepare`` could not reach it. Every transaction then raises
-    StoreUnavailableError until ``Store.database.mark_prepared``.
+    StoreUnavailableError until ``Store.database.mark_prepared``. ``read_only``: a SQLite file gets
+    no writer.
     """
     database: Database
     if is_postgres(url):
@@ -63,7 +66,7 @@ async def open_store(url: str, *, is_daemon: bool, is_prepared: bool = True) -> 
 
         database = PostgresDatabase(address, place, is_prepared=is_prepared)
     else:
-        database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon)
+        database = SqliteDatabase(sqlite_path(url), checkpoints=is_daemon, read_only=read_only)
         await database.open()
     return Store(
         database=database,

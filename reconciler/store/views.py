@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 from sqlalchemy import ColumnElement, bindparam, func, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import State, TrackedProcess
 from reconciler.store.database import Database
@@ -13,7 +14,7 @@ from reconciler.store.paging import BadCursorError, cursor_of, position_in
 from reconciler.store.rows import from_row
 from reconciler.store.schema import LATE, Id, Millis, callbacks, deliveries, processes, timeline
 
-__all__ = ["BadCursorError", "Counts", "TimelineEntry", "Views"]
+__all__ = ["BadCursorError", "Counts", "Detail", "TimelineEntry", "Views"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Counts:
     """Since when the delivery that has been pending longest is so."""
 
 
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """One process with its timeline, oldest first, as of one moment."""
+
+    process: TrackedProcess
+    timeline: list[TimelineEntry]
+
+
 class Views:
     """Read-only access to one store, without the writer."""
 
@@ -48,34 +57,21 @@ class Views:
 
     async def process(self, process_id: str) -> TrackedProcess | None:
         """Return one process, or None."""
-        query = select(processes).where(processes.c.process_id == process_id)
         async with self._database.read() as connection:
-            row = (await connection.execute(query)).mappings().first()
-        return None if row is None else from_row(row)
+            return await _process(connection, process_id)
 
     async def timeline(self, process_id: str) -> list[TimelineEntry]:
         """Return the timeline of a process, oldest first."""
-        query = select(timeline).where(timeline.c.process_id == process_id).order_by(timeline.c.id)
-        delivered = select(deliveries).where(
-            deliveries.c.process_id == process_id, deliveries.c.delivered_at.is_not(None)
-        )
         async with self._database.read() as connection:
-            entries = [
-                TimelineEntry(row.at, row.event, orjson.loads(row.fields))
-                for row in await connection.execute(query)
-            ]
-            # A successful delivery has its row in the outbox, and no second one in the timeline.
-            delivered_entries = [
-                TimelineEntry(
-                    row.delivered_at,
-                    "delivery_succeeded",
-                    {"type": row.type, "attempt": row.attempts},
-                )
-                for row in await connection.execute(delivered)
-            ]
-        delivered_entries.sort(key=_time_of)
-        # Merged, not sorted: entries stay in the order of writing, whatever the clock did.
-        return list(merge(entries, delivered_entries, key=_time_of))
+            return await _timeline(connection, process_id)
+
+    async def detail(self, process_id: str) -> Detail | None:
+        """Return one process with its timeline, read in one transaction; or None."""
+        async with self._database.read() as connection:
+            process = await _process(connection, process_id)
+            if process is None:
+                return None
+            return Detail(process, await _timeline(connection, process_id))
 
     async def page(
         self, *, state: State | None, limit: int, cursor: str | None
@@ -146,6 +142,33 @@ class Views:
             deliveries_dead=outbox.get("dead", 0),
             deliveries_pending_since=pending_since,
         )
+
+
+async def _process(connection: AsyncConnection, process_id: str) -> TrackedProcess | None:
+    query = select(processes).where(processes.c.process_id == process_id)
+    row = (await connection.execute(query)).mappings().first()
+    return None if row is None else from_row(row)
+
+
+async def _timeline(connection: AsyncConnection, process_id: str) -> list[TimelineEntry]:
+    query = select(timeline).where(timeline.c.process_id == process_id).order_by(timeline.c.id)
+    entries = [
+        TimelineEntry(row.at, row.event, orjson.loads(row.fields))
+        for row in await connection.execute(query)
+    ]
+    # A successful delivery has its row in the outbox, and no second one in the timeline.
+    delivered = select(deliveries).where(
+        deliveries.c.process_id == process_id, deliveries.c.delivered_at.is_not(None)
+    )
+    successes = [
+        TimelineEntry(
+            row.delivered_at, "delivery_succeeded", {"type": row.type, "attempt": row.attempts}
+        )
+        for row in await connection.execute(delivered)
+    ]
+    successes.sort(key=_time_of)
+    # Merged, not sorted: entries stay in the order of writing, whatever the clock did.
+    return list(merge(entries, successes, key=_time_of))
 
 
 def _position(at: int, process_id: str) -> ColumnElement[Any]:

@@ -52,9 +52,14 @@ class SqliteDatabase:
 
     dialect = "sqlite"
 
-    def __init__(self, path: Path, *, checkpoints: bool) -> None:
-        """``checkpoints``: only the daemon's writer moves the WAL into the database."""
+    def __init__(self, path: Path, *, checkpoints: bool, read_only: bool = False) -> None:
+        """``checkpoints``: only the daemon's writer moves the WAL into the database.
+
+        ``read_only``: there is no writer, and what would write is a StoreError.
+        """
         self.path = path
+        self._read_only = read_only
+        self._is_open = False
         self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
         self._writer_lock = PriorityLock()
         self._free_readers = asyncio.Semaphore(READERS)
@@ -63,14 +68,18 @@ class SqliteDatabase:
         self._writer: ShieldedConnection | None = None
 
     async def open(self) -> None:
-        """Connect the writer. Raises StoreError if the file is not usable."""
-        writer = ShieldedConnection(self._write_engine)
+        """Connect, the writer if there is one; StoreError with one line if the file is unusable."""
+        first = ShieldedConnection(self._read_engine if self._read_only else self._write_engine)
         try:
             with _translate_errors():
-                await shielded(writer.start())
+                await shielded(first.start())
         except StoreError as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
-        self._writer = writer
+        self._is_open = True
+        if self._read_only:
+            await shielded(first.close())  # back into the pool of readers
+        else:
+            self._writer = first
 
     def mark_prepared(self) -> None:
         """Do nothing: without a prepared file the daemon does not start."""
@@ -93,10 +102,12 @@ class SqliteDatabase:
     async def close(self) -> None:
         """Close all connections after running transactions; an open one would leak its thread."""
         async with self._writer_lock.hold(urgent=True):
-            if self._writer is None:
+            if not self._is_open:
                 return
+            self._is_open = False
             writer, self._writer = self._writer, None
-            await shielded(writer.close())
+            if writer is not None:
+                await shielded(writer.close())
         for _ in range(READERS):
             await self._free_readers.acquire()
         await shielded(self._read_engine.dispose())
@@ -117,7 +128,7 @@ class SqliteDatabase:
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction that reads one consistent state."""
         async with self._free_readers:
-            self._open_writer()
+            self._check_open()
             connection = ShieldedConnection(self._read_engine)
             with _translate_errors():
                 try:
@@ -175,9 +186,14 @@ class SqliteDatabase:
             with _translate_errors():
                 return await shielded(_empty_wal(connection))
 
-    def _open_writer(self) -> ShieldedConnection:
-        if self._writer is None:
+    def _check_open(self) -> None:
+        if not self._is_open:
             raise StoreUnavailableError("the store is closed")
+
+    def _open_writer(self) -> ShieldedConnection:
+        self._check_open()
+        if self._writer is None:
+            raise StoreError("the store was opened only to read")
         return self._writer
 
     def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.open import Store, open_store
 from reconciler.store.sqlite.database import BUSY_TIMEOUT, CHECKPOINT_PAGES, READERS
 from reconciler.store.urls import sqlite_path
@@ -47,6 +47,23 @@ async def test_only_the_daemon_moves_the_wal_into_the_database(store: Store, pat
     assert await pragma(beside, "wal_autocheckpoint") == 0
     await beside.database.close()
     assert await pragma(store, "wal_autocheckpoint") == CHECKPOINT_PAGES
+
+
+async def test_a_store_that_was_opened_only_to_read_is_not_changed(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:  # a writer would change it back
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = await asyncio.to_thread(path.read_bytes)
+    store = await open_store(f"sqlite:///{path}", is_daemon=False, read_only=True)
+
+    counts = await store.views.counts()
+    with pytest.raises(StoreError, match="opened only to read"):
+        await store.key_values.put("a", "b")
+    await store.database.close()
+
+    assert counts.states["waiting"] == 0
+    assert await asyncio.to_thread(path.read_bytes) == before
+    with pytest.raises(StoreUnavailableError):
+        await store.views.counts()
 
 
 async def test_a_reader_sees_the_last_commit_and_waits_for_no_writer(store: Store) -> None:
