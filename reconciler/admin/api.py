@@ -128,12 +128,10 @@ class Api:
 
     async def process(self, request: web.Request) -> web.Response:
         """Return one process with its timeline."""
-        process_id = _process_id(request)
-        process = await from_store(self._store.views.process(process_id))
-        if process is None:
+        detail = await from_store(self._store.views.detail(_process_id(request)))
+        if detail is None:
             raise _unknown()
-        timeline = await from_store(self._store.views.timeline(process_id))
-        return answer(200, detail_json(process, timeline))
+        return answer(200, detail_json(detail))
 
     async def forget(self, request: web.Request) -> web.Response:
         """Remove everything about one process."""

@@ -104,11 +104,8 @@ def show(
     """Show one process with its whole timeline. Times are UTC."""
 
     async def work(session: Session) -> tuple[Json | None, int]:
-        process = can_be_id(process_id) and await session.store.views.process(process_id)
-        if not process:
-            return None, 0
-        timeline = await session.store.views.timeline(process_id)
-        return detail_json(process, timeline), session.now()
+        detail = can_be_id(process_id) and await session.store.views.detail(process_id)
+        return (detail_json(detail), session.now()) if detail else (None, 0)
 
     found, now = on_store(chosen(context, config), work)
     if found is None:

@@ -7,15 +7,15 @@ from reconciler.ledger import TrackedProcess, iso, process_json
 from reconciler.runtime.clock import age
 from reconciler.store.instances import Instance
 from reconciler.store.outbox import OutboxRow
-from reconciler.store.views import Counts, TimelineEntry
+from reconciler.store.views import Counts, Detail
 
 Json = dict[str, Any]
 
 
-def detail_json(process: TrackedProcess, timeline: Sequence[TimelineEntry]) -> Json:
-    """Return a process with what happened to it, oldest first."""
-    entries = [{"at": iso(e.at), "event": e.event, **e.fields} for e in timeline]
-    return {**process_json(process), "timeline": entries}
+def detail_json(detail: Detail) -> Json:
+    """Return a process with its timeline, the oldest entry first."""
+    entries = [{"at": iso(e.at), "event": e.event, **e.fields} for e in detail.timeline]
+    return {**process_json(detail.process), "timeline": entries}
 
 
 def page_json(items: Sequence[TrackedProcess], cursor: str | None) -> Json:

@@ -2,14 +2,15 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from reconciler.ledger import Recheck, Registration, Rules, State, TrackedProcess, Verb
+from reconciler.store.database import Database
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
-from reconciler.store.views import BadCursorError, Counts
+from reconciler.store.views import BadCursorError, Counts, Views
 from tests.clock import NOW
 
 MINUTE = 60_000
@@ -169,6 +170,31 @@ async def test_a_delivery_stands_in_the_timeline_where_it_was_made(
         (NOW + 20, "operator_action"),
         (NOW + 30, "delivery_succeeded"),
     ]
+
+
+async def test_a_detail_is_a_process_with_its_timeline_read_in_one_transaction(
+    store: Store, rules: Rules
+) -> None:
+    class Counted:
+        """The database, with a count of its transactions."""
+
+        reads = 0
+
+        def read(self) -> Any:
+            self.reads += 1
+            return store.database.read()
+
+    await register(store, rules, "p1")
+    database = Counted()
+    views = Views(cast(Database, database))
+
+    detail = await views.detail("p1")
+
+    assert database.reads == 1
+    assert detail is not None
+    assert detail.process == await store.views.process("p1")
+    assert detail.timeline == await store.views.timeline("p1") != []
+    assert await views.detail("p2") is None
 
 
 async def test_an_empty_ledger_counts_nothing(store: Store) -> None:
