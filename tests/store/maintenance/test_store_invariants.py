@@ -18,7 +18,7 @@ from reconciler.store.open import Store
 from reconciler.store.rows import to_row
 from reconciler.store.sqlite.database import SqliteDatabase
 from tests.clock import NOW
-from tests.ledger import test_properties as ledger
+from tests.ledger import test_ledger_properties as ledger
 
 Look = Callable[..., list[Any]]
 
