@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: from the wheel, on a free port of loopback, gone at the end."""
+"""A real PostgreSQL for tests: from a wheel, on a free port of loopback, removed at the end."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 TEST_SERVER = "RECONCILER_TEST_POSTGRES"
-"""The variable that names another server to use: its URL, of a role that may create databases."""
+"""The variable with the URL of another server to use; its role must create databases."""
 
 FAST = ("fsync=off", "full_page_writes=off", "synchronous_commit=on")
-"""For servers that are thrown away and never lose their machine."""
+"""For servers that are thrown away."""
 
 
 class Databases:
-    """Databases on one server, each with a name of its own."""
+    """Databases on one server."""
 
     _numbers = count(1)
 
@@ -48,7 +48,7 @@ class Databases:
         return name
 
     def drop(self, name: str) -> None:
-        """Drop a database, whoever is connected."""
+        """Drop a database, also with connected clients."""
         self.admin(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def admin(self, statement: Any) -> None:
@@ -56,7 +56,7 @@ class Databases:
         self.look(self._url.database or "postgres", statement)
 
     def look(self, database: str, statement: Any, values: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement as another program would, on a connection of its own."""
+        """Run one statement on a connection of its own, as another program would."""
         with psycopg.connect(self.url(database), autocommit=True, connect_timeout=10) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
@@ -104,13 +104,13 @@ class Server(Databases):
         self._pg_ctl("stop", "-w", "-t", "60", "-m", mode)
 
     def freeze(self) -> None:
-        """Let no process of it run: connections stay, and nobody answers."""
+        """Stop its processes by a signal: connections stay, and nobody answers."""
         for pid in (self._pid(), *self._backends()):
             with suppress(ProcessLookupError):  # a backend that has ended by itself
                 os.kill(pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let all run again."""
+        """Continue after ``freeze``."""
         with suppress(FileNotFoundError):
             for pid in (*self._backends(), self._pid()):
                 with suppress(ProcessLookupError):
@@ -134,7 +134,7 @@ class Server(Databases):
 
 @contextmanager
 def running_server(*options: str) -> Iterator[Server]:
-    """A server of the wheel; skips where there can be none."""
+    """Run a server of the wheel; skip where that is impossible."""
     # Not below pytest's own directory, which only its user may enter: as root, PostgreSQL runs
     # as somebody else.
     with tempfile.TemporaryDirectory(prefix="reconciler-pg-", ignore_cleanup_errors=True) as made:

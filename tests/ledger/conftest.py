@@ -1,4 +1,4 @@
-"""A process in each state, and ways to tell it something. All of it goes through ``transition``.
+"""A process in each state, and helpers that observe. All of them go through ``transition``.
 
 Each process stands at the moment when it came into its state: ``state_since`` is its *now*.
 The default policy has no jitter here, so that due times can be compared to the millisecond.
@@ -55,7 +55,7 @@ def trusting(rules: Rules) -> Rules:
 
 @pytest.fixture
 def tell(rules: Rules) -> Callable[..., Told]:
-    """Apply an observation: the process, the names of the entries, the type of the delivery."""
+    """Apply an observation; return the process, its events and the type of its delivery."""
 
     def tell(
         process: TrackedProcess | None, observation: Observation, at: int, rules: Rules = rules
@@ -70,7 +70,7 @@ def tell(rules: Rules) -> Callable[..., Told]:
 
 @pytest.fixture
 def answer(rules: Rules, tell: Callable[..., Told]) -> Callable[..., Told]:
-    """Make the call that is next (or ``verb``) at ``at``, and give it ``result`` at once."""
+    """Make the next call (or ``verb``) at ``at``, with ``result`` at once."""
 
     def answer(
         process: TrackedProcess,
@@ -91,7 +91,7 @@ def answer(rules: Rules, tell: Callable[..., Told]) -> Callable[..., Told]:
 
 @pytest.fixture
 def callback() -> Callable[..., Callback]:
-    """Build a callback with a receipt of its own."""
+    """Build a callback with a new receipt."""
     receipts = count(1)
 
     def callback(status: str, at: int, dossier_id: str = "dossier") -> Callback:

@@ -1,4 +1,4 @@
-"""lifecycle.md, "Coming onto the ledger": callbacks for processes nobody has registered."""
+"""lifecycle.md, "Coming onto the ledger": callbacks of unregistered processes."""
 
 from collections.abc import Callable
 from dataclasses import replace

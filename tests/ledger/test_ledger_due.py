@@ -1,4 +1,4 @@
-"""lifecycle.md: what is due, when a process turns overdue, and which queue it stands in."""
+"""lifecycle.md: when a process is due, when it turns overdue, and in which lane."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -61,7 +61,7 @@ def test_the_age_of_an_overdue_process_counts_from_its_last_turn(
     at = overdue.state_since + DAY
     again, events, _ = tell(pending, TimePassed(), at)
     assert (again.state, again.state_since) == (State.OVERDUE, at)
-    assert events == []  # it is the end user who is late: no news
+    assert events == []  # the end user is late: no news
 
 
 @pytest.mark.parametrize("state", ["overdue", "reported", "settled", "gone", "expired"])

@@ -1,4 +1,4 @@
-"""lifecycle.md: when a process is given up, and when not yet."""
+"""lifecycle.md: when a process expires, and when not yet."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One rule says what an id or a status may be; every room that reads one follows it."""
+"""One rule holds for ids and statuses in every room that reads them."""
 
 import unicodedata
 
@@ -20,7 +20,7 @@ texts = st.text(st.characters(), max_size=LONGEST + 5)
 
 
 def is_clean(text: str) -> bool:
-    """The rule in other words: UTF-8, and nothing that Unicode calls a control character."""
+    """Restate the rule: UTF-8 without Unicode's control characters."""
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 

@@ -1,4 +1,4 @@
-"""Every process ends: whatever Assure answers, what ``decide`` says comes to an end in time."""
+"""Every process ends in time, whatever Assure answers to the calls of ``decide``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -60,7 +60,7 @@ spent = answers.filter(lambda answer: answer not in ("lost", "throttled"))
 
 @dataclass
 class Run:
-    """A daemon with one process. Its calls get the answers of ``script``, over and over."""
+    """A daemon with one process. Its calls get the answers of ``script``, repeatedly."""
 
     rules: Rules
     script: Iterator[str]
@@ -74,7 +74,7 @@ class Run:
         self.process = outcome.process
 
     def step(self) -> None:
-        """Do what is next; let time pass when nothing is."""
+        """Do the next thing; without one, let time pass."""
         self.steps += 1
         decision = decide(self.process, self.rules, self.now)
         if isinstance(decision, TurnOverdue):

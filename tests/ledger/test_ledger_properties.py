@@ -1,4 +1,4 @@
-"""What holds whatever happens: random observations, in any order, under random policies."""
+"""Properties of the ledger under random observations, in any order, and random policies."""
 
 from dataclasses import replace
 from typing import Any
@@ -74,7 +74,7 @@ LOGGED_EACH_TIME = {"callback_mismatch", "callback_unmatched", "result_dropped",
 
 
 class OneProcess(RuleBasedStateMachine):
-    """One process, everything that can happen to it, and what the page promises of each step."""
+    """One process, all observations, and the promises of lifecycle.md at each step."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Our ``replace`` does what the original does."""
+"""Our ``replace`` does the same as the standard one."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""lifecycle.md: whether a callback came by itself or was brought by a Notify."""
+"""lifecycle.md: whether a callback came by itself or after a Notify."""
 
 from collections.abc import Callable
 from dataclasses import replace

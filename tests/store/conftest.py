@@ -1,7 +1,7 @@
-"""One contract for both databases: a real SQLite file, a real PostgreSQL, real processes.
+"""One suite for both databases: a real SQLite file, a real PostgreSQL, real processes.
 
-Only the clock is played: every ``now`` is a number. A module that is about SQLite alone says so
-by a fixture ``kind`` of its own.
+Only the clock is played: every ``now`` is a number. A module about one database alone overrides the
+fixture ``kind``.
 """
 
 import shutil
@@ -24,12 +24,12 @@ from tests.postgres import Databases
 
 LEASE = 20_000
 PATIENCE = 60
-"""Seconds after which a child process counts as hanging; generous, for a slow machine."""
+"""Seconds after which a child process or a task counts as hanging."""
 
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new store, migrated once: a test starts with a copy of it."""
+    """A new SQLite store, migrated once and copied for each test."""
     path = tmp_path_factory.mktemp("template") / "store.db"
     prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
     return path
@@ -37,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path, template: Path) -> Path:
-    """A store that nobody has open, alone in its directory."""
+    """A closed SQLite store, alone in its directory."""
     directory = tmp_path / "var"
     directory.mkdir()
     return Path(shutil.copy(template, directory / "store.db"))
@@ -45,7 +45,7 @@ def path(tmp_path: Path, template: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def postgres_template(databases: Databases) -> Iterator[str]:
-    """The same on PostgreSQL."""
+    """The same on PostgreSQL: the name of its database."""
     name = databases.create()
     prepare(databases.url(name), may_create=True, may_migrate=True)
     yield name
@@ -54,7 +54,7 @@ def postgres_template(databases: Databases) -> Iterator[str]:
 
 @pytest.fixture
 def database(databases: Databases, postgres_template: str) -> Iterator[str]:
-    """A PostgreSQL store that nobody has open: the name of its database."""
+    """A closed PostgreSQL store: the name of its database."""
     name = databases.create(postgres_template)
     yield name
     databases.drop(name)
@@ -62,13 +62,13 @@ def database(databases: Databases, postgres_template: str) -> Iterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """The database that a test of the contract runs on."""
+    """The kind of database that a test runs on."""
     return str(request.param)
 
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, kind: str) -> str:
-    """A store that nobody has open."""
+    """The URL of a closed store."""
     if kind == "sqlite":
         return f"sqlite:///{request.getfixturevalue('path')}"
     databases: Databases = request.getfixturevalue("databases")
@@ -77,7 +77,7 @@ def url(request: pytest.FixtureRequest, kind: str) -> str:
 
 @pytest.fixture
 async def store(url: str) -> AsyncIterator[Store]:
-    """The same store, open as the daemon has it."""
+    """The same store, opened as by the daemon."""
     opened = await open_store(url, is_daemon=True)
     yield opened
     await opened.database.close()
@@ -90,13 +90,13 @@ def rules() -> Rules:
 
 @pytest.fixture
 def late(rules: Rules) -> int:
-    """The moment when what was registered at NOW has timed out."""
+    """The moment at which a process registered at NOW has timed out."""
     return NOW + rules.default.callback_timeout
 
 
 @pytest.fixture
 def look(request: pytest.FixtureRequest, kind: str) -> Callable[..., list[tuple[Any, ...]]]:
-    """Run one statement as another program would, on a connection of its own."""
+    """Run one statement on a connection of its own, as another program would."""
     if kind == "sqlite":
         path = request.getfixturevalue("path")
 
@@ -112,7 +112,7 @@ def look(request: pytest.FixtureRequest, kind: str) -> Callable[..., list[tuple[
 
 @pytest.fixture
 def receipt() -> Callable[..., Receipt]:
-    """Build a receipt with an id of its own."""
+    """Build a receipt with a new id."""
     numbers = count(1)
 
     def receipt(
@@ -136,7 +136,7 @@ def registrations() -> Callable[[int], list[Registration]]:
 
 @pytest.fixture
 def children() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start Python programs; those that still run at the end are killed."""
+    """Start Python programs; the test's end kills them."""
     started: list[subprocess.Popen[str]] = []
 
     def start(program: str, *arguments: object) -> "subprocess.Popen[str]":
@@ -180,7 +180,7 @@ async def register(store: Store, rules: Rules, batch: list[Registration], at: in
 
 
 async def overdue(store: Store, rules: Rules, batch: list[Registration], at: int = NOW) -> None:
-    """Register ``batch`` at ``at`` and let its time pass."""
+    """Register ``batch`` at ``at`` and let its time-out pass."""
     await register(store, rules, batch, at)
     await store.work.turn_overdue(rules, at + rules.default.callback_timeout, len(batch))
 

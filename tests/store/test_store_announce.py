@@ -1,4 +1,4 @@
-"""What stands in a timeline stands in the log, under the same name."""
+"""Every timeline entry is logged under its own name."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Many rows in few steps: the same rows, whatever their number."""
+"""Many rows are inserted in few steps, and all of them."""
 
 import sqlite3
 from contextlib import closing
@@ -34,7 +34,7 @@ def test_all_rows_are_taken_in_their_order_and_few_statements_are_needed(
         "INSERT INTO facts (name, value) SELECT ?, ?",
     ],
 )
-def test_what_is_no_plain_insert_is_left_to_the_driver(statement: str) -> None:
+def test_any_other_statement_is_left_to_the_driver(statement: str) -> None:
     assert bulk_inserts(statement, [("a", 1)]) is None
 
 

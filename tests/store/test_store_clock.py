@@ -1,4 +1,4 @@
-"""All daemons on a PostgreSQL have one clock: the server's."""
+"""All daemons on a PostgreSQL server follow its clock."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ class TestOnPostgres:
         return "postgresql"
 
     @pytest.mark.parametrize("error", [-HOUR, HOUR])
-    async def test_a_clock_that_is_wrong_is_corrected_and_told_once(
+    async def test_a_clock_that_is_wrong_is_corrected_and_logged_once(
         self, store: Store, look: Look, lines: CapturingLogger, error: int
     ) -> None:
         own = Own(look, error)
@@ -64,7 +64,7 @@ class TestOnPostgres:
         assert line.kwargs["event"] == "clock_differs"
         assert abs(line.kwargs["offset_ms"] + error) < HOUR / 2
 
-    async def test_it_is_told_again_when_it_was_right_in_between(
+    async def test_it_is_logged_again_when_it_was_right_in_between(
         self, store: Store, look: Look, lines: CapturingLogger
     ) -> None:
         own = Own(look, HOUR)
@@ -75,7 +75,7 @@ class TestOnPostgres:
         assert [call.method_name for call in lines.calls] == ["warning", "warning"]
 
     @pytest.mark.parametrize("step", [HOUR, -HOUR])
-    async def test_a_jump_of_our_own_clock_in_the_middle_of_a_reading_leads_nobody_astray(
+    async def test_a_jump_of_our_own_clock_during_a_reading_changes_nothing(
         self, store: Store, look: Look, lines: CapturingLogger, step: int
     ) -> None:
         own = Own(look, 0)

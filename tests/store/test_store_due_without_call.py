@@ -1,4 +1,4 @@
-"""What becomes due without a call: a time-out, a downtime, a clock that jumps."""
+"""Processes become due without a call: by a time-out, a downtime, or a clock that jumps."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,7 @@ async def test_waiting_processes_turn_overdue_in_batches_and_only_when_it_is_tim
             assert [entry.event for entry in outcome.entries] == ["process_overdue"]
 
 
-async def test_one_that_a_person_asked_about_turns_overdue_at_its_time_and_not_before(
+async def test_a_process_with_a_recheck_turns_overdue_at_its_time_and_not_before(
     store: Store, rules: Rules, late: int
 ) -> None:
     await register(store, rules, [Registration("p1", "d1")])

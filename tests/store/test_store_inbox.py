@@ -1,4 +1,4 @@
-"""Stored first, applied to the ledger as a second step that can be repeated."""
+"""Callbacks are stored first, and applied to the ledger in a second, repeatable step."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ EVENTS = "SELECT event FROM timeline ORDER BY id"
 
 @pytest.fixture
 def ignoring(rules: Rules) -> Rules:
-    """Callbacks for processes that nobody has registered are only kept."""
+    """Callbacks of unregistered processes are only kept."""
     return replace(rules, adopt_unknown=False)
 
 
@@ -115,7 +115,7 @@ async def test_what_was_not_applied_is_found_again_the_oldest_first(
     assert await store.inbox.unapplied(NOW + 9, 2, after=receipts[2]) == receipts[3:5]
 
 
-async def test_a_callback_for_nobodys_process_waits_for_its_registration(
+async def test_a_callback_of_an_unregistered_process_waits_for_its_registration(
     store: Store, receipt: MakeReceipt, ignoring: Rules, look: Look
 ) -> None:
     await store.inbox.put_many([callback := receipt()])

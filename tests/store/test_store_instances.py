@@ -1,4 +1,4 @@
-"""Who is alive on this store, and single facts to remember."""
+"""Heartbeats show which daemons are alive on a store."""
 
 from collections.abc import Callable
 from dataclasses import replace

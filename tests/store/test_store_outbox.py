@@ -1,4 +1,4 @@
-"""The outbox: in order for each process, leased by one at a time, written down once."""
+"""Deliveries of a process are in order, leased by one at a time, and recorded once."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ def rules() -> Rules:
 
 @pytest.fixture
 async def settled(store: Store, rules: Rules) -> Store:
-    """The store, with p0, p1 and p2 settled and their results in the outbox."""
+    """A store with p0, p1 and p2 settled and their results in the outbox."""
     await register(store, rules, [Registration(f"p{number}", "d") for number in range(3)])
     late = NOW + rules.default.callback_timeout
     await store.work.turn_overdue(rules, late, 10)
@@ -66,7 +66,7 @@ def ids(rows: list[Leased]) -> list[str]:
     return [row.process_id for row in rows]
 
 
-async def test_what_is_due_is_leased_in_order_and_to_one_only(
+async def test_due_deliveries_are_leased_in_order_and_to_one_only(
     settled: Store, other: Store, now: int
 ) -> None:
     assert not await settled.outbox.has_due(now - 1)
@@ -85,9 +85,7 @@ async def test_many_who_claim_at_once_get_each_delivery_once(
     assert sorted(found) == sorted(set(found))
 
 
-async def test_the_results_of_attempts_are_written_down(
-    settled: Store, now: int, look: Look
-) -> None:
+async def test_the_results_of_attempts_are_recorded(settled: Store, now: int, look: Look) -> None:
     told, failed, dead = await claim(settled, now)
     await record(
         settled,
@@ -107,7 +105,7 @@ async def test_the_results_of_attempts_are_written_down(
     assert "delivery_succeeded" in [e.event for e in await settled.views.timeline("p0")]
 
 
-async def test_others_are_leased_in_the_transaction_that_writes_results_down(
+async def test_others_are_leased_in_the_transaction_that_records_results(
     settled: Store, other: Store, now: int, look: Look
 ) -> None:
     [first] = await claim(settled, now, 1)
@@ -136,7 +134,7 @@ async def test_each_time_that_a_result_was_delivered_stays_in_the_timeline(
     ]
 
 
-async def test_no_two_helpings_of_an_owner_end_in_the_same_millisecond(
+async def test_no_two_batches_of_an_owner_end_in_the_same_millisecond(
     settled: Store, now: int
 ) -> None:
     ends = [row.until for _ in range(3) for row in await claim(settled, now, 1)]
@@ -160,7 +158,7 @@ async def test_a_result_of_a_lease_that_ran_out_in_the_same_hands_changes_nothin
     assert look(ROWS)[0][1] == "pending"
 
 
-async def test_what_was_not_attempted_is_due_as_before(
+async def test_a_delivery_that_was_not_attempted_is_due_as_before(
     settled: Store, now: int, look: Look
 ) -> None:
     rows = await claim(settled, now)

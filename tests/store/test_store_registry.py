@@ -1,4 +1,4 @@
-"""Onto the ledger and off it: idempotent, all or nothing, and without a trace."""
+"""Registering is idempotent and atomic; forgetting leaves no trace."""
 
 import asyncio
 from collections.abc import Callable
@@ -153,7 +153,7 @@ async def test_no_id_at_all_forgets_none_of_the_entries_that_concern_no_process(
     assert look("SELECT * FROM timeline") == before
 
 
-async def test_the_result_of_a_call_about_a_forgotten_process_brings_it_not_back(
+async def test_the_result_of_a_call_about_a_forgotten_process_does_not_bring_it_back(
     store: Store, rules: Rules, look: Look, receipt: MakeReceipt
 ) -> None:
     await store.inbox.put_many([callback := receipt()])
@@ -170,7 +170,7 @@ async def test_the_result_of_a_call_about_a_forgotten_process_brings_it_not_back
     assert look("SELECT * FROM timeline WHERE process_id = 'p1'") == []
 
 
-async def test_a_note_names_the_action_and_who_did_it(store: Store, look: Look) -> None:
+async def test_an_action_is_recorded_with_its_caller(store: Store, look: Look) -> None:
     await store.registry.record_action("init-db", "operator", NOW)
     assert look("SELECT process_id, at, event, fields FROM timeline") == [
         ("", NOW, "operator_action", '{"action":"init-db","by":"operator"}')

@@ -1,4 +1,4 @@
-"""Nothing of a process is lost on its way to the disk and back."""
+"""A process is the same after its way to the disk and back."""
 
 from collections.abc import Iterator
 from dataclasses import fields
@@ -90,7 +90,7 @@ def engine(
 
 
 def _packed(connection: Connection) -> list[list[Any]]:
-    """What SQLite hands over as one; PostgreSQL is not asked for that."""
+    """Read the row as SQLite packs it; PostgreSQL's are not packed."""
     if connection.dialect.name != "sqlite":
         return []
     rows: list[list[Any]] = orjson.loads(

@@ -1,4 +1,4 @@
-"""Looking at the ledger while it moves."""
+"""Pages, timelines and counts of a ledger that changes."""
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
@@ -59,7 +59,7 @@ async def test_the_pages_hold_everything_once_the_newest_first(
 async def test_ids_of_one_millisecond_stand_in_the_order_of_their_bytes(
     store: Store, rules: Rules
 ) -> None:
-    """Whatever the locale of the server: else pages would leave some out, or repeat them."""
+    """Otherwise the server's locale would make pages skip or repeat rows."""
     ids = ["a", "B", "c", "Z", "z", "ä", "_", "-", "10", "9", "é", "E", "空"]
     await register(store, rules, *ids)
     found = await pages(store, 2)

@@ -1,4 +1,4 @@
-"""What is due is claimed under a lease, by one at a time, in the order of the lanes."""
+"""Due processes are claimed under a lease, by one at a time, in the order of the lanes."""
 
 import asyncio
 import json

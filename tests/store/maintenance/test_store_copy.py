@@ -1,4 +1,4 @@
-"""A store that moves into another database takes everything along, or nothing."""
+"""A copy into another database is complete, or nothing is copied."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,13 +41,13 @@ TRIGGERS = {
 
 @pytest.fixture
 def deliver(rules: Rules) -> Rules:
-    """Rules under which every result is delivered, and a callback is believed."""
+    """Rules with deliveries and without confirmation of callbacks."""
     return replace(rules, deliver=True, default=replace(rules.default, confirm_callbacks=False))
 
 
 @pytest.fixture
 def target(kind: str, tmp_path: Path, databases: Databases) -> Any:
-    """An empty place in the other kind of database."""
+    """The URL of an empty database of the other kind."""
     if kind == "postgresql":
         yield f"sqlite:///{tmp_path}/new/store.db"
         return
@@ -60,7 +60,7 @@ def target(kind: str, tmp_path: Path, databases: Databases) -> Any:
 async def filled(
     store: Store, deliver: Rules, registrations: Registrations, receipt: Callable[..., Receipt]
 ) -> Store:
-    """A store with something of everything, closed."""
+    """A closed store with rows in every table."""
     await register(store, deliver, registrations(5))
     await call_back(store, deliver, receipt("p0", "accepted", dossier_id="d0"))
     await call_back(store, deliver, receipt("unknown \u00e9\u4e2d", "rejected"))
@@ -181,7 +181,7 @@ async def test_a_daemon_that_starts_meanwhile_finds_the_file_locked(
 
 
 async def test_a_copy_that_differs_is_not_kept(url: str, target: str, filled: Store) -> None:
-    """A database that changes what it is given, by a trigger of its owner's."""
+    """A database with a trigger of its owner that changes rows."""
     prepare(target, may_create=True, may_migrate=True)
     changing = await open_store(target, is_daemon=True)
     async with changing.database.write() as connection:

@@ -1,4 +1,4 @@
-"""What ``check-db`` takes for wrong: nothing that the ledger does, and all that it never does."""
+"""``check-db`` accepts every row that the ledger writes, and no other."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Look = Callable[..., list[Any]]
 
 @pytest.fixture
 def kind() -> str:
-    """The tests here look into the file."""
+    """The tests change rows in the file."""
     return "sqlite"
 
 
 class OneRow(ledger.OneProcess):
-    """Whatever happens to a process, its row is sound."""
+    """After any observations the row of a process is sound."""
 
     @invariant()
     def check_db_finds_nothing(self) -> None:
@@ -93,7 +93,7 @@ async def findings(store: Store) -> list[Violation]:
 
 @pytest.fixture
 async def sound(store: Store, rules: Rules, receipt: Callable[..., Receipt]) -> Store:
-    """A store with some of everything, as it is made by the program itself."""
+    """A store with rows in every table, written by the program itself."""
     rules = replace(rules, deliver=True, default=replace(rules.default, confirm_callbacks=False))
     await store.registry.register(
         [Registration(f"p{n}", "d1") for n in range(5)], rules, NOW, whole=True

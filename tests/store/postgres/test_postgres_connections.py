@@ -1,4 +1,4 @@
-"""Each transaction ends, whoever hangs or is cancelled; no state of a session is left behind."""
+"""Each transaction ends, also when the server hangs, and leaves no session state."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,13 +22,13 @@ MakeReceipt = Callable[..., Receipt]
 
 @pytest.fixture
 def kind() -> str:
-    """About PostgreSQL alone."""
+    """The connections are PostgreSQL's."""
     return "postgresql"
 
 
 @pytest.fixture(scope="module")
 def frail() -> Iterator[Server]:
-    """A server of our own, to be treated badly."""
+    """A server of our own, which the tests stop and freeze."""
     with running_server(*FAST) as server:
         yield server
 
@@ -69,7 +69,7 @@ async def test_a_server_that_hangs_is_left_alone_and_used_again_when_it_answers(
     await store.database.close()
 
 
-async def test_connections_that_died_in_the_pool_are_replaced_and_nobody_notices(
+async def test_connections_that_died_in_the_pool_are_replaced_without_an_error(
     frail: Server, frail_url: str, receipt: MakeReceipt
 ) -> None:
     store = await open_store(frail_url, is_daemon=True)
@@ -121,7 +121,7 @@ async def test_every_transaction_has_its_time_outs_and_leaves_none_behind(store:
         assert await statements.fetchone() == (0,)
 
 
-async def test_what_is_acknowledged_is_on_the_disk_even_where_the_server_has_that_turned_off(
+async def test_a_commit_is_synchronous_even_where_the_server_has_that_turned_off(
     url: str, database: str, look: Look
 ) -> None:
     look(f"ALTER DATABASE {database} SET synchronous_commit = off")
@@ -200,7 +200,7 @@ async def test_a_closed_store_says_so_and_leaves_no_connection(
     assert look(ours, database) == [(0,)]
 
 
-async def test_nothing_is_let_in_before_the_schema_has_been_seen_to(url: str) -> None:
+async def test_no_transaction_is_allowed_before_the_schema_is_prepared(url: str) -> None:
     store = await open_store(url, is_daemon=True, is_prepared=False)
     with pytest.raises(StoreUnavailableError, match="has not been reached yet"):
         await store.inbox.prove()
@@ -209,7 +209,7 @@ async def test_nothing_is_let_in_before_the_schema_has_been_seen_to(url: str) ->
     await store.database.close()
 
 
-async def test_one_that_waits_too_long_for_a_connection_is_told_so(
+async def test_a_wait_for_a_connection_ends_with_an_error(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database: Any = store.database

@@ -1,4 +1,4 @@
-"""Trouble of PostgreSQL is told from a row that it refuses, and no text carries a row's value."""
+"""Errors tell trouble of PostgreSQL from a refused row, and hold no value of a row."""
 
 import asyncio
 import subprocess
@@ -52,7 +52,7 @@ except StoreError as error:
 
 @pytest.fixture
 def kind() -> str:
-    """About PostgreSQL alone."""
+    """``tests/store/sqlite`` has SQLite's."""
     return "postgresql"
 
 
@@ -64,7 +64,7 @@ def on_insert(table: str, function: str) -> str:
 
 
 async def fails(work: Awaitable[Any]) -> StoreError:
-    """Return the error of ``work``; nothing that a log could show of it may tell a value."""
+    """Return the error of ``work``; nothing of it that a log could show may hold a value."""
     with pytest.raises(StoreError) as failed:
         await work
     told = "".join(traceback.format_exception(failed.value))
@@ -190,7 +190,7 @@ async def test_one_that_meets_it_each_time_is_unavailable_in_the_end(
 async def test_a_key_that_came_first_is_no_error_of_the_user(
     store: Store, rules: Rules, look: Look
 ) -> None:
-    """Inserted behind our back, without the lock that all of us take."""
+    """The row is inserted by another program, without our lock."""
     look("CREATE SEQUENCE tries")
     look("""
         CREATE FUNCTION first() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN

@@ -1,4 +1,4 @@
-"""A daemon that stands still in the middle of a transaction must not keep what it has locked."""
+"""A daemon that is frozen within a transaction loses its locks."""
 
 import time
 from contextlib import suppress

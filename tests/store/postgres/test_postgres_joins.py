@@ -1,4 +1,4 @@
-"""Daemons that come to one PostgreSQL at the same moment: at most one may think it is alone."""
+"""Of daemons that join at the same moment at most one sees itself alone."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -40,7 +40,7 @@ def kind() -> str:
 
 @pytest.fixture
 async def other(url: str) -> AsyncIterator[Store]:
-    """The same store, as a second daemon has it open."""
+    """The same store, opened by a second daemon."""
     opened = await open_store(url, is_daemon=True)
     yield opened
     await opened.database.close()

@@ -1,4 +1,4 @@
-"""What the migrations make of an empty PostgreSQL database, and what is refused."""
+"""The migrations create the schema in an empty database; other databases are refused."""
 
 import shutil
 import subprocess
@@ -49,13 +49,13 @@ INDEXES = """
 
 @pytest.fixture
 def kind() -> str:
-    """About PostgreSQL alone."""
+    """``tests/store/sqlite`` has SQLite's."""
     return "postgresql"
 
 
 @pytest.fixture
 def empty(databases: Databases) -> Iterator[str]:
-    """The name of a database in which nothing is."""
+    """The name of an empty database."""
     name = databases.create()
     yield name
     databases.drop(name)
@@ -71,7 +71,7 @@ def engine(databases: Databases, empty: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Callable[[str], Path]:
-    """The migrations of a coming version: ours, and one more whose body is the argument."""
+    """The migrations of a coming version: ours, and one with this body."""
 
     def scripts(body: str) -> Path:
         made = shutil.copytree(
@@ -188,7 +188,7 @@ def test_a_migration_that_fails_half_way_changes_nothing(
 def together(
     children: Callable[..., "subprocess.Popen[str]"], url: str, scripts: Path, head: str
 ) -> list[str]:
-    """Let four processes migrate at the same moment; return how each one found the store."""
+    """Migrate in four processes at once; return the state that each one found."""
     started = [children(MIGRATE, url, scripts, head) for _ in range(4)]
     for child in started:
         assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: each transaction may meet another connection."""
+"""Behind PgBouncer in transaction mode each transaction may get another connection."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ logfile = {directory}/log
 
 
 class Bouncer:
-    """PgBouncer before a server of our own, with two connections to it for all clients."""
+    """PgBouncer with two server connections for all clients, before a server of our own."""
 
     def __init__(self, server: Server, port: int) -> None:
         self.server = server
@@ -100,7 +100,7 @@ async def stores(bouncer: Bouncer) -> AsyncIterator[tuple[Store, Store, str]]:
 
 
 async def live_through(store: Store, rules: Rules, receipt: MakeReceipt, name: str) -> None:
-    """Do all that a daemon does with a process, from its registration to its delivery."""
+    """Do all of a daemon's work on a process, from its registration to its delivery."""
     await store.instances.beat(Instance(name, "h", 1, "1", NOW, NOW, None, "closed", 0))
     batch = [Registration(f"{name}-{number}", "d1") for number in range(20)]
     await store.registry.register(batch, rules, NOW, whole=True)

@@ -1,4 +1,4 @@
-"""What housekeeping leaves alone when another daemon is about to need it."""
+"""Housekeeping leaves rows alone that another daemon is about to use."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Several daemons on one store: each thing is done once, and nobody is in anybody's way."""
+"""Several daemons on one store do each thing once, without an error."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -29,21 +29,21 @@ def kind() -> str:
 
 @pytest.fixture
 async def other(url: str) -> AsyncIterator[Store]:
-    """The same store, as a second daemon has it open."""
+    """The same store, opened by a second daemon."""
     opened = await open_store(url, is_daemon=True)
     yield opened
     await opened.database.close()
 
 
 class Stopped:
-    """A table into which nobody can write, so that transactions stand where they would."""
+    """A locked table, at which transactions stop."""
 
     def __init__(self, look: Look, connection: "psycopg.AsyncConnection[Any]") -> None:
         self._look = look
         self._connection = connection
 
     async def waiting(self, number: int) -> None:
-        """Wait until so many transactions wait for a lock."""
+        """Return when this number of transactions wait for a lock."""
         query = (
             "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -111,7 +111,7 @@ async def test_a_registration_and_its_callback_find_each_other_whoever_comes_fir
     stop_at: Any,
     first: str,
 ) -> None:
-    """A row that is not there cannot be locked: the two must not both see nothing."""
+    """A missing row cannot be locked, so the two must not both find none."""
     ignoring = replace(rules, adopt_unknown=False)
     await store.inbox.put_many([callback := receipt("p1", dossier_id="d1")])
 
@@ -245,7 +245,7 @@ async def test_maintenance_is_one_daemons_at_a_time(
 async def test_a_thousand_new_processes_take_a_few_dozen_locks(
     store: Store, rules: Rules, look: Look, stop_at: Any
 ) -> None:
-    """The server has room for some thousand in all."""
+    """The server's lock table has some thousand in all."""
     batch = [Registration(f"p{number}", "d") for number in range(1000)]
     async with stop_at("timeline") as stopped:
         task = asyncio.create_task(store.registry.register(batch, rules, NOW, whole=True))

@@ -1,4 +1,4 @@
-"""Two daemons on one SQLite file would each believe that they alone checkpoint and sweep it."""
+"""A SQLite file admits one daemon, for each checkpoints and sweeps as if alone."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_the_lock_of_a_killed_daemon_is_free(
     lock.release()
 
 
-def test_a_lock_file_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_made_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError, match=r"cannot lock .*store\.db\.lock: No such file or directory"
     ):

@@ -1,4 +1,4 @@
-"""The one writer goes from hand to hand: never to two, never to nobody while somebody waits."""
+"""The writer's lock is never held twice, and never free while somebody waits."""
 
 import asyncio
 from collections import Counter
@@ -11,10 +11,10 @@ from reconciler.store.sqlite.priority_lock import PriorityLock
 
 
 class Queue:
-    """Tasks that want a turn, and the order in which they got it."""
+    """Tasks that want the lock, and the order in which they got it."""
 
     def __init__(self) -> None:
-        self.turns = PriorityLock()
+        self.lock = PriorityLock()
         self.served: list[str] = []
         self.tasks: dict[str, asyncio.Task[None]] = {}
         self.may_end: dict[str, asyncio.Event] = {}
@@ -36,7 +36,7 @@ class Queue:
         return self.served
 
     async def _take(self, name: str, *, urgent: bool) -> None:
-        async with self.turns.hold(urgent=urgent):
+        async with self.lock.hold(urgent=urgent):
             self.inside += 1
             assert self.inside == 1, "two have the writer at once"
             self.served.append(name)
@@ -47,7 +47,7 @@ class Queue:
 
 
 async def settle() -> None:
-    """Let every task run until it waits for something that only the test can bring."""
+    """Run every task until it waits for the test."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -57,7 +57,7 @@ async def queue() -> Queue:
     return Queue()
 
 
-async def test_only_one_has_the_turn(queue: Queue) -> None:
+async def test_only_one_holds_the_lock(queue: Queue) -> None:
     for name in "abc":
         await queue.join(name)
     assert queue.served == ["a"]
@@ -65,7 +65,7 @@ async def test_only_one_has_the_turn(queue: Queue) -> None:
     assert queue.served == ["a", "b"]
 
 
-async def test_those_who_wait_are_served_in_the_order_of_their_coming(queue: Queue) -> None:
+async def test_waiters_are_served_in_their_order(queue: Queue) -> None:
     for name in "abcd":
         await queue.join(name)
     assert await queue.end_all() == ["a", "b", "c", "d"]
@@ -89,10 +89,10 @@ async def test_one_that_is_cancelled_while_it_waits_is_passed_over(queue: Queue)
     assert await queue.end_all() == ["a", "c"]
 
 
-async def test_a_turn_given_to_one_that_is_cancelled_before_it_can_take_it_goes_on_to_the_next(
+async def test_a_lock_handed_to_a_waiter_that_is_cancelled_goes_on_to_the_next(
     queue: Queue,
 ) -> None:
-    async with queue.turns.hold():
+    async with queue.lock.hold():
         await queue.join("b")
         await queue.join("c")
     queue.tasks["b"].cancel()  # the turn has been handed to b, which has not run since
@@ -100,12 +100,12 @@ async def test_a_turn_given_to_one_that_is_cancelled_before_it_can_take_it_goes_
     assert queue.tasks["b"].cancelled()
 
 
-async def test_an_error_in_the_block_gives_the_turn_back() -> None:
-    turns = PriorityLock()
+async def test_an_error_in_the_block_releases_the_lock() -> None:
+    lock = PriorityLock()
     with pytest.raises(LookupError):
-        async with turns.hold():
+        async with lock.hold():
             raise LookupError
-    async with asyncio.timeout(30), turns.hold():
+    async with asyncio.timeout(30), lock.hold():
         pass
 
 
@@ -116,7 +116,7 @@ async def test_an_error_in_the_block_gives_the_turn_back() -> None:
         max_size=40,
     )
 )
-def test_whatever_is_cancelled_no_turn_is_lost_and_none_is_held_twice(
+def test_whatever_is_cancelled_the_lock_is_neither_lost_nor_held_twice(
     steps: list[tuple[str, int]],
 ) -> None:
     async def play() -> None:
@@ -134,7 +134,7 @@ def test_whatever_is_cancelled_no_turn_is_lost_and_none_is_held_twice(
         assert all(times == 1 for times in Counter(queue.served).values())
         for name, task in queue.tasks.items():
             assert task.cancelled() or (task.exception() is None and name in queue.served)
-        async with asyncio.timeout(30), queue.turns.hold():
+        async with asyncio.timeout(30), queue.lock.hold():
             pass
 
     asyncio.run(play())

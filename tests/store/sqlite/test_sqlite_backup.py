@@ -1,4 +1,4 @@
-"""A copy of a live store: whole, checked, and never half under its name."""
+"""A backup of a live store is consistent, checked, and never partial under its name."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from reconciler.store.sqlite.backup import PAGES, Backup, back_up
 from reconciler.store.sqlite.database import SqliteDatabase
 from tests.clock import NOW
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
 def kind() -> str:
-    """The tests here look into the file."""
+    """SQLite alone has backups."""
     return "sqlite"
 
 

@@ -1,4 +1,4 @@
-"""Whatever is cancelled, and when: no transaction stays open, and the next one works."""
+"""After a cancellation at any moment no transaction stays open, and the next one works."""
 
 import asyncio
 import sqlite3
@@ -18,7 +18,7 @@ from tests.store.conftest import PATIENCE
 
 @pytest.fixture
 def kind() -> str:
-    """About SQLite alone."""
+    """The driver's thread is SQLite's alone."""
     return "sqlite"
 
 
@@ -68,7 +68,7 @@ async def with_the_driver(store: Store) -> None:
 
 
 async def assert_works(store: Store, look: Look) -> None:
-    """Write in every way, here and from another program, without waiting for a lock."""
+    """Write in every way, here and from another program, without a wait for a lock."""
     async with store.database.write() as connection:
         await connection.exec_driver_sql("INSERT INTO facts VALUES ('next', 'core')")
     await store.inbox.prove()
@@ -139,7 +139,7 @@ async def test_one_that_is_cancelled_while_it_waits_for_its_turn_writes_nothing(
 async def test_at_whatever_step_a_write_is_cancelled_it_is_done_or_not_begun(
     store: Store, look: Look
 ) -> None:
-    """One more turn of the loop each time, from before BEGIN until after COMMIT."""
+    """Cancel one iteration of the loop later each time, from BEGIN to COMMIT."""
 
     async def write(number: int) -> None:
         async with store.database.write() as connection:

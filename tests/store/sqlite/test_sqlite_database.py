@@ -1,4 +1,4 @@
-"""One writer, readers apart, and what is acknowledged is on the disk."""
+"""SQLite has one writer and separate readers, and every commit is on the disk."""
 
 import asyncio
 import sqlite3
@@ -19,7 +19,7 @@ from tests.store.conftest import PATIENCE
 
 @pytest.fixture
 def kind() -> str:
-    """About SQLite alone."""
+    """The connections are SQLite's."""
     return "sqlite"
 
 

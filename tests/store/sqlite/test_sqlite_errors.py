@@ -1,4 +1,4 @@
-"""Trouble of the store is told from a row that it refuses, and no text carries a row's value."""
+"""Errors tell trouble of the store from a refused row, and hold no value of a row."""
 
 import asyncio
 import sqlite3
@@ -20,7 +20,7 @@ from tests.clock import NOW
 
 @pytest.fixture
 def kind() -> str:
-    """About SQLite alone."""
+    """``tests/store/postgres`` has PostgreSQL's."""
     return "sqlite"
 
 
@@ -35,7 +35,7 @@ REFUSE = (
 
 
 async def fails(work: Awaitable[Any]) -> StoreError:
-    """Return the error of ``work``; neither it nor any cause of it may tell a value."""
+    """Return the error of ``work``; neither it nor its causes may hold a value."""
     with pytest.raises(StoreError) as failed:
         await work
     assert CANARY not in str(failed.value)
@@ -44,7 +44,7 @@ async def fails(work: Awaitable[Any]) -> StoreError:
 
 
 def told(error: BaseException) -> str:
-    """Return what SQLAlchemy's words would put into a log: statement and parameters."""
+    """Return the texts of SQLAlchemy's errors: statement and parameters."""
     return "".join(traceback.format_exception_only(error.__cause__ or error))
 
 

@@ -1,4 +1,4 @@
-"""What is not a healthy store of ours is refused with one clear line, and stays as it was."""
+"""Any file but a healthy store of ours is refused with one line, and stays as it was."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ asyncio.run(main())
 
 
 def files_in(directory: Path) -> dict[str, bytes | None]:
-    """Return everything that stands in ``directory``."""
+    """Return every byte in ``directory``."""
     return {
         entry.name: entry.read_bytes() if entry.is_file() else None for entry in directory.iterdir()
     }
@@ -149,7 +149,7 @@ def test_what_is_no_store_of_ours_is_refused_and_not_a_byte_changes(
 
 @pytest.fixture(params=["with its index", "without its index"])
 def crashed(request: pytest.FixtureRequest, path: Path, tmp_path: Path) -> Callable[[str], Path]:
-    """Do something to the store and crash: it stands in the WAL only."""
+    """Write to the store and crash, so that the change is only in the WAL."""
 
     def crash(statement: str) -> Path:
         remains = tmp_path / "crashed"

@@ -1,4 +1,4 @@
-"""A store is what the migrations make of it, and they make of it what schema.py says."""
+"""The migrations create the tables of schema.py, and back existing data up."""
 
 import re
 import shutil
@@ -55,7 +55,7 @@ assert "alembic" not in sys.modules
 
 @pytest.fixture
 def scripts(tmp_path: Path) -> Path:
-    """The migrations of a coming version: ours, and one more that each test writes."""
+    """The migrations of a coming version: ours, and one that each test writes."""
     return shutil.copytree(
         MIGRATIONS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -83,7 +83,7 @@ def migrated(path: Path) -> Iterator[Engine]:
 
 
 def schema_of(path: Path) -> dict[str, str | None]:
-    """Return each table and index with its SQL, without what only looks different."""
+    """Return each table and index with its SQL, in normalized white space."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT name, sql FROM sqlite_schema").fetchall()
     return {name: sql and re.sub(r"\s+", " ", sql) for name, sql in rows}
@@ -163,7 +163,7 @@ def test_existing_data_is_copied_before_it_is_migrated_with_what_stands_in_the_w
     assert migrate_sqlite(path, scripts, NEXT) is None
 
 
-def test_what_a_crash_left_of_an_earlier_backup_is_in_nobodys_way(
+def test_a_partial_backup_of_a_crash_is_replaced(
     path: Path, follow_up: Callable[[str], Path]
 ) -> None:
     path.with_name(f"store.db.{HEAD}.bak.part").write_text("half a backup")
@@ -205,7 +205,7 @@ def test_a_first_migration_that_fails_leaves_nothing_that_stops_the_next(
     assert inspect_sqlite(path, HEAD) == (SchemaState.CURRENT, HEAD)
 
 
-def test_a_revision_that_no_script_makes_is_told_in_one_line(path: Path, scripts: Path) -> None:
+def test_an_unknown_revision_is_reported_in_one_line(path: Path, scripts: Path) -> None:
     with pytest.raises(StoreError, match="cannot migrate the store") as failed:
         migrate_sqlite(path, scripts, NEXT)
     assert "\n" not in str(failed.value)
@@ -225,7 +225,7 @@ def test_an_older_store_is_refused_where_migrating_is_not_allowed(path: Path) ->
 def together(
     children: Callable[..., "subprocess.Popen[str]"], path: Path, scripts: Path, head: str
 ) -> list[str]:
-    """Let four processes migrate at the same moment; return what each one says."""
+    """Migrate in four processes at once; return the output of each."""
     started = [children(MIGRATE, path, scripts, head) for _ in range(4)]
     for child in started:
         assert child.stdout is not None

@@ -1,4 +1,4 @@
-"""Where a store is, may be made, or cannot be."""
+"""Paths of a store: where it may be created, and where it cannot."""
 
 import shutil
 import sqlite3
@@ -68,7 +68,9 @@ def test_a_store_is_made_where_nothing_is(tmp_path: Path, *, is_there: bool) -> 
     ],
     ids=["below a file", "a link to itself", "a name too long"],
 )
-def test_a_path_that_cannot_be_is_told_in_one_line(tmp_path: Path, name: str, reason: str) -> None:
+def test_an_impossible_path_is_refused_with_one_line(
+    tmp_path: Path, name: str, reason: str
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     before = sorted(tmp_path.iterdir())
@@ -82,13 +84,13 @@ def test_a_path_that_cannot_be_is_told_in_one_line(tmp_path: Path, name: str, re
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """A directory that everybody may enter; those of pytest are the user's own."""
+    """A directory that everybody may enter, unlike those of pytest."""
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
         yield Path(directory)
 
 
-def test_a_store_without_the_rights_to_it_is_told_in_one_line(
+def test_a_store_without_the_rights_to_it_is_refused_with_one_line(
     public: Path, template: Path, children: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     cases: list[tuple[str, int, int | None, str]] = [

@@ -1,4 +1,4 @@
-"""With a million rows, what is asked with each tick must be found by an index and not be sorted."""
+"""Frequent statements use an index and sort nothing, as with a million rows they must."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from tests.clock import NOW
 
 @pytest.fixture
 def kind() -> str:
-    """About SQLite alone."""
+    """The plans are SQLite's."""
     return "sqlite"
 
 
@@ -28,7 +28,7 @@ Explain = Callable[[], dict[str, list[str]]]
 
 @pytest.fixture
 def explain(path: Path) -> Iterator[Explain]:
-    """Return how SQLite executes each statement that was sent to it since the last time."""
+    """Return the plan of each statement since the last time."""
     sent: dict[str, Any] = {}
 
     def remember(_connection: Any, _cursor: Any, sql: str, values: Any, *_rest: Any) -> None:
@@ -50,9 +50,9 @@ def explain(path: Path) -> Iterator[Explain]:
 
 
 def is_bad(step: str) -> bool:
-    """A whole table or index walked through, or more sorted than rows of the same key."""
+    """Tell whether a step scans a table or an index, or sorts more than rows of the same key."""
     if step.startswith("SCAN"):
-        return step != "SCAN chosen"  # the rows that WholeSelect has found, being packed
+        return step != "SCAN chosen"  # the rows that BulkSelect packs
     return step.startswith("USE TEMP B-TREE") and "RIGHT PART OF ORDER BY" not in step
 
 
@@ -65,7 +65,7 @@ def bad_steps(plans: dict[str, list[str]]) -> list[tuple[str, str]]:
 async def filled(
     store: Store, rules: Rules, receipt: Callable[..., Receipt], look: Callable[..., object]
 ) -> Store:
-    """A store with some of everything, so that every statement finds work, and statistics."""
+    """A store with rows for every statement, and statistics."""
     batch = [Registration(f"p{number}", f"d{number}") for number in range(30)]
     await store.registry.register(batch, rules, NOW, whole=True)
     await store.registry.register(
@@ -128,7 +128,7 @@ async def housekeeping(store: Store, rules: Rules) -> None:
         await store.work.record(results, rules, NOW + 3)
         assert process_id
     await store.registry.record_action("init-db", "operator", NOW)
-    # What has ended is past its time; most of the inbox and of the timeline is not.
+    # Ended processes are past their retention; most of inbox and timeline is not.
     found = 0
     for stage in stages(store.database, RetentionPeriods(settled=0, callbacks=1), NOW + 4):
         while (batch := await stage.find(9)) is not None:
@@ -141,7 +141,7 @@ async def housekeeping(store: Store, rules: Rules) -> None:
 
 @pytest.mark.parametrize("with_statistics", [False, True], ids=["new", "analyzed"])
 @pytest.mark.parametrize("work", [claims_and_turns, pages, the_inbox, housekeeping])
-async def test_the_work_of_every_day_walks_through_no_table_and_sorts_nothing(
+async def test_daily_work_scans_no_table_and_sorts_nothing(
     filled: Store,
     rules: Rules,
     explain: Explain,
@@ -174,7 +174,7 @@ async def test_what_is_due_is_found_by_its_due_time_alone(
     assert used == {"ix_processes_due", "sqlite_autoindex_processes_1"}
 
 
-async def test_registering_and_forgetting_walk_through_no_table(
+async def test_registering_and_forgetting_scan_no_table(
     filled: Store, rules: Rules, explain: Explain
 ) -> None:
     await registrations(filled, rules)
