@@ -33,6 +33,20 @@ def test_every_relative_link_leads_to_a_file_and_an_anchor_that_are_there(
     assert broken == []
 
 
+def test_the_index_links_every_document(documents: list[Any], root: Path) -> None:
+    (index,) = (each for each in documents if each.name == "docs/index.md")
+    linked = {
+        (index.path.parent / target.partition("#")[0]).resolve()
+        for target in _LINK.findall(index.prose)
+    }
+    told = [
+        each.path
+        for each in documents
+        if each.path.parent in {root, root / "docs"} and each != index
+    ]
+    assert [path.name for path in told if path.resolve() not in linked] == []
+
+
 def test_no_document_names_a_place_of_the_machine_it_was_written_on(
     documents: list[Any], root: Path
 ) -> None:
