@@ -7,13 +7,19 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
 TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
-.PHONY: demo test test-tools lint fmt bench run clean
+.PHONY: demo test quick coverage test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
 
 test: $(VENV)/.dev lint         ## lint, types, import rules, all tests
 	$(BIN)/pytest
+
+quick: $(VENV)/.dev             ## the core, the configuration and what every room uses: about 20 s
+	$(BIN)/pytest -n0 -q tests/ledger tests/config tests/runtime
+
+coverage: $(VENV)/.dev          ## all tests, then the lines and branches that none of them takes
+	$(BIN)/pytest --cov --cov-report=term
 
 test-tools:                     ## Debian, as root: what some tests drive and else skip for want of
 	apt-get update -qq
@@ -36,7 +42,7 @@ run: $(VENV)/.runtime           ## the daemon, with config/reconciler.toml
 	$(BIN)/reconciler run
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
