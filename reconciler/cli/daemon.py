@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -20,8 +21,7 @@ from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.session import on_store, settings_of
 from reconciler.config import (
     ConfigError,
-    Secrets,
-    Settings,
+    Configuration,
     effective,
     resolve_secrets,
     to_toml,
@@ -30,6 +30,9 @@ from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.systemd.listen_fds import passed_socket
 from reconciler.systemd.notify import Notifier, forget
 from reconciler.telemetry.logging import LogSystem
+
+if TYPE_CHECKING:
+    from reconciler.daemon.certificates import Certificates
 
 
 @app.command()
@@ -46,15 +49,16 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
-    from reconciler.daemon.certificates import check_files  # noqa: PLC0415 (after the log)
+    from reconciler.daemon.certificates import load_certificates  # noqa: PLC0415 (after the log)
 
-    problems, unreadable = check_files(settings)
-    if problems or unreadable:
+    certificates, findings = load_certificates(settings)
+    if findings.problems or findings.unreadable:
         logs.close(timeout=2.0)
-        raise CommandError(CONFIG, *problems, *unreadable)
+        raise CommandError(CONFIG, *findings.problems, *findings.unreadable)
+    present = Configuration(settings, secrets, certificates.fingerprints)
     faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
     try:
-        survived = _serve(settings, path, secrets, logs, early)
+        survived = _serve(present, certificates, path, logs, early)
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     except (OSError, ValueError) as error:
@@ -66,12 +70,16 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
 
 
 def _serve(
-    settings: Settings, path: Path, secrets: Secrets, logs: LogSystem, early: threading.Event
+    present: Configuration,
+    certificates: "Certificates",
+    path: Path,
+    logs: LogSystem,
+    early: threading.Event,
 ) -> bool:
     from reconciler.store.open import daemon_lock, prepare  # noqa: PLC0415 (after the log)
     from reconciler.store.urls import store_file  # noqa: PLC0415
 
-    url = secrets.store_url
+    settings, url = present.settings, present.secrets.store_url
     lock = daemon_lock(url)
     file = store_file(url)
     check_access(file, to_create=settings.store.migrate_on_start)
@@ -93,22 +101,25 @@ def _serve(
             if later is not None:  # callbacks must be taken all the same
                 logs.logger.error("store_unavailable", reason=reason)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                return runner.run(_main(settings, path, secrets, logs, early, later))
+                return runner.run(_main(present, certificates, path, logs, early, later))
     finally:
         lock.release()
 
 
 async def _main(
-    settings: Settings,
+    present: Configuration,
+    certificates: "Certificates",
     path: Path,
-    secrets: Secrets,
     logs: LogSystem,
     early: threading.Event,
     later: Callable[[], None] | None,
 ) -> bool:
-    """``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
-    store that could not be reached yet."""
-    from reconciler.daemon.reload import Reloader, reading  # noqa: PLC0415 (after the log)
+    """Run the daemon.
+
+    ``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
+    store that could not be reached yet.
+    """
+    from reconciler.daemon.reload import ConfigSource  # noqa: PLC0415 (after the log)
     from reconciler.daemon.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.open import open_store  # noqa: PLC0415
     from reconciler.store.postgres.wait_for_server import ServerWait, log_opened  # noqa: PLC0415
@@ -117,43 +128,28 @@ async def _main(
     forget(os.environ)
     stop = asyncio.Event()
     _obey_signals(stop)
-    present = reading(settings, secrets)
-    store = await open_store(secrets.store_url, is_daemon=True, is_prepared=later is None)
-    arrival = None
+    url = present.secrets.store_url
+    store = await open_store(url, is_daemon=True, is_prepared=later is None)
+    server_wait = None
     try:
         if later is None:
             await log_opened(store.database, logs.logger)
         else:
-            arrival = ServerWait(store.database, later, logs.logger)
+            server_wait = ServerWait(store.database, later, logs.logger)
         service = Service(
-            settings,
-            secrets,
+            present,
+            certificates,
             store,
             logs,
-            arrival=arrival,
+            source=ConfigSource(path, os.environ),
+            server_wait=server_wait,
             notifier=notifier,
             listening=listening,
         )
-        reloader = Reloader(
-            path,
-            os.environ,
-            present,
-            apply=service.reload,
-            logs=logs,
-            around=notifier.around_reload,
-        )
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.ask)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
         if early.is_set():
-            reloader.ask()
-        # The stop of a daemon of which a part has failed begins without a signal.
-        reloading = asyncio.create_task(
-            reloader.run(service.is_ready, lambda: stop.is_set() or notifier.is_stopping),
-            name="reloader",
-        )
-        try:
-            return await service.run(stop)
-        finally:
-            reloading.cancel()
+            service.reload()
+        return await service.run(stop)
     finally:
         await store.database.close()
 
@@ -191,19 +187,19 @@ def check_config(
 
     Secrets are resolved, to see that they are there, and not shown.
     """
-    from reconciler.daemon.certificates import check_files  # noqa: PLC0415 (only this command needs it)
+    from reconciler.daemon.certificates import load_certificates  # noqa: PLC0415 (only here)
 
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ, unchecked_credentials=True)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
-    problems, hidden = check_files(settings)
-    if problems:
-        raise CommandError(CONFIG, *problems)
+    _, findings = load_certificates(settings)
+    if findings.problems:
+        raise CommandError(CONFIG, *findings.problems)
     for key in secrets.unchecked:
         complain(f"{key}: not checked; this credential can only be read inside the systemd unit")
-    for line in hidden:
+    for line in findings.unreadable:
         complain(f"{line}; not checked")
     shown = effective(settings)
     if json:

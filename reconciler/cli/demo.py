@@ -16,7 +16,8 @@ from rich.text import Text
 from reconciler.cli.app import ConfigOption, app
 from reconciler.cli.errors import FAILED, CommandError
 from reconciler.cli.output import aligned, print_json, print_lines
-from reconciler.config import load, resolve_secrets, rules
+from reconciler.config import Configuration, load, resolve_secrets, rules
+from reconciler.daemon.certificates import load_certificates
 from reconciler.daemon.service import Service
 from reconciler.ledger import Registration, State, TrackedProcess
 from reconciler.runtime.clock import Clock
@@ -121,7 +122,8 @@ class _Demo:
         await asyncio.to_thread(prepare, secrets.store_url, may_create=True, may_migrate=True)
         store = await open_store(secrets.store_url, is_daemon=True)
         stop = asyncio.Event()
-        service = Service(settings, secrets, store, logs)
+        certificates, _ = load_certificates(settings)
+        service = Service(Configuration(settings, secrets, {}), certificates, store, logs)
         running = asyncio.create_task(service.run(stop))
         try:
             await asyncio.wait(

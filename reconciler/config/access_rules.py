@@ -19,6 +19,11 @@ class AccessRules:
     max_body: int
     """Bytes."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody who reaches the listener may call."""
+        return not self.authorization and not self.allow_from
+
 
 def access_rules(settings: Settings, secrets: Secrets) -> AccessRules:
     """Return what the public listener lets in."""

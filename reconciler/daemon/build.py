@@ -1,30 +1,51 @@
-"""From the configuration's words to those of each room. No part of it keeps anything."""
+"""Builds each client's arguments from the configuration. Stateless."""
 
-import ssl
 from pathlib import Path
 
-from aiohttp import ClientSession
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.assure import Endpoint
-from reconciler.config import Secrets, Settings
+from reconciler.config import Configuration
+from reconciler.daemon.certificates import Certificates
 from reconciler.delivery.deliverer import Deliverer
+from reconciler.delivery.outlet import Line
 from reconciler.delivery.sender import Patience, Sender
 from reconciler.delivery.signing import Signer
-from reconciler.inbound.tls import server_context
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
+from reconciler.outbound.budget import Budget
+from reconciler.outbound.session import build_session
 from reconciler.outbound.transport import Transport
+from reconciler.reconcile.connection import AssureConnection, build_connection
 from reconciler.runtime.clock import Clock
-from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.outbox import Outbox
 from reconciler.store.urls import is_postgres, sqlite_path
 
 
-def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
-    """Return where Assure is, and who we are to it."""
-    assure = settings.assure
-    return Endpoint(
+def disks_of(configuration: Configuration) -> dict[str, Path]:
+    """Return a directory on each disk that must have room, by what it holds.
+
+    PostgreSQL has its disks elsewhere.
+    """
+    found = {"spool": Path(configuration.settings.store.spool).absolute()}
+    url = configuration.secrets.store_url
+    if not is_postgres(url):
+        found["store"] = sqlite_path(url).parent
+    return found
+
+
+def build_assure(
+    configuration: Configuration,
+    certificates: Certificates,
+    *,
+    budget: Budget,
+    breaker: Breaker,
+    clock: Clock,
+    log: FilteringBoundLogger,
+) -> AssureConnection:
+    """Return a client of Assure with connections of its own; the caller closes it."""
+    assure, secrets = configuration.settings.assure, configuration.secrets
+    endpoint = Endpoint(
         base_url=str(assure.base_url),
         token_url=str(assure.token_url),
         client_id=assure.client_id,
@@ -36,45 +57,31 @@ def endpoint_of(settings: Settings, secrets: Secrets) -> Endpoint:
         timeout=assure.timeout / 1000,
         proxy=secrets.assure_proxy or "",
     )
-
-
-def disks_of(settings: Settings, secrets: Secrets) -> dict[str, Path]:
-    """Return a directory on each disk that must have room. PostgreSQL has its own elsewhere."""
-    found = {"spool": Path(settings.store.spool).absolute()}
-    if not is_postgres(secrets.store_url):
-        found["store"] = sqlite_path(secrets.store_url).parent
-    return found
-
-
-def tls_of(settings: Settings) -> ssl.SSLContext | None:
-    """Return the public listener's TLS, if it has any. Raises OSError that names the files."""
-    tls = settings.listener.tls
-    if tls is None:
-        return None
-    return server_context(tls.certificate, tls.key)
-
-
-def keep_of(settings: Settings) -> RetentionPeriods:
-    """Return for how long what is finished stays."""
-    return RetentionPeriods(
-        settled=settings.retention.settled, callbacks=settings.retention.callbacks
+    return build_connection(
+        endpoint,
+        certificates.trusted["assure"],
+        max_concurrency=assure.max_concurrency,
+        budget=budget,
+        breaker=breaker,
+        clock=clock,
+        log=log,
     )
 
 
-def deliverer_of(
-    settings: Settings,
-    secrets: Secrets,
-    session: ClientSession,
+def build_delivery(
+    configuration: Configuration,
+    certificates: Certificates,
     outbox: Outbox,
     *,
     owner: str,
     clock: Clock,
     log: FilteringBoundLogger,
-) -> Deliverer:
-    """Return the outbox worker for the application behind ``delivery.url``."""
-    delivery = settings.delivery
+) -> Line:
+    """Return the outbox worker for the application, with connections of its own."""
+    delivery, secrets = configuration.settings.delivery, configuration.secrets
     assert delivery is not None
     log = log.bind(target="delivery")
+    session = build_session(certificates.trusted["delivery"], delivery.max_concurrency)
     breaker = Breaker(clock=clock, log=log)
     transport = Transport(
         session,
@@ -94,7 +101,7 @@ def deliverer_of(
         clock=clock,
         log=log,
     )
-    return Deliverer(
+    deliverer = Deliverer(
         outbox,
         sender,
         breaker=breaker,
@@ -104,3 +111,4 @@ def deliverer_of(
         clock=clock,
         log=log,
     )
+    return Line(deliverer, session)

@@ -1,26 +1,28 @@
-"""The two lines outward, to Assure and to your application; a reload makes new ones whole.
+"""The clients of Assure and of your application; a reload builds new ones and swaps them whole.
 
-What has begun on an old line ends on it, with the settings that it began with.
+What has begun with an old client ends with it, with the settings that it began with.
 """
 
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.config import Change, Secrets, Settings
-from reconciler.daemon.build import deliverer_of, endpoint_of
+from reconciler.config import Change, Configuration
+from reconciler.daemon.build import build_assure, build_delivery
+from reconciler.daemon.certificates import Certificates
 from reconciler.delivery.outlet import Line, Outlet
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.session import Retired, build_session, trusting
-from reconciler.reconcile.connection import AssureConnection, build_connection
+from reconciler.outbound.session import Retired
+from reconciler.reconcile.connection import AssureConnection
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.outbox import Outbox
 
 LONGEST_CALL = 6
 """Times ``assure.timeout`` after which a call that has begun must be over: it may last four."""
 
-_NOT_OF_THE_LINE = {
+_NOT_OF_THE_CLIENT = {
     "assure.requests_per_second",
     "assure.final_statuses",
     "assure.pending_statuses",
@@ -29,7 +31,7 @@ _NOT_OF_THE_LINE = {
 
 @dataclass(frozen=True, slots=True)
 class NewClients:
-    """What a change asks for, made and not yet in use."""
+    """The clients that a change asks for, built and not yet in use."""
 
     assure: AssureConnection | None
     """None: the present one stays."""
@@ -39,12 +41,12 @@ class NewClients:
 
 
 class Clients:
-    """The lines in use."""
+    """The clients in use."""
 
     def __init__(
         self,
-        settings: Settings,
-        secrets: Secrets,
+        configuration: Configuration,
+        certificates: Certificates,
         outbox: Outbox,
         *,
         budget: Budget,
@@ -53,7 +55,6 @@ class Clients:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """Raises ValueError where a ``ca_file`` cannot be used."""
         self._outbox = outbox
         self._budget = budget
         self._breaker = breaker
@@ -61,19 +62,19 @@ class Clients:
         self._clock = clock
         self._log = log
         self._retired = Retired()
-        self.assure = self._build_assure(settings, secrets)
-        self.outlet = Outlet(self._build_delivery(settings, secrets))
+        self.assure = Current(self._assure(configuration, certificates))
+        self.outlet = Outlet(self._delivery(configuration, certificates))
 
-    async def prepare(self, change: Change) -> NewClients:
-        """Make what ``change`` asks for. Raises ValueError, and then nothing is left open."""
-        settings, secrets = change.configuration.settings, change.configuration.secrets
+    async def prepare(self, change: Change, certificates: Certificates) -> NewClients:
+        """Build what ``change`` asks for. Raises ValueError, and then nothing is left open."""
+        configuration = change.configuration
         assure, delivery = None, None
         has_delivery = change.touches("delivery")
-        if any(key.startswith("assure.") for key in {*change.changed} - _NOT_OF_THE_LINE):
-            assure = self._build_assure(settings, secrets)
+        if any(key.startswith("assure.") for key in {*change.changed} - _NOT_OF_THE_CLIENT):
+            assure = self._assure(configuration, certificates)
         try:
             if has_delivery:
-                delivery = self._build_delivery(settings, secrets)
+                delivery = self._delivery(configuration, certificates)
         except ValueError:
             if assure is not None:
                 await assure.session.close()
@@ -81,11 +82,11 @@ class Clients:
         return NewClients(assure, delivery, has_delivery)
 
     def use(self, new: NewClients) -> None:
-        """Let what begins from now on go over ``new``."""
+        """Let what begins from now on use ``new``."""
         if new.has_delivery:
             self.outlet.use(new.delivery)
         if new.assure is not None:
-            old, self.assure = self.assure, new.assure
+            old, self.assure.value = self.assure.value, new.assure
             if (
                 old.path.is_proven
                 and old.endpoint.fingerprint() == new.assure.endpoint.fingerprint()
@@ -95,34 +96,28 @@ class Clients:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self.assure.session.close()
+        await self.assure.value.session.close()
         await self._retired.close()
         await self.outlet.close()
 
-    def _build_assure(self, settings: Settings, secrets: Secrets) -> AssureConnection:
-        assure = settings.assure
-        return build_connection(
-            endpoint_of(settings, secrets),
-            trusting(assure.ca_file),
-            max_concurrency=assure.max_concurrency,
+    def _assure(self, configuration: Configuration, certificates: Certificates) -> AssureConnection:
+        return build_assure(
+            configuration,
+            certificates,
             budget=self._budget,
             breaker=self._breaker,
             clock=self._clock,
             log=self._log,
         )
 
-    def _build_delivery(self, settings: Settings, secrets: Secrets) -> Line | None:
-        delivery = settings.delivery
-        if delivery is None:
+    def _delivery(self, configuration: Configuration, certificates: Certificates) -> Line | None:
+        if configuration.settings.delivery is None:
             return None
-        session = build_session(trusting(delivery.ca_file), delivery.max_concurrency)
-        deliverer = deliverer_of(
-            settings,
-            secrets,
-            session,
+        return build_delivery(
+            configuration,
+            certificates,
             self._outbox,
             owner=self._owner,
             clock=self._clock,
             log=self._log,
         )
-        return Line(deliverer, session)

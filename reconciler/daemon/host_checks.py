@@ -1,15 +1,18 @@
-"""What will go wrong if nobody acts: a disk that fills up, a certificate that ends."""
+"""Warns of what will fail if nobody acts: a disk that fills up, a certificate that ends."""
 
 import asyncio
-import os
-import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.config.models import Tls
-from reconciler.inbound.tls import expires_at
+from reconciler.daemon.certificates import Certificates
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
+from reconciler.runtime.disk import Space, space_of
+
+SECONDS = 60.0
 
 LEAST_PART = 0.1
 LEAST_BYTES = 1024**3
@@ -25,69 +28,70 @@ _DAY = 86_400_000
 
 
 class HostChecks:
-    """Looks ahead once a minute, and warns in time without repeating itself."""
+    """Looks at disks and certificate once a minute, and warns without repeating itself."""
+
+    name = "host_checks"
+    seconds = SECONDS
 
     def __init__(
         self,
         places: Mapping[str, Path],
-        *,
-        now: Callable[[], int],
+        certificates: Current[Certificates],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         """``places``: directories that must have room, by what they hold."""
+        self.bell = Bell(self.name)
         self._places = places
-        self._now = now
+        self._certificates = certificates
+        self._clock = clock
         self._log = log
         self._told_at: dict[str, int] = {}
-        self._certificate: tuple[str, int] | None = None
+        self._told_of: Certificates | None = None
         self.free_mb: dict[str, int] = {}
-        """What is free on the disk of each place, as of the last look."""
+        """The room on the disk of each place, as of the last look."""
 
-    def watch(self, files: Tls | None, context: ssl.SSLContext | None) -> None:
-        """Watch the certificate of ``context`` from now on, or none."""
-        ends = expires_at(context, files.certificate) if context and files else None
-        self._certificate = (files.certificate, ends * 1000) if files and ends else None
-        self._told_at.pop("certificate", None)
-        self._look_at_certificate()
-
-    async def look(self) -> None:
+    async def turn(self) -> bool:
         """Look at everything once."""
-        free = await asyncio.to_thread(self._measure)
-        self.free_mb = {place: left // 1024**2 for place, (left, _) in free.items()}
-        for place, (left, size) in free.items():
-            if left >= min(size * LEAST_PART, LEAST_BYTES):
+        spaces = await asyncio.to_thread(self._measure)
+        self.free_mb = {place: space.free // 1024**2 for place, space in spaces.items()}
+        for place, space in spaces.items():
+            if space.free >= min(space.size * LEAST_PART, LEAST_BYTES):
                 self._told_at.pop(place, None)
             elif self._may_tell(place, DISK_AGAIN):
                 self._log.warning(
                     "disk_low",
                     place=place,
                     path=str(self._places[place]),
-                    free_mb=left // 1024**2,
+                    free_mb=space.free // 1024**2,
                 )
         self._look_at_certificate()
+        return False
 
     def _look_at_certificate(self) -> None:
-        if self._certificate is None:
+        certificates = self._certificates.value
+        if certificates is not self._told_of:  # a reload: what is in use now is told at once
+            self._told_of = certificates
+            self._told_at.pop("certificate", None)
+        if certificates.listener_ends_at is None:
             return
-        path, expires_at = self._certificate
-        days = (expires_at - self._now()) // _DAY
+        days = (certificates.listener_ends_at - self._clock.now()) // _DAY
         if days < CERTIFICATE_DAYS and self._may_tell("certificate", _DAY):
+            path = certificates.listener_path
             self._log.warning("certificate_expires", certificate=path, days_left=days)
 
-    def _may_tell(self, what: str, again: int) -> bool:
-        now, told = self._now(), self._told_at.get(what)
+    def _may_tell(self, subject: str, again: int) -> bool:
+        now, told = self._clock.now(), self._told_at.get(subject)
         if told is not None and 0 <= now - told < again:
             return False
-        self._told_at[what] = now
+        self._told_at[subject] = now
         return True
 
-    def _measure(self) -> dict[str, tuple[int, int]]:
-        """Return the free bytes and the size of each disk; a place that is not there yet has the
-        disk of the nearest directory above it."""
+    def _measure(self) -> dict[str, Space]:
         measured = {}
         for name, place in self._places.items():
-            there = next((path for path in (place, *place.parents) if path.exists()), None)
-            if there is not None:
-                disk = os.statvfs(there)
-                measured[name] = (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+            try:
+                measured[name] = space_of(place)
+            except OSError:  # a disk that does not answer has no room to tell
+                continue
         return measured

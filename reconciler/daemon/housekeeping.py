@@ -1,17 +1,21 @@
 """Removes what is past its time, and gives the room back. Never in the way of a callback."""
 
-import asyncio
-import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.config import InForce
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.database import Database
 from reconciler.store.locks import try_lock
 from reconciler.store.maintenance.retention import RetentionPeriods, Stage, stages
 from reconciler.store.sqlite.reclaim import FreePages, WalCleaner, small_checkpoints
+
+SECONDS = 600.0
 
 TARGET = 0.01
 """Seconds for which a transaction is meant to hold the writer; 0.05 is what it may."""
@@ -40,34 +44,35 @@ class Pace:
 
 
 class Housekeeping:
-    """One round: what ended long ago, old callbacks, strays, free pages. In small pieces."""
+    """The job that removes old processes, old callbacks and orphaned rows, and frees pages."""
+
+    name = "housekeeping"
+    seconds = SECONDS
 
     def __init__(
         self,
         database: Database,
-        *,
-        keep: Callable[[], RetentionPeriods],
-        now: Callable[[], int],
+        current: Current[InForce],
+        clock: Clock,
         log: FilteringBoundLogger,
-        monotonic: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.bell = Bell(self.name)
         self._database = database
-        self._leftovers = WalCleaner(database)
-        self._keep = keep
-        self._now = now
-        self._monotonic = monotonic
-        self._pause = pause
+        self._wal_cleaner = WalCleaner(database)
+        self._current = current
+        self._clock = clock
         self._log = log
         self._stages: deque[Stage] = deque()
         self._pace = Pace()
         self._removed: Counter[str] = Counter()
         self._longest = 0.0
 
-    async def tick(self) -> bool:
+    async def turn(self) -> bool:
         """Begin a round, or go on with the one that has begun; True while it is not over."""
         if not self._stages:
-            self._stages.extend(stages(self._database, self._keep(), self._now()))
+            retention = self._current.value.settings.retention
+            periods = RetentionPeriods(retention.settled, retention.callbacks)
+            self._stages.extend(stages(self._database, periods, self._clock.now()))
             self._stages.append(FreePages(self._database))
         async with small_checkpoints(self._database):
             for _ in range(MOST_BATCHES):
@@ -76,7 +81,7 @@ class Housekeeping:
         if self._stages:
             return True
         self._tell()
-        await self._leftovers.clean()
+        await self._wal_cleaner.clean()
         return False
 
     async def _batch(self) -> None:
@@ -89,16 +94,16 @@ class Housekeeping:
 
     async def _remove(self, found: Sequence[Any]) -> None:
         async with self._database.write() as connection:
-            begun = self._monotonic()
+            begun = self._clock.monotonic()
             if not await try_lock(connection, "retention"):  # another daemon is at it
                 self._stages.clear()
                 return
             removed = await self._stages[0].remove(connection, found, self._pace.rows)
-        held = self._monotonic() - begun  # the commit is in it
+        held = self._clock.monotonic() - begun  # the commit is in it
         self._removed += removed
         self._longest = max(self._longest, held)
         self._pace.took(held)
-        await self._pause(min(held, LONGEST_PAUSE))  # for others, who may be other programs
+        await self._clock.sleep(min(held, LONGEST_PAUSE))  # for others, who may be other programs
 
     def _tell(self) -> None:
         removed, self._removed = self._removed, Counter()

@@ -1,66 +1,136 @@
-"""What an earlier run has left in the store, and what must be seen to because of it."""
+"""What an earlier run has left in the store, and the two jobs that see to it: heartbeat and sweep.
 
-from collections.abc import Callable
+docs/architecture.md, "The start and the stop", has the order.
+"""
 
+from reconciler.config import InForce
+from reconciler.daemon.membership import Membership
 from reconciler.inbound.applier import Applier
 from reconciler.reconcile.connection import AssureConnection
 from reconciler.reconcile.overdue import OverdueChecker
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
+from reconciler.store.clock import StoreClock
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues
+
+HEARTBEAT_SECONDS = 5.0
+"""Seconds between two heartbeats of an instance."""
 
 _ASSURE_PATH = "assure_path"
 
 
-class Recovery:
-    """Carries over what is remembered from one run to the next."""
+class Heartbeat:
+    """The job that renews this daemon's row and corrects its clock by the store's.
+
+    Before the first renewal it reads what the store remembers: from then on this daemon counts as
+    alive, and nobody could tell when the last one was.
+    """
+
+    name = "heartbeat"
+    seconds = HEARTBEAT_SECONDS
 
     def __init__(
         self,
+        clock: StoreClock,
         instances: Instances,
         key_values: KeyValues,
-        *,
-        watch: OverdueChecker,
-        applier: Applier,
-        monotonic: Callable[[], float],
+        membership: Membership,
+        assure: Current[AssureConnection],
     ) -> None:
+        self.bell = Bell(self.name)
+        self._clock = clock
         self._instances = instances
         self._key_values = key_values
-        self._watch = watch
-        self._applier = applier
-        self._monotonic = monotonic
-        self._begun_at = monotonic()
-        self._last_alive_at: int | None = None
-        self.is_introduced = False
+        self._membership = membership
+        self._assure = assure
+        self.has_begun = False
         """Whether what the store remembers has been read."""
-        self.is_done = False
+        self.last_alive_at: int | None = None
+        """When any daemon was last alive before this one, in UTC milliseconds."""
 
-    async def introduce(self, line: AssureConnection) -> None:
-        """Learn what the store remembers, before our first heartbeat says that one is alive."""
-        await self._look(line)
-        self._last_alive_at = await self._instances.last_alive_at()
-        self.is_introduced = True
+    async def turn(self) -> bool:
+        """Renew the row. Raises StoreError."""
+        await self._clock.correct()
+        if not self.has_begun:
+            await self._recall()
+            self.last_alive_at = await self._instances.last_alive_at()
+            self.has_begun = True
+        await self._membership.renew()
+        await self._remember()
+        return False
 
-    async def remember(self, line: AssureConnection) -> None:
+    async def _remember(self) -> None:
         """Remember that Get process has answered under this URL and path, or learn it.
 
         Another daemon may have been the first; or a reload has brought back what was proven once.
         """
-        if not line.path.is_proven:
-            await self._look(line)
+        if not self._assure.value.path.is_proven:
+            await self._recall()
         else:
-            await self._key_values.put(_ASSURE_PATH, line.endpoint.fingerprint())
+            fingerprint = self._assure.value.endpoint.fingerprint()
+            await self._key_values.put(_ASSURE_PATH, fingerprint)
 
-    async def recover(self) -> None:
-        """See to clock, inbox and downtime.
+    async def _recall(self) -> None:
+        connection = self._assure.value
+        if await self._key_values.get(_ASSURE_PATH) == connection.endpoint.fingerprint():
+            connection.path.proven()
 
-        The first tick does it, not the start: on a large ledger it takes seconds, in which
-        callbacks must be taken already.
-        """
-        await self._watch.mend_clock()
+
+class Sweep:
+    """The job that looks at the ledger with each tick, and at the start for what was left.
+
+    On a large ledger the recovery takes minutes, in which callbacks are taken already.
+    """
+
+    name = "sweep"
+
+    def __init__(
+        self,
+        bell: Bell,
+        current: Current[InForce],
+        *,
+        heartbeat: Heartbeat,
+        overdue: OverdueChecker,
+        applier: Applier,
+        due: Bell,
+        news: Bell,
+        clock: Clock,
+    ) -> None:
+        """``bell`` is also rung by those who put something on the ledger."""
+        self.bell = bell
+        self._current = current
+        self._heartbeat = heartbeat
+        self._overdue = overdue
+        self._applier = applier
+        self._due = due
+        self._news = news
+        self._clock = clock
+        self._begun_at = clock.monotonic()
+        self._has_recovered = False
+
+    @property
+    def seconds(self) -> float:
+        """How often it is done; the most impatient provider decides."""
+        return self._current.value.settings.reconcile.shortest_sweep / 1000
+
+    async def turn(self) -> bool:
+        """Turn overdue what is due, and apply what was left in the inbox."""
+        if not self._heartbeat.has_begun:
+            await self._heartbeat.turn()
+        if not self._has_recovered:
+            await self._recover()
+        has_more = await self._overdue.tick()
+        await self._applier.recover()
+        self._due.ring()
+        self._news.ring()
+        return has_more
+
+    async def _recover(self) -> None:
+        """See to clock, inbox and downtime, in this order."""
+        await self._overdue.mend_clock()
         await self._applier.recover(everything=True)
-        up_for = round((self._monotonic() - self._begun_at) * 1000)
-        self.is_done = await self._watch.after_downtime(self._last_alive_at, up_for=up_for)
-
-    async def _look(self, line: AssureConnection) -> None:
-        if await self._key_values.get(_ASSURE_PATH) == line.endpoint.fingerprint():
-            line.path.proven()
+        up_for = round((self._clock.monotonic() - self._begun_at) * 1000)
+        last_alive_at = self._heartbeat.last_alive_at
+        self._has_recovered = await self._overdue.after_downtime(last_alive_at, up_for=up_for)

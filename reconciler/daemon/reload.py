@@ -1,78 +1,173 @@
-"""SIGHUP: read the configuration again, all or nothing, and say what came of it."""
+"""SIGHUP: reads the configuration again and puts all of it in force, or nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
+
+from structlog.typing import FilteringBoundLogger
 
 from reconciler.config import (
     Change,
     ConfigError,
     Configuration,
-    Secrets,
-    Settings,
+    InForce,
     compare,
+    in_force,
     load,
     resolve_secrets,
 )
-from reconciler.daemon.certificates import check_files, fingerprints
+from reconciler.daemon.certificates import Certificates, load_certificates
+from reconciler.daemon.clients import Clients
+from reconciler.daemon.scheduler import Scheduler
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.current import Current
 from reconciler.telemetry.logging import LogSystem
 
 
-def reading(settings: Settings, secrets: Secrets) -> Configuration:
-    """Return the whole of one reading: the settings, the secrets and what the PEM files hold."""
-    return Configuration(settings, secrets, fingerprints(settings))
+class Witness(Protocol):
+    """Somebody who is told when a reload begins and ends, such as the service manager."""
+
+    def around_reload(self) -> AbstractContextManager[None]:
+        """Return the block in which a reload is made."""
+        ...
 
 
-class Reloader:
-    """Reads the file again when asked, one time after the other, and has it applied."""
+class Replaceable(Protocol):
+    """All that a reload replaces."""
+
+    async def replace(self, change: Change, certificates: Certificates) -> None:
+        """Put ``change`` in force, or raise OSError or ValueError with nothing changed."""
+        ...
+
+
+class InUse:
+    """All that a reload of this daemon replaces."""
 
     def __init__(
         self,
-        path: Path,
-        environ: Mapping[str, str],
-        present: Configuration,
-        *,
-        apply: Callable[[Change], Awaitable[None]],
+        current: Current[InForce],
+        certificates: Current[Certificates],
+        clients: Clients,
+        scheduler: Scheduler,
+        bells: Sequence[Bell],
         logs: LogSystem,
-        around: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        """``apply`` takes all of a change or raises OSError or ValueError; ``around`` is entered
-        for each reload, for whoever must be told of its begin and its end."""
-        self._path = path
-        self._environ = environ
-        self._present = present
-        self._apply = apply
+        """``bells`` are rung after it: more may be due, and a new ping is to be seen to work."""
+        self._current = current
+        self._certificates = certificates
+        self._clients = clients
+        self._scheduler = scheduler
+        self._bells = bells
         self._logs = logs
-        self._log = logs.logger
-        self._around = around
-        self._asked = asyncio.Event()
+        self.also: tuple[Any, ...] = ()
+
+    async def replace(self, change: Change, certificates: Certificates) -> None:
+        """Put ``change`` in force, dropping no connection. Raises ValueError: nothing changed."""
+        configuration = change.configuration
+        clients = await self._clients.prepare(change, certificates)
+        # From here on nothing can fail, and nothing is awaited: nobody sees half of a change.
+        self._current.value = in_force(configuration.settings, configuration.secrets)
+        self._certificates.value = certificates
+        self._clients.use(clients)
+        listener, sweeper, budget = self.also
+        listener.door = self._current.value.access
+        listener.use_tls(certificates.listener)
+        assure = configuration.settings.assure
+        sweeper.use(
+            self._clients.assure.value.caller,
+            max_concurrency=assure.max_concurrency,
+            lease_length=self._current.value.call_lease,
+        )
+        budget.set_rate(assure.requests_per_second)
+        self._logs.set_level(configuration.settings.log.level)
+        if self._current.value.access.is_open:
+            self._logs.logger.warning("callbacks_unauthenticated")
+        self._scheduler.reschedule()
+        for bell in self._bells:
+            bell.ring()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSource:
+    """From where the configuration is read."""
+
+    path: Path
+    environ: Mapping[str, str]
+
+    def read(self, held: Mapping[str, str] | None = None) -> tuple[Configuration, Certificates]:
+        """Return what is there now. Blocks. Raises ConfigError with every problem.
+
+        ``held`` are the systemd credentials that a running daemon has.
+        """
+        settings = load(self.path, self.environ)
+        certificates, findings = load_certificates(settings)
+        problems = [*findings.problems, *findings.unreadable]
+        try:
+            secrets = resolve_secrets(settings, self.environ, held=held)
+        except ConfigError as error:
+            raise ConfigError([*error.problems, *problems]) from None
+        if problems:
+            raise ConfigError(problems)
+        return Configuration(settings, secrets, certificates.fingerprints), certificates
+
+
+class Reloader:
+    """The part that reloads whenever it is asked, one reload after the other."""
+
+    def __init__(
+        self,
+        source: ConfigSource,
+        present: Configuration,
+        in_use: Replaceable,
+        witness: Witness,
+        ready: asyncio.Event,
+        logs: LogSystem,
+    ) -> None:
+        """``present`` is in force now. Nothing is reloaded before ``ready``."""
+        self._source = source
+        self._present = present
+        self._in_use = in_use
+        self._witness = witness
+        self._ready = ready
+        self._logs = logs
+        self._log: FilteringBoundLogger = logs.logger
+        self._asked = Bell("reload")
+        self._is_stopping = False
 
     def ask(self) -> None:
         """Reload as soon as may be; asked several times meanwhile, once."""
-        self._asked.set()
+        self._asked.ring()
 
-    async def run(self, ready: asyncio.Event, is_stopping: Callable[[], bool]) -> None:
-        """Reload whenever asked, from ``ready`` on; not once the stop begins. Cancel it to end."""
-        await ready.wait()
+    def stop(self) -> None:
+        """End after the present reload, which puts nothing in force any more."""
+        self._is_stopping = True
+        self._ready.set()
+        self._asked.ring()
+
+    async def run(self) -> None:
+        """Reload whenever asked, until ``stop``."""
+        await self._ready.wait()
         while True:
             await self._asked.wait()
-            self._asked.clear()
-            if is_stopping():
+            if self._is_stopping:
                 return
-            with self._around():
-                await self._reload(is_stopping)
+            with self._witness.around_reload():
+                await self._reload()
 
-    async def _reload(self, is_stopping: Callable[[], bool]) -> None:
+    async def _reload(self) -> None:
         try:
-            read = await asyncio.to_thread(self._read)
+            held = self._present.secrets.credentials
+            read, certificates = await asyncio.to_thread(self._source.read, held)
             # It may have taken long, and nobody would close the connections that it opens now.
-            if is_stopping():
+            if self._is_stopping:
                 return
-            # Hidden before anything is tried: what is said next may have one of them in it.
+            # Hidden before anything is tried: the next line may have one of them in it.
             self._logs.hide(read.secrets.all_values())
             change = compare(self._present, read)
-            await self._apply(change)
+            await self._in_use.replace(change, certificates)
         except ConfigError as error:
             self._failed(*error.problems)
         except (OSError, ValueError) as error:
@@ -84,18 +179,6 @@ class Reloader:
         else:
             self._present = change.configuration
             self._tell(change)
-
-    def _read(self) -> Configuration:
-        settings = load(self._path, self._environ)
-        held = self._present.secrets.credentials
-        problems, unreadable = check_files(settings)
-        try:
-            secrets = resolve_secrets(settings, self._environ, held=held)
-        except ConfigError as error:
-            raise ConfigError([*error.problems, *problems, *unreadable]) from None
-        if problems or unreadable:
-            raise ConfigError([*problems, *unreadable])
-        return reading(settings, secrets)
 
     def _failed(self, *problems: str) -> None:
         # Without the colon behind the key: "…token: x" looks like a secret to the log's redaction.

@@ -1,42 +1,45 @@
-"""The composition root: builds every part from the configuration, starts and stops in order.
+"""One daemon: builds every part from the configuration, runs them, and stops them in order.
 
-The only file that knows all rooms. ``Service.run`` is a flat list of named tasks; the first to
-end stops the others in order.
+The composition root, and the only file that knows all rooms. The parts pass work through the
+store; a bell tells one of them that there is something to do.
 """
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 from reconciler.admin.build import build_admin
-from reconciler.admin.health import Readiness
-from reconciler.config import Change, Secrets, Settings, in_force, rules
-from reconciler.config.access_rules import access_rules
-from reconciler.daemon.build import disks_of, keep_of, tls_of
+from reconciler.config import Configuration, in_force
+from reconciler.daemon.build import disks_of
+from reconciler.daemon.certificates import Certificates
 from reconciler.daemon.clients import Clients
 from reconciler.daemon.host_checks import HostChecks
 from reconciler.daemon.housekeeping import Housekeeping
-from reconciler.daemon.membership import Membership
-from reconciler.daemon.monitoring import CallingBell, ping_if_well, ping_of
-from reconciler.daemon.recovery import Recovery
-from reconciler.daemon.rota import Scheduler
-from reconciler.daemon.tasks import Tasks
-from reconciler.daemon.vitals import Vitals
+from reconciler.daemon.membership import Membership, OwnInstance
+from reconciler.daemon.readiness import ReadinessCheck
+from reconciler.daemon.recovery import Heartbeat, Sweep
+from reconciler.daemon.reload import ConfigSource, InUse, Reloader
+from reconciler.daemon.scheduler import Scheduler
+from reconciler.daemon.summary import Statistics, Summary
+from reconciler.daemon.tasks import Part, Tasks
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.spool import Spool
-from reconciler.ledger import Outcome, Rules
+from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
+from reconciler.outbound.ping import Ping
+from reconciler.outbound.session import build_session, trusting
 from reconciler.outbound.share import Share
 from reconciler.reconcile.misconfiguration import CallbackPath
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current import Current
 from reconciler.store.clock import StoreClock
@@ -49,255 +52,260 @@ from reconciler.systemd.watchdog import Watchdog
 from reconciler.telemetry.logging import LogSystem
 from reconciler.telemetry.metrics import Metrics
 
-HEARTBEAT = 5.0
-"""Seconds between two heartbeats of an instance."""
-
-SUMMARY = 60.0
-FORESIGHT = 60.0
-HOUSEKEEPING = 600.0
-
 
 class Service:
     """One daemon on an open store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 (it builds all)
         self,
-        settings: Settings,
-        secrets: Secrets,
+        configuration: Configuration,
+        certificates: Certificates,
         store: Store,
         logs: LogSystem,
         *,
-        arrival: ServerWait | None = None,
+        source: ConfigSource | None = None,
+        server_wait: ServerWait | None = None,
         clock: Clock | None = None,
         notifier: Notifier | None = None,
         listening: socket.socket | None = None,
     ) -> None:
         """Build all parts; nothing runs yet. Must be called on a running loop.
 
-        ``arrival``: where the store could not be reached yet.
-        ``listening``, from the service manager, is used instead of ``listener.host`` and ``port``.
+        ``source``: from where a reload reads; None: there is none. ``server_wait``: where the
+        store could not be reached yet. ``listening``, from the service manager, is used instead
+        of ``listener.host`` and ``port``. Raises ValueError where a client cannot be built.
         """
-        log = logs.logger
-        tls = tls_of(settings)  # first: whatever fails here leaves nothing open
-        self._arrival, self._passed = arrival, listening
-        self._clock = StoreClock(store.database, clock or Clock(), log)
-        now, monotonic = self._clock.now, self._clock.monotonic
-        self._settings, self._store, self._logs, self._log = settings, store, logs, log
-        self._monotonic = monotonic
-        self._rules = rules(settings)
-        self._begun_at = monotonic()
+        log = self._log = logs.logger
+        self._logs, self._passed = logs, listening
+        clock = self._clock = StoreClock(store.database, clock or Clock(), log)
+        settings, secrets = configuration.settings, configuration.secrets
+        current = self._current = Current(in_force(settings, secrets))
+        held = Current(certificates)
+        self._begun_at = clock.monotonic()
         self.is_ready = asyncio.Event()
         self.listener_url = ""
         """Where callbacks are taken, with the port really bound; set when ready."""
 
         instance_id = uuid4().hex
-        assure = settings.assure
+        tick, due, news = Bell("tick"), Bell("due"), Bell("news")
+        self._metrics, statistics, callback_path = Metrics(), Statistics(), CallbackPath(log)
+        for tap in (self._metrics, statistics):
+            logs.tap(tap.note)
         share = None if store.database.dialect == "sqlite" else Share()
-        self._budget = Budget(assure.requests_per_second, clock=self._clock, share=share)
-        breaker = Breaker(clock=self._clock, log=log)
-        self._callback_path = CallbackPath(log)
-        self._lines = Clients(
-            settings,
-            secrets,
+        budget = Budget(settings.assure.requests_per_second, clock=clock, share=share)
+        breaker = Breaker(clock=clock, log=log)
+        self._clients = clients = Clients(
+            configuration,
+            certificates,
             store.outbox,
-            budget=self._budget,
+            budget=budget,
             breaker=breaker,
             owner=instance_id,
-            clock=self._clock,
+            clock=clock,
             log=log,
         )
-        self._ping = ping_of(settings, secrets, clock=self._clock, log=log)
-        self._metrics = Metrics()
-        logs.tap(self._metrics.note)
-        self._parts = Tasks(monotonic=monotonic, log=log)
-        self._rota = Scheduler(monotonic=monotonic, log=log)
-        self._notifier = notifier or Notifier({})
-        self._watchdog = Watchdog(self._notifier, stale=self._stuck, log=log)
+        self._ping = Ping(build_session(trusting(""), 1), clock, log)
+        spool = self._spool = Spool(Path(settings.store.spool), instance_id)
+        scheduler = self._scheduler = Scheduler(clock, log)
 
-        self._recorder = Recorder(
+        def stored(receipts: Sequence[Receipt]) -> None:
+            callback_path.came()
+            applier.submit(receipts)
+
+        def applied() -> None:
+            sweeper.wake()
+            self._clients.outlet.wake()
+
+        def recorded(outcomes: Sequence[Outcome]) -> None:
+            callback_path.recorded(outcomes)
+            applied()
+
+        recorder = Recorder(
             store.work,
-            rules=self._get_rules,
-            clock=self._clock,
-            on_recorded=self._recorded,
+            rules=lambda: current.value.rules,
+            clock=clock,
+            on_recorded=recorded,
             log=log,
         )
-        self._sweeper = Sweeper(
+        sweeper = Sweeper(
             store.work,
-            self._lines.assure.caller,
-            self._recorder,
-            budget=self._budget,
+            clients.assure.value.caller,
+            recorder,
+            budget=budget,
             breaker=breaker,
             owner=instance_id,
-            max_concurrency=assure.max_concurrency,
-            lease_length=4 * assure.timeout,
-            rules=self._get_rules,
-            clock=self._clock,
+            max_concurrency=settings.assure.max_concurrency,
+            lease_length=current.value.call_lease,
+            rules=lambda: current.value.rules,
+            clock=clock,
             log=log,
         )
-        self._watch = OverdueChecker(
+        overdue = OverdueChecker(
             store.work,
-            rules=self._get_rules,
-            clock=self._clock,
-            on_due=self._sweeper.wake,
+            rules=lambda: current.value.rules,
+            clock=clock,
+            on_due=sweeper.wake,
             log=log,
-            on_progress=self._progressed,
+            on_progress=lambda: scheduler.progressed("sweep"),
         )
-        self._spool = Spool(Path(settings.store.spool), instance_id)
-        self._intake = Intake(
-            store.inbox, self._spool, on_stored=self._stored, clock=self._clock, log=log
-        )
-        self._applier = Applier(
+        intake = Intake(store.inbox, spool, on_stored=stored, clock=clock, log=log)
+        applier = Applier(
             store.inbox,
-            rules=self._get_rules,
-            now=now,
-            on_applied=self._applied,
+            rules=lambda: current.value.rules,
+            now=clock.now,
+            on_applied=applied,
             log=log,
-            is_busy=lambda: self._intake.is_busy,
-            on_progress=self._progressed,
+            is_busy=lambda: intake.is_busy,
+            on_progress=lambda: scheduler.progressed("sweep"),
         )
-        self._listener = Listener(
-            access_rules(settings, secrets),
-            self._intake,
-            clock=self._clock,
-            log=log,
-            tls=tls,
+        listener = self._listener = Listener(
+            current.value.access, intake, clock=clock, log=log, tls=certificates.listener
         )
-        self._recovery = Recovery(
-            store.instances,
-            store.key_values,
-            watch=self._watch,
-            applier=self._applier,
-            monotonic=monotonic,
+
+        own = self._own = OwnInstance(
+            instance_id, current, sweeper=sweeper, breaker=breaker, intake=intake, clock=clock
         )
-        self._foresight = HostChecks(disks_of(settings, secrets), now=now, log=log)
-        self._foresight.watch(settings.listener.tls, tls)
-        self._vitals = Vitals(
-            instance_id,
-            store,
-            self._spool,
-            requests_per_second=assure.requests_per_second,
-            now=now,
-            log=log,
+        self._membership = Membership(own, store.instances, share, clock, log)
+        heartbeat = self._heartbeat = Heartbeat(
+            clock, store.instances, store.key_values, self._membership, clients.assure
         )
-        self._vitals.attend(
-            intake=self._intake,
-            listener=self._listener,
-            sweeper=self._sweeper,
+        sweep = self._sweep = Sweep(
+            tick,
+            current,
+            heartbeat=heartbeat,
+            overdue=overdue,
+            applier=applier,
+            due=due,
+            news=news,
+            clock=clock,
+        )
+        host_checks = self._host_checks = HostChecks(disks_of(configuration), held, clock, log)
+        housekeeping = self._housekeeping = Housekeeping(store.database, current, clock, log)
+        readiness = self._readiness = ReadinessCheck(store.inbox, intake, spool, breaker)
+        summary = self._summary = Summary(
+            store.views,
+            current,
+            budget=budget,
             breaker=breaker,
-            budget=self._budget,
-            membership=Membership(store.instances, share, monotonic=monotonic, log=log),
+            intake=intake,
+            listener=listener,
+            host_checks=host_checks,
+            readiness=readiness,
+            scheduler=scheduler,
+            ping=self._ping,
+            statistics=statistics,
+            clock=clock,
+            logs=logs,
         )
-        housekeeping = Housekeeping(
-            store.database, keep=lambda: keep_of(self._settings), now=now, log=log
-        )
-        self._rota.add("sweep", self._tick, settings.reconcile.shortest_sweep / 1000)
-        self._rota.add("heartbeat", self._beat, HEARTBEAT)
-        self._rota.add("summary", self._summarize, SUMMARY)
-        self._rota.add("host_checks", self._foresight.look, FORESIGHT)
-        self._rota.add("housekeeping", housekeeping.tick, HOUSEKEEPING)
-        self._current = Current(in_force(settings, secrets))
+        for job in (sweep, heartbeat, summary, host_checks, housekeeping):
+            scheduler.add(job)
+
         self._admin = build_admin(
-            self._current,
+            current,
             store,
-            own=self._vitals,
-            jobs=self._rota,
-            check=self,
+            own=own,
+            jobs=scheduler,
+            check=readiness,
             metrics=self._metrics,
-            rejected=self._listener.rejected,
-            disks=disks_of(settings, secrets),
-            due=CallingBell("due", self._wake),
-            news=CallingBell("news", self._applied),
-            clock=self._clock,
+            rejected=listener.rejected,
+            disks=disks_of(configuration),
+            due=tick,
+            news=_CallingBell("news", applied),
+            clock=clock,
             logs=logs,
             log=log,
         )
+        self._notifier = notifier or Notifier({})
+        self._watchdog = Watchdog(self._notifier, stale=scheduler.stale, log=log)
+        bells = (tick, due, news, summary.bell, host_checks.bell)
+        in_use = InUse(current, held, clients, scheduler, bells, logs)
+        in_use.also = (listener, sweeper, budget)
+        self._reloader = (
+            Reloader(source, configuration, in_use, self._notifier, self.is_ready, logs)
+            if source is not None
+            else None
+        )
+        parts = [
+            Part("scheduler", scheduler),
+            Part("sweeper", sweeper),
+            Part("listener", _ListenerPart(listener)),
+            Part("intake", intake, after=("listener",)),
+            Part("drain", _Drain(intake), after=("listener",)),
+            Part("applier", applier, after=("intake", "drain")),
+            Part("recorder", recorder, after=("sweeper", "applier")),
+            Part("deliverer", clients.outlet, after=("recorder",), is_kept_alive=True),
+        ]
+        if server_wait is not None:
+            parts.insert(0, Part("store", server_wait))
+        if self._reloader is not None:
+            parts.insert(0, Part("reloader", self._reloader))
+        self._tasks = Tasks(parts, clock, log)
+
+    def reload(self) -> None:
+        """Read the configuration again as soon as may be."""
+        if self._reloader is not None:
+            self._reloader.ask()
 
     async def run(self, stop: asyncio.Event) -> bool:
-        """Serve until ``stop`` is set; False when a part has died. Raises OSError, StoreError."""
-        self._begun_at = self._monotonic()
-        host, port = self._settings.listener.host, self._settings.listener.port
+        """Serve until ``stop`` is set; False when a part has failed. Raises OSError, StoreError."""
+        self._begun_at = self._clock.monotonic()
+        listening = None
         try:
-            listening = self._passed or bind(host, port)
-        except OSError as error:
-            await self._close_lines()
-            raise OSError(
-                error.errno, f"cannot listen on {host}:{port}: {error.strerror}"
-            ) from error
-        survived = True
-        try:
+            listening = self._bind()
             with suppress(StoreUnavailableError):  # then a later heartbeat is the first
-                await self._beat()
-            self._start_parts()
-            self._listener.start(listening)
-            if self._admin is not None:
-                await self._admin.start()
-            if await self._vitals.until_ready(stop, lambda: self._parts.has_ended):
-                self._tell_ready(listening)
-                self._rota.wake("summary")  # a ping, for those who wait for one since the stop
-            survived = await self._parts.watch(stop)
-            self._log.info("stopping", reason="signal" if survived else "part_failed")
+                await self._heartbeat.turn()
+            async with self._tasks.running():
+                await self._open(listening)
+                await self._serve(stop, listening)
+            await self._say_goodbye()
         finally:
-            await self._stop(listening)
-        return survived
+            await self._close(listening)
+        self._tell_stopped()
+        return not self._tasks.failed.is_set()
 
-    async def reload(self, change: Change) -> None:
-        """Take on a change, dropping no connection. Raises OSError, ValueError: nothing changed."""
-        settings, secrets = change.configuration.settings, change.configuration.secrets
-        has_tls = change.touches("listener.tls")
-        tls = tls_of(settings) if has_tls else None
-        lines = await self._lines.prepare(change)
-        # From here on nothing can fail, and nothing is awaited: all of it, or nothing.
-        self._settings, self._rules = settings, rules(settings)
-        self._listener.door = access_rules(settings, secrets)
-        if has_tls:
-            self._listener.use_tls(tls)
-            self._foresight.watch(settings.listener.tls, tls)
-        self._lines.use(lines)
-        self._sweeper.use(
-            self._lines.assure.caller,
-            max_concurrency=settings.assure.max_concurrency,
-            lease_length=4 * settings.assure.timeout,
-        )
-        self._budget.set_rate(settings.assure.requests_per_second)
-        self._vitals.requests_per_second = settings.assure.requests_per_second
-        self._rota.change("sweep", settings.reconcile.shortest_sweep / 1000)
-        self._current.value = in_force(settings, secrets)
-        self._logs.set_level(settings.log.level)
-        self._warn_if_open_to_all()
-        self._wake()
-        if change.touches("heartbeat"):
-            old = self._ping
-            self._ping = ping_of(settings, secrets, clock=self._clock, log=self._log)
-            self._rota.wake("summary")  # the new one is pinged now, and is seen to work
-            if old is not None:
-                await old.stop()
+    def _bind(self) -> socket.socket:
+        listener = self._current.value.settings.listener
+        host, port = listener.host, listener.port
+        try:
+            return self._passed or bind(host, port)
+        except OSError as error:
+            told = f"cannot listen on {host}:{port}: {error.strerror}"
+            raise OSError(error.errno, told) from error
 
-    def _start_parts(self) -> None:
-        parts = self._parts
-        if self._arrival is not None:
-            parts.start("store", self._arrival.run())
-        parts.start("intake", self._intake.run())
-        parts.start("drain", self._intake.drain())
-        parts.start("applier", self._applier.run())
-        parts.start("recorder", self._recorder.run())
-        parts.start("sweeper", self._sweeper.run())
-        for name, run in self._rota.runs():
-            parts.start(name, run)
-        parts.start_kept_alive("deliverer", self._lines.outlet.run)
-        for name in ("sweep", "host_checks", "housekeeping"):  # the others have nothing to say yet
-            self._rota.wake(name)
-        self._rota.begin()
+    async def _open(self, listening: socket.socket) -> None:
+        """Take callbacks from now on, and have the jobs done that have something to do."""
+        self._listener.start(listening)
+        if self._admin is not None:
+            await self._admin.start()
+        for job in (self._sweep, self._host_checks, self._housekeeping):
+            job.bell.ring()
 
-    def _warn_if_open_to_all(self) -> None:
-        listener = self._settings.listener
-        if not listener.authorization and not listener.allow_from:
-            self._log.warning("callbacks_unauthenticated")
+    async def _serve(self, stop: asyncio.Event, listening: socket.socket) -> None:
+        """Tell readiness as soon as callbacks are kept; return when the stop begins."""
+        ending = [asyncio.create_task(event.wait()) for event in (stop, self._tasks.failed)]
+        try:
+            while not any(task.done() for task in ending):
+                if (await self._readiness.check()).is_ready:
+                    self._tell_ready(listening)
+                    break
+                await asyncio.wait(ending, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ending, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+        failed = self._tasks.failed.is_set()
+        self._log.info("stopping", reason="part_failed" if failed else "signal")
+        self._readiness.is_stopping = True
+        self._notifier.stopping()
+        self._notifier.status("stopping: what is in flight is finished")
 
     def _tell_ready(self, listening: socket.socket) -> None:
-        self._warn_if_open_to_all()
-        self.listener_url = addresses(
-            [listening], "https" if self._settings.listener.tls else "http"
-        )
+        in_force = self._current.value
+        if in_force.access.is_open:
+            self._log.warning("callbacks_unauthenticated")
+        scheme = "https" if in_force.settings.listener.tls else "http"
+        self.listener_url = addresses([listening], scheme)
         self.is_ready.set()
         self._notifier.status(f"takes callbacks on {self.listener_url}")
         self._notifier.ready()
@@ -306,103 +314,63 @@ class Service:
             "ready",
             listener=self.listener_url,
             admin=self._admin.url if self._admin else None,
-            instance=self._vitals.instance_id,
-            duration_ms=round((self._monotonic() - self._begun_at) * 1000),
+            instance=self._own.instance_id,
+            duration_ms=round((self._clock.monotonic() - self._begun_at) * 1000),
         )
+        self._summary.bell.ring()  # a ping, for those who wait for one since the stop
 
-    async def _stop(self, listening: socket.socket) -> None:
-        """Stop in the order that loses nothing: first what comes in, last what is written down."""
-        parts = self._parts
-        parts.begin_stop()
-        if self._arrival is not None:
-            self._arrival.stop()
-        self._notifier.stopping()
-        self._notifier.status("stopping: what is in flight is finished")
-        self._rota.stop()
-        self._sweeper.stop()
-        await self._listener.stop()
-        listening.close()
-        self._intake.stop()
-        await parts.finish("intake", "drain")
-        self._applier.stop()
-        await parts.finish("sweeper", "applier")
-        self._recorder.stop()
-        await parts.finish("recorder")
-        self._lines.outlet.stop()
-        await parts.finish()
+    async def _say_goodbye(self) -> None:
+        """Take this daemon's row away. A store that hangs may keep it: the row runs out."""
+        if self._tasks.has_time:
+            with suppress(StoreError):
+                await self._membership.leave()
+
+    async def _close(self, listening: socket.socket | None) -> None:
+        if listening is not None:
+            listening.close()
         if self._admin is not None:
             await self._admin.stop()
-        await self._close_lines()
-        if parts.has_time:  # a store that hangs can take long; the row runs out by itself
-            with suppress(StoreError):
-                await self._beat()
-                await self._store.instances.sign_off(self._vitals.instance_id)
+        await self._clients.close()
+        await self._ping.stop()
         self._spool.close()
         self._watchdog.stop()
+
+    def _tell_stopped(self) -> None:
         self._log.info(
             "stopped",
-            duration_ms=round(parts.stopping_for * 1000),
+            duration_ms=round(self._tasks.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )
 
-    async def _close_lines(self) -> None:
-        await self._lines.close()
-        if self._ping is not None:
-            await self._ping.stop()
 
-    async def _tick(self) -> bool:
-        if not self._recovery.is_introduced:
-            await self._beat()
-        if not self._recovery.is_done:
-            await self._recovery.recover()
-        has_more = await self._watch.tick()
-        await self._applier.recover()
-        self._applied()
-        return has_more
+class _CallingBell(Bell):
+    def __init__(self, name: str, call: Callable[[], None]) -> None:
+        super().__init__(name)
+        self._call = call
 
-    async def _beat(self) -> None:
-        await self._clock.correct()
-        if not self._recovery.is_introduced:
-            await self._recovery.introduce(self._lines.assure)
-        await self._vitals.beat()
-        await self._recovery.remember(self._lines.assure)
+    def ring(self) -> None:
+        self._call()
 
-    async def _summarize(self) -> None:
-        await self._vitals.summarize(self._logs.dropped, self._foresight.free_mb)
-        # Where the store did not answer we do not come here: no ping.
-        await ping_if_well(self._ping, self._rota.stale, self.check)
 
-    async def check(self) -> Readiness:
-        """Tell whether a callback would be kept now."""
-        if self._parts.is_stopping:
-            return Readiness(False, reason="stopping")
-        return await self._vitals.readiness()
+class _ListenerPart:
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._stopped = asyncio.Event()
 
-    def _stuck(self) -> list[str]:
-        """Return what the watchdog must not overlook; a stop has a limit of its own."""
-        return [] if self._parts.is_stopping else self._rota.stale()
+    async def run(self) -> None:
+        await self._stopped.wait()
+        await self._listener.stop()
 
-    def _wake(self) -> None:
-        """Something may have become due: look now instead of with the next tick."""
-        self._rota.wake("sweep")
+    def stop(self) -> None:
+        self._stopped.set()
 
-    def _progressed(self) -> None:
-        """A sweep that takes long, such as the first one, has got further."""
-        self._rota.progressed("sweep")
 
-    def _get_rules(self) -> Rules:
-        return self._rules
+class _Drain:
+    def __init__(self, intake: Intake) -> None:
+        self._intake = intake
 
-    def _applied(self) -> None:
-        self._sweeper.wake()
-        self._lines.outlet.wake()
+    async def run(self) -> None:
+        await self._intake.drain()
 
-    def _stored(self, receipts: Sequence[Receipt]) -> None:
-        self._vitals.stored(len(receipts))
-        self._callback_path.came()
-        self._applier.submit(receipts)
-
-    def _recorded(self, outcomes: Sequence[Outcome]) -> None:
-        self._vitals.recorded(outcomes)
-        self._callback_path.recorded(outcomes)
-        self._applied()
+    def stop(self) -> None:
+        self._intake.stop()

@@ -1,28 +1,62 @@
-"""The tasks of a daemon: named, watched, and ended in order."""
+"""The parts of a daemon: run together, watched, and stopped in an order that loses nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.runtime.clock import Clock
+
 STOP_LIMIT = 30.0
-"""Seconds that a stop may take, from its begin to the last task's end."""
+"""Seconds that a stop may take, from its begin to the end of the last part."""
+
+CANCEL_LIMIT = 1.0
+"""Seconds that a part which was cut short may take to end."""
 
 RESTART = 5.0
-"""Seconds after which a part that died is started again, if the daemon can do without it."""
+"""Seconds after which a part that is kept alive is started again."""
+
+
+class Runnable(Protocol):
+    """One part of a daemon."""
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called and what has begun is finished."""
+        ...
+
+    def stop(self) -> None:
+        """Ask ``run`` to end. Never blocks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part in the list of all, which has the order of the stop."""
+
+    name: str
+    work: Runnable
+    after: tuple[str, ...] = ()
+    """The parts that feed it: it is asked to stop once these have ended."""
+    is_kept_alive: bool = False
+    """Whether it is started again when it fails, instead of ending the daemon."""
 
 
 class Tasks:
-    """A flat list of named tasks; the first to end is reason to stop the others."""
+    """Runs the parts as one task each. The first to end is reason to stop all others."""
 
-    def __init__(self, *, monotonic: Callable[[], float], log: FilteringBoundLogger) -> None:
-        self._monotonic = monotonic
+    def __init__(self, parts: Sequence[Part], clock: Clock, log: FilteringBoundLogger) -> None:
+        """A part stands behind those that it is ``after``."""
+        self._parts = parts
+        self._clock = clock
         self._log = log
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping = asyncio.Event()
         self._stop_begun = 0.0
+        self.failed = asyncio.Event()
+        """Set when a part without which the daemon cannot be has ended by itself."""
 
     @property
     def is_stopping(self) -> bool:
@@ -30,61 +64,70 @@ class Tasks:
         return self._stopping.is_set()
 
     @property
-    def has_ended(self) -> bool:
-        """Whether a part without which the daemon cannot be has ended."""
-        return any(task.done() for task in self._tasks)
+    def stopping_for(self) -> float:
+        """Seconds since the stop began."""
+        return self._clock.monotonic() - self._stop_begun
 
     @property
     def has_time(self) -> bool:
-        """Whether the stop has left enough for what may be done, and need not."""
+        """Whether the stop has left enough for what may be done and need not."""
         return self.stopping_for < STOP_LIMIT / 2
 
-    @property
-    def stopping_for(self) -> float:
-        """Seconds since the stop began."""
-        return self._monotonic() - self._stop_begun
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run all parts for the length of the block, and stop them in order at its end."""
+        failure: BaseException | None = None
+        async with asyncio.TaskGroup() as group:
+            for part in self._parts:
+                self._tasks[part.name] = group.create_task(self._guarded(part), name=part.name)
+            try:
+                yield
+            except BaseException as error:  # noqa: BLE001 (raised below: not as a group of one)
+                failure = error
+            await self._stop_in_order()
+        if failure is not None:
+            raise failure
 
-    def start(self, name: str, run: Coroutine[Any, Any, None]) -> None:
-        """Run a part without which the daemon cannot be."""
-        self._tasks.append(asyncio.create_task(run, name=name))
-
-    def start_kept_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a part whose trouble must not stop what comes in: it is started again."""
-        self.start(name, self._kept_alive(name, run))
-
-    async def watch(self, stop: asyncio.Event) -> bool:
-        """Wait until ``stop`` is set, or a part has ended; True if all are alive."""
-        stopping = asyncio.create_task(stop.wait(), name="signal")
-        done, _ = await asyncio.wait([*self._tasks, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        dead = [task for task in self._tasks if task in done]
-        for task in dead:
-            self._log.error("part_failed", part=task.get_name(), exc_info=task.exception())
-        return not dead
+    async def _stop_in_order(self) -> None:
+        self.begin_stop()
+        for part in self._parts:
+            await self._ended(*part.after)
+            part.work.stop()
+        await self._ended(*self._tasks)
 
     def begin_stop(self) -> None:
-        """Start the clock of the stop; nothing that dies is started again."""
-        self._stop_begun = self._monotonic()
-        self._stopping.set()
+        """Start the clock of the stop, if it does not run yet; nothing is started again."""
+        if not self.is_stopping:
+            self._stop_begun = self._clock.monotonic()
+            self._stopping.set()
 
-    async def finish(self, *names: str) -> None:
-        """Wait for the parts of these names, or for all; what takes too long is cut short."""
-        wanted = [task for task in self._tasks if not names or task.get_name() in names]
-        if not wanted:
+    async def _ended(self, *names: str) -> None:
+        """Wait for the parts of these names; cut short what takes too long."""
+        left = {self._tasks[name] for name in names if not self._tasks[name].done()}
+        if not left:
             return
-        _, late = await asyncio.wait(wanted, timeout=max(0.1, STOP_LIMIT - self.stopping_for))
+        _, late = await asyncio.wait(left, timeout=max(0.1, STOP_LIMIT - self.stopping_for))
         for task in late:
             self._log.warning("stop_cut_short", part=task.get_name())
             task.cancel()
         if late:
-            await asyncio.wait(late, timeout=1.0)
+            await asyncio.wait(late, timeout=CANCEL_LIMIT)
 
-    async def _kept_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _guarded(self, part: Part) -> None:
+        """Run a part and tell when it fails: an exception must not cancel the other parts."""
         while True:
+            failure: Exception | None = None
             try:
-                return await run()
+                await part.work.run()
             except Exception as error:  # noqa: BLE001 (a part's border)
-                self._log.error("part_restarted", part=name, exc_info=error)
+                failure = error
+            if self.is_stopping and failure is None:
+                return
+            if not part.is_kept_alive:
+                self._log.error("part_failed", part=part.name, exc_info=failure)
+                self.failed.set()
+                return
+            self._log.error("part_restarted", part=part.name, exc_info=failure)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), RESTART)
-                return None
+                return

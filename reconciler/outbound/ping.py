@@ -23,38 +23,33 @@ one that came a moment late must not cost the next ping."""
 
 
 class Ping:
-    """Pings one URL, not more often than every ``interval`` seconds."""
+    """Pings one URL at a time, in the background."""
 
-    def __init__(
-        self,
-        url: str,
-        session: ClientSession,
-        *,
-        interval: float,
-        clock: Clock,
-        log: FilteringBoundLogger,
-    ) -> None:
-        """``session`` is closed by ``stop``; ``interval`` in seconds."""
-        self._url = URL(url)
+    def __init__(self, session: ClientSession, clock: Clock, log: FilteringBoundLogger) -> None:
+        """``session`` is closed by ``stop``."""
         self._session = session
-        self._transport = Transport(session, log, timeout=TIMEOUT, clock=clock)
-        self._interval = interval
+        self._transport = Transport(session, log, clock=clock, timeout=TIMEOUT)
         self._clock = clock
         self._log = log
+        self._url = ""
         self._sent_at: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._is_failing = False
 
-    def send(self) -> None:
-        """Ping now, in the background, if it is time and none is on its way."""
-        now = self._clock.monotonic()
-        shortest = self._interval * (1 - LENIENCE)
-        if self._sent_at is not None and now - self._sent_at < shortest:
-            return
+    def send(self, url: str, interval: float) -> None:
+        """Ping ``url`` now, unless one is on its way or the last was within ``interval`` seconds.
+
+        Another URL than the last one is pinged at once, so that it is seen to work.
+        """
         if self._task is not None and not self._task.done():
             return
+        now = self._clock.monotonic()
+        is_new, self._url = url != self._url, url
+        shortest = interval * (1 - LENIENCE)
+        if not is_new and self._sent_at is not None and now - self._sent_at < shortest:
+            return
         self._sent_at = now
-        self._task = asyncio.create_task(self._ping(), name="ping")
+        self._task = asyncio.create_task(self._ping(URL(url)), name="ping")
 
     async def stop(self) -> None:
         """Give up a ping that is on its way, and close the connection."""
@@ -63,10 +58,10 @@ class Ping:
             await asyncio.wait({self._task})
         await self._session.close()
 
-    async def _ping(self) -> None:
+    async def _ping(self, url: URL) -> None:
         try:
             answer = await self._transport.send(
-                "ping", "GET", self._url, headers={"Accept": "*/*"}, with_body=False
+                "ping", "GET", url, headers={"Accept": "*/*"}, with_body=False
             )
             error = None if answer.succeeded else f"http_{answer.http_status}"
         except CallError as failure:

@@ -8,7 +8,10 @@ import pytest
 import structlog
 from structlog.testing import LogCapture
 
+from reconciler.daemon.certificates import Certificates
 from reconciler.daemon.host_checks import HostChecks
+from reconciler.runtime.current import Current
+from tests.clock import PlayedClock
 
 HOUR = 3_600_000
 DAY = 24 * HOUR
@@ -38,15 +41,16 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 class Watch:
     def __init__(self, directory: Path) -> None:
         self.capture = LogCapture()
-        self.now = 1_700_000_000_000
+        self.clock = PlayedClock()
         log = structlog.wrap_logger(None, processors=[self.capture])
-        self.foresight = HostChecks({"store": directory}, now=lambda: self.now, log=log)
+        self.certificates = Current(Certificates())
+        self.checks = HostChecks({"store": directory}, self.certificates, self.clock, log)
 
     async def after(self, ms: int) -> list[Any]:
         """Look again so much later; return what is said about it."""
-        self.now += ms
+        self.clock.wall += ms
         self.capture.entries.clear()
-        await self.foresight.look()
+        await self.checks.turn()
         return [*self.capture.entries]
 
 
@@ -71,7 +75,7 @@ async def test_a_disk_is_low_when_little_of_it_and_little_at_all_is_free(
     disk.size, disk.free = size, free
     said = await watch.after(0)
     assert [line["event"] for line in said] == ["disk_low"] * is_low
-    assert watch.foresight.free_mb == {"store": free // 1024**2}
+    assert watch.checks.free_mb == {"store": free // 1024**2}
 
 
 async def test_a_low_disk_is_told_at_once_then_hourly_and_anew_when_it_was_better(
@@ -88,3 +92,23 @@ async def test_a_low_disk_is_told_at_once_then_hourly_and_anew_when_it_was_bette
     disk.free = 0
     assert len(await watch.after(60_000)) == 1
     assert len(await watch.after(-2 * HOUR)) == 1  # the clock has jumped back
+
+
+async def test_a_certificate_that_ends_soon_is_told_daily_and_at_once_after_a_reload(
+    watch: Watch, disk: Disk
+) -> None:
+    ends_at = watch.clock.wall + 20 * DAY
+    watch.certificates.value = Certificates(listener_path="a.pem", listener_ends_at=ends_at)
+    (said,) = await watch.after(0)
+    assert (said["certificate"], said["days_left"]) == ("a.pem", 20)
+    assert await watch.after(DAY - 1) == []
+    assert len(await watch.after(1)) == 1
+
+    watch.certificates.value = Certificates(listener_path="b.pem", listener_ends_at=ends_at)
+    (said,) = await watch.after(60_000)
+    assert said["certificate"] == "b.pem"
+
+    watch.certificates.value = Certificates(
+        listener_path="c.pem", listener_ends_at=ends_at + DAY * 90
+    )
+    assert await watch.after(60_000) == []

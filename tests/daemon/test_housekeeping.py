@@ -18,6 +18,8 @@ from structlog.testing import CapturingLogger
 from reconciler.daemon.housekeeping import FIRST, LEAST, MOST, MOST_BATCHES, Housekeeping, Pace
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR
+from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.open import Store, open_store
@@ -26,9 +28,11 @@ from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.sqlite.database import SMALL_CHECKPOINT_PAGES
 from reconciler.store.sqlite.reclaim import RESERVE
 from reconciler.store.timeline import entry_row
+from tests.configuration import in_force_with
 
 NOW = 1_800_000_000_000
 KEEP = RetentionPeriods(settled=90 * DAY, callbacks=30 * DAY)
+IN_FORCE = in_force_with(retention__settled="90d", retention__callbacks="30d")
 OLD = NOW - KEEP.settled
 """What ended then is just past its time."""
 OLD_CALLBACK = NOW - KEEP.callbacks
@@ -93,20 +97,12 @@ class Ledger:
         await self.put(deliveries, *(result(p, is_pending=pending) for p in new))
 
     def keeper(self, pause: Pause | None = None) -> Housekeeping:
-        async def at_once(_: float) -> None:
-            return
-
-        return Housekeeping(
-            self.store.database,
-            keep=lambda: KEEP,
-            now=lambda: self.now,
-            log=self.log,
-            pause=pause or at_once,
-        )
+        clock = PausingClock(self, pause)
+        return Housekeeping(self.store.database, Current(IN_FORCE), clock, self.log)
 
     async def round(self) -> None:
         keeper = self.keeper()
-        while await keeper.tick():
+        while await keeper.turn():
             pass
 
     def look(self, sql: str) -> list[Any]:
@@ -119,6 +115,21 @@ class Ledger:
 
     def purged(self) -> list[dict[str, Any]]:
         return [line.kwargs for line in self.lines.calls if line.kwargs["event"] == "purged"]
+
+
+class PausingClock(Clock):
+    """The wall time of a ledger; a pause is over at once, or is as the test wants it."""
+
+    def __init__(self, ledger: Ledger, pause: Pause | None) -> None:
+        self._ledger = ledger
+        self._pause = pause
+
+    def now(self) -> int:
+        return self._ledger.now
+
+    async def sleep(self, seconds: float) -> None:
+        if self._pause is not None:
+            await self._pause(seconds)
 
 
 _serials = iter(range(10**9))
@@ -276,7 +287,7 @@ async def test_a_process_with_more_rows_than_a_transaction_takes_goes_in_pieces(
     await ledger.put(callbacks, *(callback("flooded", OLD) for _ in range(3 * MOST)))
     sizes = []
     keeper = ledger.keeper()
-    while await keeper.tick():
+    while await keeper.turn():
         sizes.append(ledger.look("SELECT count(*) FROM callbacks")[0])
     assert ledger.ids("processes") == ledger.ids("callbacks") == []
     assert ledger.purged()[0]["callbacks"] == 3 * MOST
@@ -292,7 +303,7 @@ async def test_everybody_has_the_writer_between_two_pieces(ledger: Ledger) -> No
         await ledger.store.registry.register([new], Rules(), NOW, whole=True)
 
     keeper = ledger.keeper(register_meanwhile)
-    while await keeper.tick():
+    while await keeper.turn():
         pass
 
     assert len(pauses) > 1
@@ -311,7 +322,7 @@ async def test_a_turn_is_short_says_that_there_is_more_and_the_next_goes_on(
         pieces.append(seconds)
 
     keeper, turns = ledger.keeper(count), 1
-    while await keeper.tick():
+    while await keeper.turn():
         assert len(pieces) <= turns * MOST_BATCHES
         assert ledger.purged() == [], "a line for the whole round, not for each turn"
         turns += 1
@@ -335,10 +346,10 @@ async def test_each_round_begins_with_the_time_and_the_setting_of_its_begin(
 ) -> None:
     await ledger.add(ended("p", OLD + 10))
     keeper = ledger.keeper()
-    assert not await keeper.tick()
+    assert not await keeper.turn()
     assert ledger.ids("processes") == ["p"]
     ledger.now += 10
-    assert not await keeper.tick()
+    assert not await keeper.turn()
     assert ledger.ids("processes") == []
 
 
@@ -414,7 +425,7 @@ async def test_while_a_turn_lasts_checkpoints_are_small_and_then_as_before(
 
     before = await setting()
     keeper = ledger.keeper(look)
-    while await keeper.tick():
+    while await keeper.turn():
         pass
     assert set(seen) == {SMALL_CHECKPOINT_PAGES}
     assert await setting() == before > SMALL_CHECKPOINT_PAGES
@@ -450,9 +461,9 @@ async def test_while_somebody_reads_the_wal_stays_and_a_later_round_empties_it(
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM processes").fetchall()
         await ledger.store.registry.forget(CANARY, "ada", NOW)
-        assert not await keeper.tick()
+        assert not await keeper.turn()
         assert traces(ledger.path)
-    assert not await keeper.tick()
+    assert not await keeper.turn()
     assert traces(ledger.path) == []
 
 

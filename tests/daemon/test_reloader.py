@@ -4,13 +4,14 @@ import asyncio
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from reconciler.config import Change, load, resolve_secrets
-from reconciler.daemon.reload import Reloader, reading
+from reconciler.config import Change, Configuration, load, resolve_secrets
+from reconciler.daemon.certificates import Certificates
+from reconciler.daemon.reload import ConfigSource, Reloader
 from reconciler.telemetry.logging import LogSystem
 
 BEFORE = """
@@ -29,17 +30,17 @@ class Bench:
 
     def __init__(self, directory: Path, logs: LogSystem) -> None:
         self.applied: list[Change] = []
-        self.is_stopping = False
+        directory.mkdir(exist_ok=True)
         self._path = directory / "reconciler.toml"
         self._path.write_text(BEFORE)
         settings = load(self._path, {})
-        present = reading(settings, resolve_secrets(settings, {}))
+        present = Configuration(settings, resolve_secrets(settings, {}), {})
         self._path.unlink()
         os.mkfifo(self._path)
         self._ended = asyncio.Event()
-        self.reloader = Reloader(
-            self._path, {}, present, apply=self._apply, logs=logs, around=self._around
-        )
+        self.ready = asyncio.Event()
+        source = ConfigSource(self._path, {})
+        self.reloader = Reloader(source, present, self, self, self.ready, logs)
 
     async def reload(self, *, stop_meanwhile: bool) -> None:
         """Reload once; let the stop begin while the file is being read."""
@@ -47,16 +48,17 @@ class Bench:
         self.reloader.ask()
         # Opened by both at once: by now the reading has begun.
         pipe = await asyncio.to_thread(self._path.open, "w")
-        self.is_stopping = stop_meanwhile
+        if stop_meanwhile:
+            self.reloader.stop()
         with pipe:
             pipe.write(AFTER)
         await asyncio.wait_for(self._ended.wait(), PATIENCE)
 
-    async def _apply(self, change: Change) -> None:
+    async def replace(self, change: Change, certificates: Certificates) -> None:
         self.applied.append(change)
 
     @contextmanager
-    def _around(self) -> Iterator[None]:
+    def around_reload(self) -> Iterator[None]:
         yield
         self._ended.set()
 
@@ -68,12 +70,11 @@ async def test_what_was_read_is_taken_on_unless_the_stop_has_begun_meanwhile(
     with (tmp_path / "log").open("w") as stream:
         logs = LogSystem(level="info", format="json", stream=stream)
         bench = Bench(tmp_path, logs)
-        ready = asyncio.Event()
-        ready.set()
-        running = asyncio.create_task(bench.reloader.run(ready, lambda: bench.is_stopping))
+        bench.ready.set()
+        running = asyncio.create_task(bench.reloader.run())
         await bench.reload(stop_meanwhile=stop_meanwhile)
-        running.cancel()
-        with suppress(asyncio.CancelledError):
+        bench.reloader.stop()
+        async with asyncio.timeout(PATIENCE):
             await running
         logs.close(PATIENCE)
     events = [json.loads(line)["event"] for line in (tmp_path / "log").read_text().splitlines()]
@@ -82,3 +83,20 @@ async def test_what_was_read_is_taken_on_unless_the_stop_has_begun_meanwhile(
         assert (changed, events) == ([], [])
     else:
         assert (changed, events) == ([("listener.authorization",)], ["config_reloaded"])
+
+
+async def test_a_stop_ends_a_reloader_that_waits_also_before_the_daemon_is_ready(
+    tmp_path: Path,
+) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        logs = LogSystem(level="info", format="json", stream=stream)
+        for is_ready in (False, True):
+            bench = Bench(tmp_path / str(is_ready), logs)
+            if is_ready:
+                bench.ready.set()
+            running = asyncio.create_task(bench.reloader.run())
+            await asyncio.sleep(0)
+            bench.reloader.stop()
+            async with asyncio.timeout(PATIENCE):
+                await running
+        logs.close(PATIENCE)

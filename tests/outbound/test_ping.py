@@ -11,8 +11,6 @@ from aiohttp import web
 from aiohttp.test_utils import unused_port
 from structlog.testing import LogCapture
 
-from reconciler.admin.health import Readiness
-from reconciler.daemon.monitoring import ping_if_well
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session, trusting
 from tests.clock import PlayedClock
@@ -51,7 +49,21 @@ async def service() -> AsyncIterator[Service]:
     await runner.cleanup()
 
 
-Make = Callable[[int], Ping]
+@dataclass
+class Aimed:
+    """A ping with its URL and its interval."""
+
+    ping: Ping
+    url: str
+
+    def send(self) -> None:
+        self.ping.send(self.url, 60)
+
+    async def stop(self) -> None:
+        await self.ping.stop()
+
+
+Make = Callable[[int], Aimed]
 
 
 @pytest.fixture
@@ -66,25 +78,20 @@ def clock() -> PlayedClock:
 
 @pytest.fixture
 async def make(log: LogCapture, clock: PlayedClock) -> AsyncIterator[Make]:
-    made: list[Ping] = []
+    made: list[Aimed] = []
 
-    def build(port: int) -> Ping:
-        ping = Ping(
-            f"http://127.0.0.1:{port}/{SECRET}",
-            build_session(trusting(""), 1),
-            interval=60,
-            clock=clock,
-            log=structlog.wrap_logger(None, processors=[log]),
-        )
-        made.append(ping)
-        return ping
+    def build(port: int) -> Aimed:
+        lines = structlog.wrap_logger(None, processors=[log])
+        ping = Ping(build_session(trusting(""), 1), clock, lines)
+        made.append(Aimed(ping, f"http://127.0.0.1:{port}/{SECRET}"))
+        return made[-1]
 
     yield build
     for ping in made:
         await ping.stop()
 
 
-async def sent(ping: Ping) -> None:
+async def sent(ping: Aimed) -> None:
     """Send, and wait until it has come to an end, however."""
     ping.send()
     await ended()
@@ -169,26 +176,16 @@ async def test_nobody_there_is_a_failure_that_does_not_tell_the_url(
     assert SECRET not in str(log.entries)
 
 
-@pytest.mark.parametrize(
-    ("stale", "readiness", "pings"),
-    [
-        ([], Readiness(True), 1),
-        ([], Readiness(True, degraded=("assure: open",)), 1),
-        (["sweep"], Readiness(True), 0),
-        ([], Readiness(False, reason="neither the store nor the spool takes callbacks"), 0),
-    ],
-)
-async def test_there_is_no_ping_while_something_is_wrong_with_us(
-    service: Service, make: Make, stale: list[str], readiness: Readiness, pings: int
+async def test_another_url_is_pinged_at_once(
+    service: Service, make: Make, clock: PlayedClock
 ) -> None:
-    async def ready() -> Readiness:
-        return readiness
-
     ping = make(service.port)
-    await ping_if_well(ping, lambda: stale, ready)
+    await sent(ping)
+    clock.move(1)
+    ping.ping.send(f"http://127.0.0.1:{service.port}/other", 60)
     await ended()
 
-    assert len(service.pings) == pings
+    assert [path for _, path in service.pings] == [f"/{SECRET}", "/other"]
 
 
 async def test_stopping_one_that_was_never_sent_is_nothing(make: Make) -> None:

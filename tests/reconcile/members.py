@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import structlog
@@ -137,15 +138,16 @@ class Cluster:
 
     async def _beat(self, member: Member) -> None:
         membership = Membership(
+            SimpleNamespace(instance=lambda: self._instance(member)),
             _Table(self, member),  # type: ignore[arg-type]  # the one method that is asked for
             member.share,
-            monotonic=self.monotonic,
-            log=self._log,
+            _Time(self),
+            self._log,
         )
         tick = self.now
         while not member.is_stopping:
             with suppress(StoreUnavailableError):
-                await membership.renew(lambda: self._instance(member))
+                await membership.renew()
             tick = max(tick + HEARTBEAT, self.now)
             await Pause(tick - self.now)
 

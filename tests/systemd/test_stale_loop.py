@@ -4,8 +4,9 @@ import asyncio
 import json
 from typing import Any
 
-from reconciler.config import load, resolve_secrets
-from reconciler.daemon.rota import STALE
+from reconciler.config import Configuration, load, resolve_secrets
+from reconciler.daemon.certificates import load_certificates
+from reconciler.daemon.scheduler import STALE
 from reconciler.daemon.service import Service
 from reconciler.runtime.clock import Clock
 from reconciler.store.open import open_store, prepare
@@ -35,7 +36,9 @@ async def test_a_loop_that_does_not_tick_gets_no_pings_until_it_does(
     with written.open("wb") as stream:
         logs = LogSystem(level="info", format="json", stream=stream)
         notifier = Notifier({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "10000"})
-        service = Service(settings, secrets, store, logs, clock=clock, notifier=notifier)
+        certificates, _ = load_certificates(settings)
+        configuration = Configuration(settings, secrets, {})
+        service = Service(configuration, certificates, store, logs, clock=clock, notifier=notifier)
         running = asyncio.create_task(service.run(stop))
         try:
             await manager.told("WATCHDOG=1", 3)
