@@ -217,7 +217,7 @@ async def test_a_wait_for_a_connection_ends_with_an_error(
         for _ in range(postgres.READERS):
             await held.enter_async_context(store.database.read())
         with monkeypatch.context() as impatient:
-            impatient.setattr(database, "_reading", replace(database._reading, limit=0.05))
+            impatient.setattr(database, "_read_pool", replace(database._read_pool, limit=0.05))
             with pytest.raises(StoreUnavailableError, match="no answer in time"):
                 await store.views.counts()
     assert await store.instances.last_alive_at() is None
