@@ -1,6 +1,6 @@
-"""The configuration: one TOML file, the environment over it, and the secrets they point to.
+"""Reads the configuration: a TOML file, overrides from the environment, and the secrets.
 
-``find_config`` and ``load`` give the ``Settings`` or a ``ConfigError`` with every problem in it;
+``find_config`` and ``load`` return the ``Settings`` or raise a ``ConfigError`` with every problem;
 ``resolve_secrets`` then reads the secrets. ``config/reconciler.toml`` documents each key.
 """
 

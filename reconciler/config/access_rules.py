@@ -1,4 +1,4 @@
-"""Who and what the public listener lets in."""
+"""Builds the rules by which the public listener admits callers and their requests."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from reconciler.config.secrets import Secrets
 
 @dataclass(frozen=True, slots=True)
 class AccessRules:
-    """The rules of the public listener, replaced whole when the configuration is read again."""
+    """The rules of the public listener. A reload replaces them whole."""
 
     path: str
     authorization: tuple[bytes, ...] = field(repr=False)
@@ -26,7 +26,7 @@ class AccessRules:
 
 
 def access_rules(settings: Settings, secrets: Secrets) -> AccessRules:
-    """Return what the public listener lets in."""
+    """Return the rules for ``settings`` and ``secrets``."""
     listener = settings.listener
     return AccessRules(
         path=listener.path,

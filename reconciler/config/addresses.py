@@ -1,4 +1,4 @@
-"""Hosts, networks and the address of the admin listener."""
+"""Parses hosts, networks and the address of the admin listener."""
 
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 def hostname(text: str) -> str:
-    """Refuse what is neither a host name nor an address; an IPv6 address has no brackets here."""
+    """Return a host name or an address, or raise ``ValueError``; IPv6 has no brackets here."""
     if not text or set(text) & set(" []/@?#%") or not text.isascii() or not text.isprintable():
         raise ValueError('is not a host; write one such as "127.0.0.1", "0.0.0.0" or "::1"')
     if ":" in text:
@@ -70,7 +70,7 @@ class Cidr:
 
 @dataclass(frozen=True, slots=True)
 class ListenAddress:
-    """Where the admin listener accepts: ``host`` and ``port``, or ``unix``; false when off."""
+    """The address of the admin listener: ``host`` and ``port``, or ``unix``; false when off."""
 
     host: str = ""
     port: int = 0

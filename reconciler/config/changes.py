@@ -16,28 +16,28 @@ NEEDS_RESTART: Final = frozenset(map(dotted, keys_where(needs_restart)))
 """Keys that only a start reads. A credential of systemd cannot change without one either."""
 
 _SECRETS: Final = {dotted(path): attribute_of(path) for path in keys_where(is_secret)}
-"""Where ``Secrets`` has the value of a key: compared is the value, not from where it came."""
+"""The attribute of ``Secrets`` for each key: the value is compared, not its source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One reading: what was written, and what that pointed to."""
+    """One reading of the configuration: the settings, and the secrets that they point to."""
 
     settings: Settings
     secrets: Secrets = field(repr=False)
     files: Mapping[str, str]
-    """What stands for the content of the file that a key names, by dotted key."""
+    """By dotted key, a fingerprint of the file that the key names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a reload does. Names are dotted keys, without values."""
+    """The difference between two readings. Names are dotted keys, without values."""
 
     configuration: Configuration
-    """What is to be in effect: the new reading, with the old value of what cannot change."""
+    """The new reading, with the old value of each key that needs a restart."""
     changed: tuple[str, ...]
     needs_restart: tuple[str, ...]
-    """What was changed in the file and stays as it was until a restart."""
+    """Keys that differ in the file and keep their present value until a restart."""
 
     def touches(self, *keys: str) -> bool:
         """Tell whether one of ``keys``, or a key below one, has changed."""
@@ -45,7 +45,7 @@ class Change:
 
 
 def compare(present: Configuration, read: Configuration) -> Change:
-    """Return what turns ``present`` into ``read``, as far as that can be done at run time."""
+    """Return the change from ``present`` to ``read``, as far as a reload can make it."""
     differing = _differing(_flat(present), _flat(read))
     out_of_reach = {_key_of(name) for name in read.secrets.unchecked}
     stay = {*NEEDS_RESTART & differing, *out_of_reach}
@@ -81,7 +81,7 @@ def _flat(configuration: Configuration) -> dict[str, Any]:
 
 
 def _members(section: Section, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """Yield each key with its value; of a table, that it is there."""
+    """Yield each key with its value; a table has the value True."""
     for name in type(section).model_fields:
         at, value = (*path, name), getattr(section, name)
         tables = {at: value}
@@ -94,7 +94,7 @@ def _members(section: Section, path: tuple[str, ...]) -> Iterator[tuple[str, Any
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> set[str]:
-    """Return the keys that differ; a table that is only on one side stands for its members."""
+    """Return the keys that differ; a table on one side only stands for its members."""
     missing = object()
     names = {name for name in {*one, *other} if one.get(name, missing) != other.get(name, missing)}
     return {name for name in names if not any(is_at(name, above) for above in names - {name})}

@@ -1,4 +1,4 @@
-"""The effective configuration, for people and programs, without a secret in it."""
+"""Renders the effective configuration, for people and programs, without secrets."""
 
 import json
 import re
@@ -49,7 +49,7 @@ def _shown(value: Any, field: FieldInfo) -> Any:
 
 
 def to_toml(shown: Mapping[str, Any]) -> str:
-    """Return what ``effective`` gave in the notation of the file; what is None as a comment."""
+    """Return the result of ``effective`` as TOML; a key without a value becomes a comment."""
     return "\n\n".join("\n".join(_table((name,), section)) for name, section in shown.items())
 
 

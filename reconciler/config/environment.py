@@ -1,6 +1,6 @@
-"""Environment variables that override the file: ``RECONCILER_STORE__URL`` is ``store.url``.
+"""Applies overrides from the environment: ``RECONCILER_STORE__URL`` is ``store.url``.
 
-Own code instead of ``pydantic-settings``: that reads only ``os.environ``, passes over variables of
+Own code instead of ``pydantic-settings``, which reads only ``os.environ``, ignores variables of
 unknown sections in silence, and does not say which variable a wrong value came from.
 """
 
@@ -63,7 +63,7 @@ def _overrides(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _decoded(field: FieldInfo | None, text: str) -> Any:
-    """Read lists, tables, numbers and switches as JSON; what is no JSON is left to the models."""
+    """Read lists, tables, numbers and switches as JSON; the models report anything else."""
     if field is None or schema.is_text(field):
         return text
     if schema.is_secret(field) and not text.startswith(("[", "{")):
@@ -75,7 +75,7 @@ def _decoded(field: FieldInfo | None, text: str) -> Any:
 
 
 def _put(raw: dict[str, Any], path: tuple[str, ...], value: Any) -> bool:
-    """Set ``path``; not where a table should be and is none, which the models report."""
+    """Set ``path``; return False where a table above it is none, which the models report."""
     table = raw
     for part in path[:-1]:
         inner = table.setdefault(part, {})

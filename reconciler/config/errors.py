@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, one line a problem: the key, its value, what is allowed."""
+"""Words each problem of a configuration as one line: the key, its value, what is allowed."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,7 +57,7 @@ def label(path: Sequence[str | int], variable: str | None) -> str:
 
 
 def unknown_key(path: Sequence[str | int]) -> str:
-    """Say that the last part of ``path`` is no key, and which one was probably meant."""
+    """Return the words for a key that does not exist, with the one that was probably meant."""
     name, near = str(path[-1]), schema.keys_beside(path)
     for match in get_close_matches(name.lower(), near, n=1):
         return f"unknown key; did you mean {dotted((*path[:-1], match))}?"
@@ -75,7 +75,7 @@ def describe(
 ) -> list[str]:
     """Return a line for each problem that pydantic found in ``raw``.
 
-    A value that a provider has ``inherited`` is reported where it was written, and only there.
+    A value that a provider has ``inherited`` is reported only where it was written.
     """
     found = error.errors(include_url=False)
     reported = {(problem["loc"], problem["type"]) for problem in found}
@@ -124,7 +124,7 @@ def _variable(path: schema.KeyPath, origins: Origins) -> str | None:
 
 
 def _shown(value: object, kind: str, path: schema.KeyPath) -> str:
-    """Return the offending value; a secret is not shown, and of a collection only what it is."""
+    """Return the offending value; of a collection its kind, of a secret nothing."""
     field, _ = schema.locate(path)
     if kind == "missing":
         return ""
@@ -145,6 +145,6 @@ def _shown(value: object, kind: str, path: schema.KeyPath) -> str:
 
 
 def _scheme(value: object) -> str:
-    """Return of a URL that may hold a password only how it begins."""
+    """Return the scheme of a URL that may hold a password."""
     match = _SCHEME.match(value) if isinstance(value, str) else None
     return f"'{match[0]}…'" if match else ""

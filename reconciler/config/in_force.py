@@ -1,4 +1,4 @@
-"""The configuration in force: one frozen value, built from the settings in one place.
+"""Builds the configuration in force: one frozen value, made from the settings in one place.
 
 Parts hold a ``Current[InForce]`` and read its value once when they begin something. A reload
 replaces the value by one assignment, so nothing ever sees half of a change.
@@ -23,9 +23,9 @@ class InForce:
     settings: Settings
     secrets: Secrets = field(repr=False)
     rules: Rules
-    """By which the ledger decides."""
+    """The rules by which the ledger decides."""
     access: AccessRules
-    """Whom the public listener lets in."""
+    """The rules by which the public listener admits a caller."""
 
     @property
     def call_lease(self) -> int:

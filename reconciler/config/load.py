@@ -1,4 +1,4 @@
-"""From a TOML file and the environment to ``Settings``, with every problem reported at once."""
+"""Loads ``Settings`` from a TOML file and the environment, and reports every problem at once."""
 
 import re
 import tomllib
@@ -25,7 +25,7 @@ def find_config(
 ) -> Path:
     """Return the file to read: ``explicit``, the environment's, the local or the system's.
 
-    One that was named and is not there is a ``ConfigError``, and so is finding none.
+    Raises ``ConfigError`` where a named file is missing, and where none is found.
     """
     if explicit is not None:
         return _named(cwd / explicit, "--config")

@@ -1,4 +1,4 @@
-"""The sections of the file, their keys and their defaults. Durations are milliseconds.
+"""Defines the sections of the file, their keys and their defaults. Durations are milliseconds.
 
 ``config/reconciler.toml`` says the same to the operator; a test holds the two together.
 """
@@ -70,7 +70,7 @@ class Tls(Section):
 
 
 class Listener(Section):
-    """``[listener]``: what Assure calls."""
+    """``[listener]``: the public listener, which Assure calls."""
 
     host: Annotated[str, AfterValidator(hostname), NeedsRestart()] = "127.0.0.1"
     """Address to accept on. Loopback, because TLS usually ends at a proxy on the same machine."""
@@ -81,15 +81,15 @@ class Listener(Section):
     authorization: Annotated[tuple[HeaderSecret, ...], _LIST] = ()
     """Accepted values of the Authorization header; several while rotating. Empty: none checked."""
     allow_from: Annotated[tuple[Annotated[Network, Cidr()], ...], _LIST] = ()
-    """Networks that may call. Empty: any, because the sender's addresses are not published."""
+    """Networks that may call. Empty: any, because Assure's addresses are not published."""
     trusted_proxies: Annotated[tuple[Annotated[Network, Cidr()], ...], _LIST] = ()
-    """Networks whose ``X-Forwarded-For`` is believed. Empty: nobody's, as anyone can write one."""
+    """Networks of proxies whose ``X-Forwarded-For`` is trusted. Empty: none."""
     max_body: Annotated[int, between(1024, 16 * 1024 * 1024, "bytes")] = 65536
     """Longest body in bytes. A callback has some 150; the rest is room for unknown members."""
     tls: Tls | None = None
-    """Certificate and key, when nothing in front ends TLS. None: plain HTTP."""
+    """Certificate and key, where no proxy terminates TLS. None: plain HTTP."""
     unknown_process: Literal["adopt", "ignore"] = "adopt"
-    """What a callback for an unregistered process does: become a row, or wait for one."""
+    """Whether a callback for an unregistered process adopts it, or waits for a registration."""
 
 
 class Admin(Section):
@@ -98,7 +98,7 @@ class Admin(Section):
     listen: Annotated[ListenAddress, NeedsRestart()] = ListenAddress("127.0.0.1", 9180)
     """Host and port, or a Unix socket. Empty turns it off."""
     token: Annotated[HeaderSecret | None, Field(validate_default=True)] = None
-    """Bearer token. None: not asked for, which only an address of this machine may have."""
+    """Bearer token. None: not required, which only a loopback or Unix address allows."""
 
     @field_validator("token")
     @classmethod
@@ -114,16 +114,16 @@ class Admin(Section):
 
 
 class Assure(Section):
-    """``[assure]``: the API that is asked."""
+    """``[assure]``: the Assure API."""
 
     base_url: Annotated[Url, AfterValidator(urls.base_url)] = Url("https://api.signicat.com")
-    """What the paths are appended to."""
+    """URL to which the paths are appended."""
     token_url: Annotated[Url, AfterValidator(urls.secure_url)] = Url(
         "https://api.signicat.com/auth/open/connect/token"
     )
     """OAuth 2.0 token endpoint, for the client credentials grant."""
     client_id: str = ""
-    """Id of the API client. Only the daemon needs one, so it is asked for with the secrets."""
+    """Id of the API client. Only the daemon needs it, so it is checked with the secrets."""
     client_secret: Secret | None = None
     """Secret of the API client."""
     scope: Text = "signicat-api"
@@ -141,7 +141,7 @@ class Assure(Section):
     timeout: Timeout = 10 * SECOND
     """Longest time for one call, connecting included. A lease is four times this."""
     max_concurrency: Concurrency = 16
-    """Calls at the same moment, of one daemon."""
+    """Concurrent calls of one daemon."""
     requests_per_second: Annotated[float, above_zero(10_000)] = 20.0
     """Calls a second; the burst is a tenth of it, at least 1. Token requests are outside. Shared
     by all daemons on one store."""
@@ -159,7 +159,7 @@ class Assure(Section):
     )
     """Statuses that end a process."""
     pending_statuses: Annotated[Statuses, Field(validate_default=True)] = ("pending", "processing")
-    """Statuses that say: the end user or the provider is not finished."""
+    """Statuses of a process that has not ended."""
 
     @field_validator("pending_statuses")
     @classmethod
@@ -176,11 +176,11 @@ class BackoffKeys(Section):
     initial: Backing = 5 * MINUTE
     """The first wait."""
     factor: Annotated[float, between(1, 100)] = 2.0
-    """What each wait is multiplied with for the next."""
+    """Factor from one wait to the next."""
     max: Backing = HOUR
     """The longest wait, before jitter."""
     jitter: Annotated[float, between(0, 1)] = 0.1
-    """The largest part of a wait that is added to it, so that a herd spreads. Never taken away."""
+    """Largest fraction of a wait that is added to it, never subtracted."""
 
     @model_validator(mode="after")
     def _grows(self) -> Self:
@@ -196,7 +196,7 @@ class BackoffKeys(Section):
 
 
 class DeliveryBackoffKeys(BackoffKeys):
-    """``[delivery] backoff``: an application is down for minutes more often than for hours."""
+    """``[delivery] backoff``: shorter, because an application is rarely down for hours."""
 
     initial: Backing = 5 * SECOND
     """The first wait."""
@@ -208,40 +208,40 @@ class PolicyKeys(Section):
     """The keys of ``[reconcile]`` that ``[reconcile.providers.NAME]`` may change."""
 
     callback_timeout: Annotated[int, Duration(1, 365 * DAY)] = 15 * MINUTE
-    """With no callback this long after ``createdAt``, else registration, a process is overdue."""
+    """Time after ``createdAt``, else registration, without a callback until overdue."""
     sweep_interval: Annotated[int, Duration(10, HOUR)] = 5 * SECOND
-    """Longest time between two looks for what is due."""
+    """Longest time between two sweeps."""
     ladder: Annotated[
         tuple[Annotated[Verb, Strict(strict=False)], ...],
         _LIST,
         AfterValidator(values.not_empty),
         AfterValidator(values.at_most(10)),
     ] = (Verb.NOTIFY, Verb.FETCH)
-    """What an overdue process gets, in turn; one pass is a round."""
+    """Calls for an overdue process, in this order; one pass is a round."""
     notify_grace: Annotated[int, Duration(0, 7 * DAY)] = 2 * MINUTE
-    """How long a callback may take that was asked for. Zero: the next rung follows at once."""
+    """Time for the callback after a Notify. Zero: the next rung follows at once."""
     confirm_callbacks: bool = True
-    """Whether Get process must confirm what a callback claims: a callback is not signed."""
+    """Whether Get process must confirm the status of a callback, which is not signed."""
     backoff: BackoffKeys = BackoffKeys()
     """Waits between rounds, and (a tenth of ``initial``) after a failed call."""
     give_up_after: Keeping = 14 * DAY
-    """From registration, at the earliest after one full round."""
+    """Time from registration until a process expires, at the earliest after one round."""
 
 
 class Reconcile(PolicyKeys):
-    """``[reconcile]``: when a callback is missing, and what is done then."""
+    """``[reconcile]``: when a callback is missing, and which calls follow."""
 
     providers: dict[str, PolicyKeys] = Field(default_factory=dict)
-    """By provider name in lower case, each complete: what it does not set is filled in on load."""
+    """By provider name in lower case; keys that one does not set are filled in on load."""
 
     @property
     def shortest_sweep(self) -> int:
-        """How often to look, in ms: one look is for all, so the most impatient decides."""
+        """Interval of the sweep in ms: one sweep serves all providers, so the shortest."""
         return min(keys.sweep_interval for keys in (self, *self.providers.values()))
 
 
 class Store(Section):
-    """``[store]``: the ledger, and what stands in for it while it is down."""
+    """``[store]``: the ledger's database, and the spool for the time that it is down."""
 
     url: Annotated[StoreUrl, NeedsRestart()] = StoreUrl("value", "sqlite:///var/reconciler.db")
     """SQLite file or PostgreSQL database. A relative path starts at the working directory."""
@@ -252,10 +252,10 @@ class Store(Section):
 
 
 class Delivery(Section):
-    """``[delivery]``: tells your application."""
+    """``[delivery]``: sends results to your application."""
 
     url: Annotated[Url, AfterValidator(urls.http_url_or_none)] = Url("")
-    """Where each result is posted. Empty: nowhere."""
+    """URL to which each result is posted. Empty: deliveries are off."""
     secret: Annotated[tuple[SigningSecret, ...], _LIST, BeforeValidator(values.one_or_more)] = ()
     """Standard Webhooks signing secrets; two while rotating. Empty: not signed."""
     headers: Annotated[dict[str, HeaderSecret], BeforeValidator(values.header_names)] = Field(
@@ -265,11 +265,11 @@ class Delivery(Section):
     timeout: Timeout = 15 * SECOND
     """Longest time for one delivery, connecting included."""
     max_concurrency: Concurrency = 8
-    """Deliveries at the same moment."""
+    """Concurrent deliveries."""
     backoff: DeliveryBackoffKeys = DeliveryBackoffKeys()
     """Waits between attempts."""
     give_up_after: Keeping = 3 * DAY
-    """After this a delivery is dead; ``reconciler redeliver`` wakes it."""
+    """Time until a delivery is dead; ``reconciler redeliver`` revives it."""
     proxy: ProxyUrl = ProxyUrl("value", "")
     """Egress proxy. Empty: none."""
     ca_file: str = ""
@@ -277,28 +277,28 @@ class Delivery(Section):
 
 
 class Heartbeat(Section):
-    """``[heartbeat]``: a ping whose absence a dead-man service notices."""
+    """``[heartbeat]``: pings to a dead-man service, which notices their absence."""
 
     url: PingUrl = PingUrl("value", "")
-    """What is fetched after a healthy summary. Empty: nothing."""
+    """URL that is fetched after a healthy summary. Empty: none."""
     interval: Annotated[int, Duration(SECOND, DAY)] = MINUTE
     """Shortest time between two pings, give or take a tenth. A summary is made every minute."""
 
 
 class Retention(Section):
-    """``[retention]``: how long what is finished stays."""
+    """``[retention]``: how long finished rows are kept."""
 
     settled: Keeping = 90 * DAY
-    """Terminal processes with their timeline and deliveries, from the day they ended."""
+    """Time from the end of a process to its removal, with timeline and deliveries."""
     callbacks: Keeping = 90 * DAY
-    """Rows of the inbox, from their arrival."""
+    """Time from the arrival of a callback to its removal from the inbox."""
 
 
 class Log(Section):
-    """``[log]``: what is written to stdout."""
+    """``[log]``: the log on stdout."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least that is written."""
+    """Lowest level that is written."""
     format: Annotated[Literal["auto", "json", "console"], NeedsRestart()] = "auto"
     """``auto`` is console on a terminal and JSON otherwise."""
 

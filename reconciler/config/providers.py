@@ -1,7 +1,7 @@
-"""``[reconcile.providers.NAME]``: names without case, and keys that come from ``[reconcile]``.
+"""Completes ``[reconcile.providers.NAME]``: folds the names, inherits keys of ``[reconcile]``.
 
-Both happen to the raw file, before it is validated, so that a provider is checked with the
-values it will really have.
+This is done to the raw file before it is validated, so that each provider is checked with the
+values it will have.
 """
 
 from typing import Any

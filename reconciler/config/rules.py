@@ -1,4 +1,4 @@
-"""From the settings to the rules by which the ledger decides."""
+"""Builds the ledger's rules from the settings."""
 
 from reconciler.config.models import PolicyKeys, Settings
 from reconciler.ledger.policy import Backoff, Policy, Rules
@@ -7,8 +7,8 @@ from reconciler.ledger.policy import Backoff, Policy, Rules
 def rules(settings: Settings) -> Rules:
     """Return the ledger's rules.
 
-    Callbacks of unknown processes are adopted only when something tells Assure from others:
-    an Authorization value or an address.
+    Callbacks of unknown processes are adopted only where an Authorization value or an address
+    distinguishes Assure from other callers.
     """
     listener = settings.listener
     told_apart = bool(listener.authorization or listener.allow_from)

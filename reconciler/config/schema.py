@@ -1,4 +1,4 @@
-"""What the models say about a dotted path: which key it names, and what that key may hold."""
+"""Finds the field that a dotted path names, and tells what it may hold."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin
@@ -56,7 +56,7 @@ def section_of(field: FieldInfo) -> type[Section] | None:
 
 
 def locate(path: Sequence[str | int]) -> tuple[FieldInfo | None, KeyPath]:
-    """Return the deepest key of ``path`` that the models know, and what of ``path`` lies beyond.
+    """Return the deepest key of ``path`` that the models know, and the rest of ``path``.
 
     The name of a provider is no key: the search goes on behind it.
     """

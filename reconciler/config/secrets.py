@@ -35,7 +35,7 @@ class Secrets:
     """Passwords and queries of all URLs of the configuration, for ``all_values``."""
     unchecked: tuple[str, ...] = ()
     credentials: Mapping[str, str] = field(default_factory=dict)
-    """What was read as a systemd credential, by its name: it holds until the next start."""
+    """Systemd credentials by name, which stay the same until the next start."""
 
     def __repr__(self) -> str:
         return "Secrets([redacted])"
@@ -50,7 +50,7 @@ class Secrets:
             self.admin_token or "",
             self.heartbeat_url or "",
         )
-        # Of a dead-man service's URL the last part is the secret; a short one is a plain word.
+        # The path of a dead-man service's URL is its secret; a short part is a plain word.
         yield from (part for part in (self.heartbeat_url or "").split("/")[3:] if len(part) >= 16)
         for value in (*self.listener_authorization, *self.delivery_headers.values()):
             yield value
@@ -118,7 +118,7 @@ def resolve_secrets(
 
 
 class _Reader:
-    """Reads secrets one by one and keeps the problems for the end."""
+    """Reads secrets one by one and collects the problems."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _Reader:
         return {name: value for name, value in values.items() if value is not None}
 
     def finish(self) -> None:
-        """Raise what has been found."""
+        """Raise all problems that were found."""
         if self.problems:
             raise ConfigError(self.problems)
 

@@ -1,6 +1,6 @@
-"""Secrets as the file writes them: a value, or where the value is to be read.
+"""Parses a secret as the file has it: a value, or the source of one.
 
-The type of a field says what its value may be. A value in the file is checked when the file is
+The type of a field decides what its value may be. A value in the file is checked when the file is
 read, any other when it is resolved (``secrets.py``). No ``repr`` and no error shows a value.
 """
 
@@ -23,7 +23,7 @@ _SIGNING_PREFIX = "whsec_"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Secret:
-    """A value that nobody may see. ``text`` is the value, or the name or path of its source."""
+    """A secret. ``text`` is its value, or the name or path of its source."""
 
     kind: Kind
     text: str
@@ -71,7 +71,7 @@ class HeaderSecret(Secret):
 
     @staticmethod
     def check(text: str) -> str:
-        """Refuse what cannot travel in a header unchanged (RFC 9110, 5.5)."""
+        """Refuse a value that a header cannot carry unchanged (RFC 9110, 5.5)."""
         if not text:
             raise ValueError("must not be empty")
         if not _HEADER_VALUE.fullmatch(text):
@@ -88,7 +88,7 @@ class SigningSecret(Secret):
 
     @staticmethod
     def check(text: str) -> str:
-        """Refuse what the signature library would refuse, or decode to another key, later."""
+        """Refuse a value that the signature library refuses, or decodes to another key."""
         key = text.removeprefix(_SIGNING_PREFIX)
         try:
             usable = key != text and bool(b64decode(key, validate=True))
@@ -112,12 +112,12 @@ class UrlSecret(Secret):
 
     @staticmethod
     def check(text: str) -> str:
-        """Refuse what is not a plain URL."""
+        """Refuse anything but a plain URL."""
         return urls.http_url(text) if text else text
 
 
 class PingUrl(UrlSecret):
-    """The URL of a dead-man service. Whoever knows its path can silence the alarm."""
+    """The URL of a dead-man service. Its path is a secret: it can silence the alarm."""
 
     __slots__ = ()
 
@@ -133,7 +133,7 @@ class ProxyUrl(UrlSecret):
 
     @staticmethod
     def check(text: str) -> str:
-        """Refuse what names no proxy."""
+        """Refuse anything but the URL of a proxy."""
         return urls.proxy_url(text) if text else text
 
 
@@ -144,5 +144,5 @@ class StoreUrl(UrlSecret):
 
     @staticmethod
     def check(text: str) -> str:
-        """Refuse what names neither a SQLite file nor a PostgreSQL database."""
+        """Refuse anything but a SQLite file or a PostgreSQL database."""
         return urls.store_url(text)

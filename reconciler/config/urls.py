@@ -1,4 +1,4 @@
-"""URLs: what each may be, and how one is shown without what is secret in it."""
+"""Checks URLs, and shows them without their secrets."""
 
 import re
 from typing import Any
@@ -20,8 +20,8 @@ _STORES = (
 def redacted(url: str) -> str:
     """Return ``url`` without user, password, query and fragment.
 
-    A password may hold an unquoted "/", "?" or "@". So everything before the last "@" goes,
-    which in a rare URL hides more than needed and never less.
+    A password may hold an unquoted "/", "?" or "@", so everything before the last "@" goes.
+    In a rare URL that hides more than needed, never less.
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
@@ -34,9 +34,9 @@ def redacted(url: str) -> str:
 
 
 def origin(url: str) -> str:
-    """Return scheme, host and port of ``url``, and that there is more without telling it.
+    """Return scheme, host and port of ``url``, with a mark in place of the rest.
 
-    With an "@" in it nobody knows where a password ends (see ``redacted``): then no host either.
+    With an "@" in it the end of a password is uncertain (see ``redacted``): then no host either.
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
@@ -48,7 +48,7 @@ def origin(url: str) -> str:
 
 
 class Url(str):
-    """A URL that is no secret source. Its ``repr`` is redacted; used as a string it is whole."""
+    """A URL, not a secret. Its ``repr`` is redacted; as a string it is whole."""
 
     __slots__ = ()
 
@@ -67,7 +67,7 @@ class Url(str):
 
 
 def secret_parts(url: str) -> tuple[str, ...]:
-    """Return what must not appear in a log: the password, as written and decoded, and the query."""
+    """Return the password, as written and decoded, and the query: no log may show them."""
     user, _, rest = url.partition("://")[2].rpartition("@")
     password = user.partition(":")[2]
     query = rest.partition("?")[2]
@@ -90,18 +90,18 @@ def _split(text: str) -> SplitResult:
 
 
 def http_url(text: str) -> str:
-    """Refuse what is not a plain ``http`` or ``https`` URL."""
+    """Refuse anything but a plain ``http`` or ``https`` URL."""
     _split(text)
     return text
 
 
 def http_url_or_none(text: str) -> str:
-    """The same, but an empty one is allowed and means: none."""
+    """Do as ``http_url``, but allow an empty text for: none."""
     return http_url(text) if text else text
 
 
 def proxy_url(text: str) -> str:
-    """Refuse what names no proxy: it is a scheme, a host and a port, with nothing after them."""
+    """Refuse anything but scheme, host and port."""
     parts = _split(text)
     if parts.path not in {"", "/"} or parts.query:
         raise ValueError('must end after the port, such as "http://proxy.example:3128"')
@@ -124,14 +124,14 @@ def secure_url(text: str) -> str:
 
 
 def base_url(text: str) -> Url:
-    """Refuse what paths cannot be appended to; a "/" at the end is dropped."""
+    """Refuse a URL to which no path can be appended; drop a "/" at the end."""
     if "?" in text:
         raise ValueError('must not have a "?" in it; paths are appended to it')
     return Url(_credential_free(text).geturl().rstrip("/"))
 
 
 def store_url(text: str) -> str:
-    """Refuse what names neither a SQLite file nor a PostgreSQL database."""
+    """Refuse anything but a SQLite file or a PostgreSQL database."""
     scheme, mark, rest = text.partition("://")
     if not mark or scheme not in {"sqlite", "postgresql", "postgres"} or not text.isprintable():
         raise ValueError(f"is no store; {_STORES}")

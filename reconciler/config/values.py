@@ -1,7 +1,7 @@
-"""Single values of the file: durations, bounded numbers, paths and statuses.
+"""Checks single values of the file: durations, bounded numbers, paths and statuses.
 
-A marker stands in the ``Annotated`` of a model's field. What it refuses it refuses with a
-``ValueError`` whose text continues the line that ``errors.py`` begins with key and value.
+A marker stands in the ``Annotated`` of a model's field. Its ``ValueError`` continues the line that
+``errors.py`` begins with key and value.
 """
 
 import re
@@ -111,7 +111,7 @@ def filled(text: str) -> str:
 
 
 def route(text: str) -> str:
-    """Refuse what is not the plain path of a URL; the listener answers on exactly this one."""
+    """Refuse anything but the plain path of a URL; the listener answers only there."""
     if not text.startswith("/"):
         raise ValueError('must start with "/"')
     if not text.isascii() or not text.isprintable() or set(text) & set(' ?#{}"<>\\'):

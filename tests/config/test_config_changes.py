@@ -1,4 +1,4 @@
-"""What differs between two readings, and what of it can be taken on without a restart."""
+"""A reload takes on every difference but those that need a restart."""
 
 import json
 from collections.abc import Iterator

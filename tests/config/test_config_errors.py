@@ -1,4 +1,4 @@
-"""What a wrong configuration is refused with: the key, its value, what is allowed."""
+"""A wrong configuration is refused with the key, its value and what is allowed."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""From settings to the ledger's rules."""
+"""The settings become the ledger's rules."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -31,7 +31,7 @@ class Document:
         return [body for named, body in _BLOCK.findall(self.text) if named == language]
 
     def spans(self) -> list[str]:
-        """What stands between single backticks."""
+        """Return the texts between single backticks."""
         return _SPAN.findall(self.prose)
 
     def section(self, heading: str) -> str:

@@ -1,4 +1,4 @@
-"""What the documents name in backticks exists: keys, commands, variables, files, identifiers."""
+"""Everything that the documents name in backticks exists: keys, commands, files, identifiers."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """The README is typed as it stands: every `$` line of its console blocks is run, in order.
 
 `make …` must be a target. The simulator and the daemon run in the background, on free ports and
-with a shorter time-out; the addresses in the later commands are changed accordingly. What stands
-below a command must come out of it: line by line, word by word, whatever the numbers are.
+with a shorter time-out; the addresses in the later commands are changed accordingly. Each
+line below a command must be in its output, word by word; numbers may differ.
 """
 
 import json
