@@ -1,8 +1,8 @@
-"""What may not stand in a log line, and how it is taken out.
+"""Takes secrets out of log lines, and whatever JSON cannot hold.
 
-Three nets, one behind the other: a value under a name such as ``authorization`` is never shown;
-a secret that the configuration resolved is masked wherever it occurs; and what looks like a
-credential (userinfo of a URL, ``Bearer x``, ``whsec_x``, ``password=x``) is masked by its look.
+A value under a name such as ``authorization`` is never shown. A secret that the configuration
+resolved is masked wherever it occurs. In text that others wrote, anything that looks like a
+credential (userinfo of a URL, ``Bearer x``, ``whsec_x``, ``password=x``) is masked too.
 """
 
 import math
@@ -29,6 +29,10 @@ _LEAST, _MOST = -(2**63), 2**64 - 1
 
 MOST_ITEMS = 100
 DEEPEST = 6
+
+TEXTS_OF_OTHERS = frozenset({"error", "message", "now", "problems", "reason", "was"})
+"""Fields with the text of a library, of an exception, of the configuration or of a registration.
+Every other field that is a plain string holds a word or an id: a status "basic check" is shown."""
 
 _SECRET_WORDS = (
     "apikey", "authorization", "cookie", "credential", "passphrase", "passwd", "password",
@@ -91,22 +95,25 @@ class Redactor:
         """Return ``event`` with clean values; no value can make this raise."""
         clean = self._fields(event)
         name = event.get("event")
-        if isinstance(name, str) and name in self._event_names:
-            clean["event"] = name
+        if isinstance(name, str):
+            clean["event"] = name if name in self._event_names else self.text(name)
         return clean
 
     def text(self, value: str) -> str:
-        """Return ``value`` without secrets, encodable, and at most ``LONGEST_TEXT`` long."""
+        """Return a text of others: what looks like a credential is masked, too.
+
+        It is encodable and at most ``LONGEST_TEXT`` long, as every value is.
+        """
+        value = self._masked(value)[: 2 * LONGEST_TEXT]  # bounds the search
+        for pattern, masked in _LOOKS_SECRET:
+            value = pattern.sub(masked, value)
+        return _shown(value)
+
+    def _masked(self, value: str) -> str:
         for secret in self._hidden:
             if secret in value:
                 value = value.replace(secret, MASK)
-        if _may_look_secret(value):
-            value = value[: 2 * LONGEST_TEXT]  # bounds the search
-            for pattern, masked in _LOOKS_SECRET:
-                value = pattern.sub(masked, value)
-        if not value.isascii():
-            value = _encodable(value)
-        return value if len(value) <= LONGEST_TEXT else value[: LONGEST_TEXT - 1] + "…"
+        return value
 
     def _fields(self, event: Mapping[str, Any]) -> dict[str, Any]:
         clean: dict[str, Any] = {}
@@ -114,7 +121,8 @@ class Redactor:
             if _is_ordinary(key):  # the short way for nearly all that is ever logged
                 kind = type(value)
                 if kind is str:
-                    clean[key] = self.text(value)
+                    is_others = key in TEXTS_OF_OTHERS
+                    clean[key] = self.text(value) if is_others else _shown(self._masked(value))
                     continue
                 if value is None or (kind is int and _LEAST <= value <= _MOST):
                     clean[key] = value
@@ -160,9 +168,10 @@ class Redactor:
         return MASK if names_a_secret(str(key)) else self._value(value, depth)
 
 
-def _may_look_secret(text: str) -> bool:
-    """Nothing looks secret without one of these; most values are ids, and this runs often."""
-    return ":" in text or " " in text or "=" in text or "whsec_" in text or not text.isprintable()
+def _shown(text: str) -> str:
+    if not text.isascii():
+        text = _encodable(text)
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def _encodable(text: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 import reconciler
 from reconciler.telemetry import catalogue as events
 from reconciler.telemetry.events import RANK
-from reconciler.telemetry.redact import names_a_secret
+from reconciler.telemetry.redact import TEXTS_OF_OTHERS, names_a_secret
 
 PACKAGE = Path(reconciler.__file__).parent
 DOCUMENT = PACKAGE.parent / "docs" / "logs.md"
@@ -163,6 +163,58 @@ def test_the_level_of_an_event_is_the_catalogue_s_and_info_for_an_unknown_one() 
 def test_no_field_of_the_catalogue_would_always_be_redacted() -> None:
     fields = {field for event in events.CATALOGUE for field in event.fields}
     assert [field for field in sorted(fields) if names_a_secret(field)] == []
+
+
+def test_the_text_of_an_exception_is_logged_only_where_credentials_are_looked_for() -> None:
+    wrong = {
+        f"{path.relative_to(PACKAGE)}: {field}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for field in fields_with_an_exception(path.read_text("utf-8")) - TEXTS_OF_OTHERS
+    }
+    assert wrong == set()
+
+
+def test_the_text_of_an_exception_is_found_in_a_log_call() -> None:
+    source = """
+log.error("a", reason=str(error), path=str(path), count=len(str(error)))
+try: ...
+except OSError as trouble:
+    self._log.warning("b", note=f"no {trouble}", kind=type(trouble).__name__)
+"""
+    assert fields_with_an_exception(source) == {"reason", "count", "note"}
+
+
+def fields_with_an_exception(source: str) -> set[str]:
+    tree = ast.parse(source)
+    exceptions = _exceptions(tree)
+    return {
+        keyword.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and _is_log(node.func.value)
+        for keyword in node.keywords
+        if keyword.arg and _tells(keyword.value, exceptions)
+    }
+
+
+def _exceptions(tree: ast.Module) -> set[str]:
+    """Return the names that exceptions have in a file."""
+    caught = {node.name for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)}
+    return {"error"} | {name for name in caught if name}
+
+
+def _tells(value: ast.expr, exceptions: set[str]) -> bool:
+    """Tell whether ``value`` has the text of an exception in it: ``str(error)``, f"{error}"."""
+    for node in ast.walk(value):
+        told: ast.expr | None = None
+        if isinstance(node, ast.FormattedValue):
+            told = node.value
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"str", "repr"}:
+            told = _argument(node, 0, "object")
+        if isinstance(told, ast.Name) and told.id in exceptions:
+            return True
+    return False
 
 
 def test_every_event_says_what_it_means_and_what_to_do() -> None:

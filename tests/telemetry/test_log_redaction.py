@@ -24,10 +24,14 @@ AUTHORIZATION = "Custom canary of two words"
 WITH_ESCAPES = 'ca"na\\ry/ä 100%'
 HIDDEN = (CLIENT_SECRET, AUTHORIZATION, WITH_ESCAPES)
 
-CREDENTIALS = {
+KNOWN = {
     "the client secret": (CLIENT_SECRET, CLIENT_SECRET),
     "an Authorization value": (AUTHORIZATION, "canary"),
     "a secret that needs escaping": (WITH_ESCAPES, "na\\"),
+}
+"""Credentials of the configuration, which may come out nowhere."""
+
+BY_LOOK = {
     "a signing secret": ("whsec_Q2FuYXJ5Q2FuYXJ5", "Q2FuYXJ5"),
     "the password of a URL": ("postgresql://me:pw/can@ary@db.example/x", "ary@"),
     "a bearer token": ("Authorization: Bearer eyJcanary.x.y", "canary"),
@@ -85,11 +89,27 @@ def stdlib_failure(_system: LogSystem, secret: str) -> None:
         logging.getLogger("aiohttp.server").exception("Error handling request from %s", secret)
 
 
-PATHS: dict[str, Path] = {
+OURS: dict[str, Path] = {
     "a field": lambda system, secret: system.logger.info("ready", note=secret),
+    "the bound context": lambda system, secret: system.logger.bind(note=secret).info("ready"),
+}
+"""Paths for words and ids of ours, where a look-alike is no credential."""
+
+OF_OTHERS: dict[str, Path] = {
+    "the reason of an error of ours": lambda system, secret: system.logger.error(
+        "store_unavailable", reason=f"cannot reach {secret}"
+    ),
+    "the text of an error of ours": lambda system, secret: system.logger.error(
+        "result_not_recorded", error=f"cannot write {secret}"
+    ),
+    "a problem of the configuration": lambda system, secret: system.logger.error(
+        "config_reload_failed", problems=["store.url is empty", f"store.url {secret}", "and so on"]
+    ),
+    "what a registration changes": lambda system, secret: system.logger.info(
+        "process_updated", field="reference", was=secret, now=f"not {secret}"
+    ),
     "the event itself": lambda system, secret: system.logger.info(f"got {secret}"),
     "an interpolated event": lambda system, secret: system.logger.info("got %s", secret),
-    "the bound context": lambda system, secret: system.logger.bind(note=secret).info("ready"),
     "a nested value": lambda system, secret: system.logger.info(
         "ready", a={"b": [{"c": (secret, 1, 2)}], "d": {secret}}
     ),
@@ -115,9 +135,16 @@ PATHS: dict[str, Path] = {
 }
 
 
+CASES = [
+    pytest.param(path, secret, canary, id=f"{credential} in {place}")
+    for credentials, places in ((KNOWN, OURS | OF_OTHERS), (BY_LOOK, OF_OTHERS))
+    for credential, (secret, canary) in credentials.items()
+    for place, path in places.items()
+]
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
-@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-@pytest.mark.parametrize(("secret", "canary"), CREDENTIALS.values(), ids=CREDENTIALS)
+@pytest.mark.parametrize(("path", "secret", "canary"), CASES)
 def test_no_credential_gets_out(
     record: Record, path: Path, secret: str, canary: str, form: str
 ) -> None:
@@ -207,6 +234,12 @@ def test_a_known_secret_is_found_in_its_encoded_forms(secret: str) -> None:
         repr({"q": secret}),
     ):
         assert MASK in redactor.text(encoded), encoded
+
+
+def test_a_word_or_an_id_of_a_process_that_looks_like_a_credential_is_shown(record: Record) -> None:
+    told = {"status": "basic check", "dossier_id": "token: 5", "reference": "https://a@b.example"}
+    line = json.loads(record(lambda system: system.logger.info("process_settled", **told)))
+    assert told.items() <= line.items()
 
 
 def test_a_list_of_two_sentences_is_not_taken_for_a_header(record: Record) -> None:
