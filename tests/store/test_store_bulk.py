@@ -1,16 +1,17 @@
 """Many rows are inserted in few steps, and all of them."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.store.bulk import MOST_ROWS, bulk_inserts
+from reconciler.store.open import Store
 from reconciler.store.schema import facts
-from reconciler.store.sqlite.database import SqliteDatabase
+
+Look = Callable[..., list[tuple[Any, ...]]]
 
 INSERT = "INSERT INTO facts (name, value) VALUES (?, ?)"
 
@@ -38,15 +39,15 @@ def test_any_other_statement_is_left_to_the_driver(statement: str) -> None:
     assert bulk_inserts(statement, [("a", 1)]) is None
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 500])
-async def test_the_store_keeps_every_row_of_a_group(path: Path, count: int) -> None:
-    rows = [(f"name-{number}", "value") for number in range(count)]
-    database = SqliteDatabase(path, checkpoints=True)
-    await database.open()
-    try:
-        await database.insert_new((facts.c.name, facts.c.value), [*rows, rows[0]])
-    finally:
-        await database.close()
-    with closing(sqlite3.connect(path)) as connection:
-        stored = connection.execute("SELECT name, value FROM facts").fetchall()
-    assert sorted(stored) == sorted(rows)
+class TestOnSqlite:
+    @pytest.fixture
+    def kind(self) -> str:
+        return "sqlite"
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 127, 128, 129, 500])
+    async def test_the_store_keeps_every_row_of_a_group(
+        self, store: Store, look: Look, count: int
+    ) -> None:
+        rows = [(f"name-{number}", "value") for number in range(count)]
+        await store.database.insert_new((facts.c.name, facts.c.value), [*rows, rows[0]])
+        assert sorted(look("SELECT name, value FROM facts")) == sorted(rows)
