@@ -19,14 +19,15 @@ import aiohttp
 from benchmarks.children import PATIENCE, python
 from benchmarks.figures import Figure, ratio
 from benchmarks.yard import Place, Yard, now
+from reconciler.delivery.client import build_delivery_client
 from reconciler.delivery.deliverer import Deliverer
-from reconciler.delivery.sender import Patience, Sender
+from reconciler.delivery.sender import RetryPolicy
 from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff, TrackedProcess
-from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.session import build_session, trusting
-from reconciler.outbound.transport import Transport
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.open import open_store
@@ -167,12 +168,12 @@ class _Outbox(Outbox):
 async def _ours(place: Place, url: str, count: int, run: int) -> tuple[_Spent, list[bytes]]:
     """Deliver ``count`` results, until the last is written down; return their bodies too."""
     store = await open_store(f"sqlite:///{place.store}", is_daemon=True)
-    session = build_session(trusting(""), CONCURRENCY)
     outbox = _Outbox(store.database)
     with (place.folder / "log").open("wb") as stream:
         logs = LogSystem(level="info", format="json", stream=stream)
         logs.tap(Metrics().note)
-        deliverer = _deliverer(url, session, outbox, logs)
+        news = Bell("news")
+        deliverer = _deliverer(url, outbox, news, logs)
         running = asyncio.create_task(deliverer.run())
         try:
             async with asyncio.timeout(PATIENCE):
@@ -180,40 +181,29 @@ async def _ours(place: Place, url: str, count: int, run: int) -> tuple[_Spent, l
                     payloads = _fill(place, serials, run)
                     outbox.expect(len(serials))
                     watch = _Watch()
-                    deliverer.wake()
+                    news.ring()
                     await outbox.is_done.wait()
             return watch.spent(), payloads
         finally:
             deliverer.stop()
             await running
-            await session.close()
             await store.database.close()
             logs.close(PATIENCE)
 
 
-def _deliverer(
-    url: str, session: aiohttp.ClientSession, outbox: Outbox, logs: LogSystem
-) -> Deliverer:
-    """Return the outbox worker with the daemon's defaults."""
-    log = logs.logger.bind(target="delivery")
-    clock = Clock()
-    breaker = Breaker(clock=clock, log=log)
-    sender = Sender(
+def _deliverer(url: str, outbox: Outbox, news: Bell, logs: LogSystem) -> Deliverer:
+    """Return a deliverer with the daemon's defaults."""
+    clock, log = Clock(), logs.logger
+    client = build_delivery_client(
         url,
-        Transport(session, log, clock=clock, timeout=15.0),
-        Signer([SECRET], {}),
-        patience=Patience(Backoff(), 3_600_000),
-        breaker=breaker,
-        clock=clock,
-        log=log,
-    )
-    return Deliverer(
-        outbox,
-        sender,
-        breaker=breaker,
-        owner="benchmark",
+        trusting(""),
+        secrets=[SECRET],
+        headers={},
+        retry=RetryPolicy(Backoff(), 3_600_000),
+        timeout=15_000,
         max_concurrency=CONCURRENCY,
-        lease_length=60_000,
+        proxy="",
         clock=clock,
         log=log,
     )
+    return Deliverer(outbox, Current(client), news=news, owner="benchmark", clock=clock, log=log)

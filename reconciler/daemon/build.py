@@ -7,18 +7,13 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.assure import Endpoint
 from reconciler.config import Configuration
 from reconciler.daemon.certificates import Certificates
-from reconciler.delivery.deliverer import Deliverer
-from reconciler.delivery.outlet import Line
-from reconciler.delivery.sender import Patience, Sender
-from reconciler.delivery.signing import Signer
+from reconciler.delivery.client import DeliveryClient, build_delivery_client
+from reconciler.delivery.sender import RetryPolicy
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
-from reconciler.outbound.session import build_session
-from reconciler.outbound.transport import Transport
 from reconciler.reconcile.connection import AssureConnection, build_connection
 from reconciler.runtime.clock import Clock
-from reconciler.store.outbox import Outbox
 from reconciler.store.urls import is_postgres, sqlite_path
 
 
@@ -71,44 +66,25 @@ def build_assure(
 def build_delivery(
     configuration: Configuration,
     certificates: Certificates,
-    outbox: Outbox,
     *,
-    owner: str,
     clock: Clock,
     log: FilteringBoundLogger,
-) -> Line:
-    """Return the outbox worker for the application, with connections of its own."""
+) -> DeliveryClient | None:
+    """Return the client of your application; None where there is nobody to deliver to."""
     delivery, secrets = configuration.settings.delivery, configuration.secrets
-    assert delivery is not None
-    log = log.bind(target="delivery")
-    session = build_session(certificates.trusted["delivery"], delivery.max_concurrency)
-    breaker = Breaker(clock=clock, log=log)
-    transport = Transport(
-        session,
-        log,
-        clock=clock,
-        timeout=delivery.timeout / 1000,
-        proxy=secrets.delivery_proxy or "",
-    )
+    if delivery is None:
+        return None
     waits = delivery.backoff
     backoff = Backoff(waits.initial, waits.factor, waits.max, waits.jitter)
-    sender = Sender(
+    return build_delivery_client(
         str(delivery.url),
-        transport,
-        Signer(secrets.delivery_secret, secrets.delivery_headers),
-        patience=Patience(backoff, delivery.give_up_after),
-        breaker=breaker,
-        clock=clock,
-        log=log,
-    )
-    deliverer = Deliverer(
-        outbox,
-        sender,
-        breaker=breaker,
-        owner=owner,
+        certificates.trusted["delivery"],
+        secrets=secrets.delivery_secret,
+        headers=secrets.delivery_headers,
+        retry=RetryPolicy(backoff, delivery.give_up_after),
+        timeout=delivery.timeout,
         max_concurrency=delivery.max_concurrency,
-        lease_length=4 * delivery.timeout,
+        proxy=secrets.delivery_proxy or "",
         clock=clock,
         log=log,
     )
-    return Line(deliverer, session)

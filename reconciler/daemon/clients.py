@@ -10,14 +10,13 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import Change, Configuration
 from reconciler.daemon.build import build_assure, build_delivery
 from reconciler.daemon.certificates import Certificates
-from reconciler.delivery.outlet import Line, Outlet
+from reconciler.delivery.client import DeliveryClient
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import Retired
 from reconciler.reconcile.connection import AssureConnection
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current import Current
-from reconciler.store.outbox import Outbox
 
 LONGEST_CALL = 6
 """Times ``assure.timeout`` after which a call that has begun must be over: it may last four."""
@@ -35,7 +34,7 @@ class NewClients:
 
     assure: AssureConnection | None
     """None: the present one stays."""
-    delivery: Line | None
+    delivery: DeliveryClient | None
     has_delivery: bool
     """Whether ``delivery`` replaces the present one; it is None where deliveries end."""
 
@@ -47,44 +46,37 @@ class Clients:
         self,
         configuration: Configuration,
         certificates: Certificates,
-        outbox: Outbox,
         *,
         budget: Budget,
         breaker: Breaker,
-        owner: str,
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        self._outbox = outbox
         self._budget = budget
         self._breaker = breaker
-        self._owner = owner
         self._clock = clock
         self._log = log
         self._retired = Retired()
+        delivery = build_delivery(configuration, certificates, clock=clock, log=log)
         self.assure = Current(self._assure(configuration, certificates))
-        self.outlet = Outlet(self._delivery(configuration, certificates))
+        self.delivery = Current(delivery)
 
-    async def prepare(self, change: Change, certificates: Certificates) -> NewClients:
+    def prepare(self, change: Change, certificates: Certificates) -> NewClients:
         """Build what ``change`` asks for. Raises ValueError, and then nothing is left open."""
         configuration = change.configuration
         assure, delivery = None, None
         has_delivery = change.touches("delivery")
+        if has_delivery:
+            delivery = build_delivery(configuration, certificates, clock=self._clock, log=self._log)
+        # Last: of the two, only the client of Assure opens something.
         if any(key.startswith("assure.") for key in {*change.changed} - _NOT_OF_THE_CLIENT):
             assure = self._assure(configuration, certificates)
-        try:
-            if has_delivery:
-                delivery = self._delivery(configuration, certificates)
-        except ValueError:
-            if assure is not None:
-                await assure.session.close()
-            raise
         return NewClients(assure, delivery, has_delivery)
 
     def use(self, new: NewClients) -> None:
         """Let what begins from now on use ``new``."""
         if new.has_delivery:
-            self.outlet.use(new.delivery)
+            self.delivery.value = new.delivery
         if new.assure is not None:
             old, self.assure.value = self.assure.value, new.assure
             if (
@@ -98,7 +90,6 @@ class Clients:
         """Close all connections."""
         await self.assure.value.session.close()
         await self._retired.close()
-        await self.outlet.close()
 
     def _assure(self, configuration: Configuration, certificates: Certificates) -> AssureConnection:
         return build_assure(
@@ -106,18 +97,6 @@ class Clients:
             certificates,
             budget=self._budget,
             breaker=self._breaker,
-            clock=self._clock,
-            log=self._log,
-        )
-
-    def _delivery(self, configuration: Configuration, certificates: Certificates) -> Line | None:
-        if configuration.settings.delivery is None:
-            return None
-        return build_delivery(
-            configuration,
-            certificates,
-            self._outbox,
-            owner=self._owner,
             clock=self._clock,
             log=self._log,
         )

@@ -108,7 +108,7 @@ class Sweep:
         self._news = news
         self._clock = clock
         self._begun_at = clock.monotonic()
-        self._has_recovered = False
+        self._has_mended_clock = self._has_applied = False
 
     @property
     def seconds(self) -> float:
@@ -116,21 +116,27 @@ class Sweep:
         return self._current.value.settings.reconcile.shortest_sweep / 1000
 
     async def turn(self) -> bool:
-        """Turn overdue what is due, and apply what was left in the inbox."""
+        """Do a piece: of the recovery first, then of what each tick does. Raises StoreError."""
         if not self._heartbeat.has_begun:
             await self._heartbeat.turn()
-        if not self._has_recovered:
-            await self._recover()
+        if await self._recover():
+            return True
         has_more = await self._overdue.tick()
         await self._applier.recover()
         self._due.ring()
         self._news.ring()
         return has_more
 
-    async def _recover(self) -> None:
-        """See to clock, inbox and downtime, in this order."""
-        await self._overdue.mend_clock()
-        await self._applier.recover(everything=True)
+    async def _recover(self) -> bool:
+        """See to a piece of clock, inbox and downtime, in this order; True where there is more."""
+        if not self._has_mended_clock:
+            self._has_mended_clock = not await self._overdue.mend_clock()
+            return True
+        if not self._has_applied:
+            await self._applier.recover(everything=True)
+            self._has_applied = True
+            return True
+        if self._overdue.has_caught_up:
+            return False
         up_for = round((self._clock.monotonic() - self._begun_at) * 1000)
-        last_alive_at = self._heartbeat.last_alive_at
-        self._has_recovered = await self._overdue.after_downtime(last_alive_at, up_for=up_for)
+        return await self._overdue.after_downtime(self._heartbeat.last_alive_at, up_for=up_for)

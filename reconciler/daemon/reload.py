@@ -67,21 +67,15 @@ class InUse:
     async def replace(self, change: Change, certificates: Certificates) -> None:
         """Put ``change`` in force, dropping no connection. Raises ValueError: nothing changed."""
         configuration = change.configuration
-        clients = await self._clients.prepare(change, certificates)
+        clients = self._clients.prepare(change, certificates)
         # From here on nothing can fail, and nothing is awaited: nobody sees half of a change.
         self._current.value = in_force(configuration.settings, configuration.secrets)
         self._certificates.value = certificates
         self._clients.use(clients)
-        listener, sweeper, budget = self.also
+        listener, budget = self.also
         listener.door = self._current.value.access
         listener.use_tls(certificates.listener)
-        assure = configuration.settings.assure
-        sweeper.use(
-            self._clients.assure.value.caller,
-            max_concurrency=assure.max_concurrency,
-            lease_length=self._current.value.call_lease,
-        )
-        budget.set_rate(assure.requests_per_second)
+        budget.set_rate(configuration.settings.assure.requests_per_second)
         self._logs.set_level(configuration.settings.log.level)
         if self._current.value.access.is_open:
             self._logs.logger.warning("callbacks_unauthenticated")

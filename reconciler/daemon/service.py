@@ -6,7 +6,7 @@ store; a bell tells one of them that there is something to do.
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -25,20 +25,18 @@ from reconciler.daemon.reload import ConfigSource, InUse, Reloader
 from reconciler.daemon.scheduler import Scheduler
 from reconciler.daemon.summary import Statistics, Summary
 from reconciler.daemon.tasks import Part, Tasks
+from reconciler.delivery.deliverer import Deliverer
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.intake import Intake
 from reconciler.inbound.listener import Listener, addresses, bind
 from reconciler.inbound.spool import Spool
-from reconciler.ledger import Outcome
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.ping import Ping
 from reconciler.outbound.session import build_session, trusting
 from reconciler.outbound.share import Share
+from reconciler.reconcile.build import build_reconcile
 from reconciler.reconcile.misconfiguration import CallbackPath
-from reconciler.reconcile.overdue import OverdueChecker
-from reconciler.reconcile.recorder import Recorder
-from reconciler.reconcile.sweeper import Sweeper
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current import Current
@@ -88,8 +86,8 @@ class Service:
 
         instance_id = uuid4().hex
         tick, due, news = Bell("tick"), Bell("due"), Bell("news")
-        self._metrics, statistics, callback_path = Metrics(), Statistics(), CallbackPath(log)
-        for tap in (self._metrics, statistics):
+        self._metrics, statistics = Metrics(), Statistics()
+        for tap in (self._metrics, statistics, CallbackPath(log)):
             logs.tap(tap.note)
         share = None if store.database.dialect == "sqlite" else Share()
         budget = Budget(settings.assure.requests_per_second, clock=clock, share=share)
@@ -97,10 +95,8 @@ class Service:
         self._clients = clients = Clients(
             configuration,
             certificates,
-            store.outbox,
             budget=budget,
             breaker=breaker,
-            owner=instance_id,
             clock=clock,
             log=log,
         )
@@ -109,44 +105,27 @@ class Service:
         scheduler = self._scheduler = Scheduler(clock, log)
 
         def stored(receipts: Sequence[Receipt]) -> None:
-            callback_path.came()
             applier.submit(receipts)
 
         def applied() -> None:
-            sweeper.wake()
-            self._clients.outlet.wake()
+            due.ring()
+            news.ring()
 
-        def recorded(outcomes: Sequence[Outcome]) -> None:
-            callback_path.recorded(outcomes)
-            applied()
-
-        recorder = Recorder(
+        reconcile = build_reconcile(
             store.work,
-            rules=lambda: current.value.rules,
-            clock=clock,
-            on_recorded=recorded,
-            log=log,
-        )
-        sweeper = Sweeper(
-            store.work,
-            clients.assure.value.caller,
-            recorder,
+            clients.assure,
+            current,
+            due=due,
+            news=news,
             budget=budget,
             breaker=breaker,
             owner=instance_id,
-            max_concurrency=settings.assure.max_concurrency,
-            lease_length=current.value.call_lease,
-            rules=lambda: current.value.rules,
             clock=clock,
             log=log,
         )
-        overdue = OverdueChecker(
-            store.work,
-            rules=lambda: current.value.rules,
-            clock=clock,
-            on_due=sweeper.wake,
-            log=log,
-            on_progress=lambda: scheduler.progressed("sweep"),
+        sweeper, recorder, overdue = reconcile.sweeper, reconcile.recorder, reconcile.overdue
+        deliverer = Deliverer(
+            store.outbox, clients.delivery, news=news, owner=instance_id, clock=clock, log=log
         )
         intake = Intake(store.inbox, spool, on_stored=stored, clock=clock, log=log)
         applier = Applier(
@@ -210,7 +189,7 @@ class Service:
             rejected=listener.rejected,
             disks=disks_of(configuration),
             due=tick,
-            news=_CallingBell("news", applied),
+            news=news,
             clock=clock,
             logs=logs,
             log=log,
@@ -219,7 +198,7 @@ class Service:
         self._watchdog = Watchdog(self._notifier, stale=scheduler.stale, log=log)
         bells = (tick, due, news, summary.bell, host_checks.bell)
         in_use = InUse(current, held, clients, scheduler, bells, logs)
-        in_use.also = (listener, sweeper, budget)
+        in_use.also = (listener, budget)
         self._reloader = (
             Reloader(source, configuration, in_use, self._notifier, self.is_ready, logs)
             if source is not None
@@ -233,7 +212,7 @@ class Service:
             Part("drain", _Drain(intake), after=("listener",)),
             Part("applier", applier, after=("intake", "drain")),
             Part("recorder", recorder, after=("sweeper", "applier")),
-            Part("deliverer", clients.outlet, after=("recorder",), is_kept_alive=True),
+            Part("deliverer", deliverer, after=("recorder",), is_kept_alive=True),
         ]
         if server_wait is not None:
             parts.insert(0, Part("store", server_wait))
@@ -341,15 +320,6 @@ class Service:
             duration_ms=round(self._tasks.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )
-
-
-class _CallingBell(Bell):
-    def __init__(self, name: str, call: Callable[[], None]) -> None:
-        super().__init__(name)
-        self._call = call
-
-    def ring(self) -> None:
-        self._call()
 
 
 class _ListenerPart:

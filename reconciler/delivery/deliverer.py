@@ -1,309 +1,74 @@
-"""The outbox worker: leases what is due, posts it within its limits, writes down what came of it.
-
-A retry is a row with a time, never a sleeping task: a receiver that hangs costs one slot for one
-time-out.
-"""
+"""Delivers with the client in force, one client after the other; a reload loses nothing."""
 
 import asyncio
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.delivery.sender import Sender, SignedRequest
-from reconciler.outbound.breaker import Breaker
+from reconciler.delivery.client import DeliveryClient
+from reconciler.delivery.worker import OutboxWorker
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.outbox import Attempt, Leased, Outbox
-
-MOST_AT_ONCE = 1_000
-"""Deliveries leased or written down in one transaction: some 20 ms of the writer."""
-
-SIGNED_AHEAD = 64
-"""Letters made ready one after the other: that costs a third less than one at a time."""
-
-QUICK = 0.25
-"""Seconds within which a helping must be gone for the next to be larger."""
-
-RETRY = 0.5
-"""Seconds until a store that did not take the results is tried again."""
+from reconciler.runtime.current import Current
+from reconciler.store.outbox import Outbox
 
 
 class Deliverer:
-    """Delivers for one instance: one task leases, some send, one writes down."""
+    """Empties the outbox while there is somebody to deliver to."""
 
     def __init__(
         self,
         outbox: Outbox,
-        sender: Sender,
+        client: Current[DeliveryClient | None],
         *,
-        breaker: Breaker,
+        news: Bell,
         owner: str,
-        max_concurrency: int,
-        lease_length: int,
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """``lease_length`` in ms: a few times the time-out of one attempt."""
-        self._outbox = outbox
-        self._sender = sender
-        self._breaker = breaker
-        self._owner = owner
-        self._slots = max_concurrency
-        self._lease_length = lease_length
-        self._clock = clock
-        self._log = log
-        self._leased: deque[Leased] = deque()
-        self._letters: deque[SignedRequest] = deque()
-        self._results: list[Attempt] = []
-        self._unspent: list[Leased] = []
-        self._in_hand = 0
-        self._helping = max_concurrency
-        self._helped_at = -QUICK
-        self._alarm: asyncio.TimerHandle | None = None
-        self._wake = asyncio.Event()
-        self._has_leased = asyncio.Event()
-        self._has_results = asyncio.Event()
-        self._is_stopping = False
-        self._is_leasing = False
-        self._has_news = False
-        self._came_short = False
-        self._has_leased_all = False
-        self._has_sent = False
+        """``news`` is rung when something may be due, and when ``client`` has been replaced.
 
-    def wake(self) -> None:
-        """Look for deliveries as soon as may be."""
-        self._has_news = True
-        self._wake.set()
+        ``owner``: in whose name deliveries are leased.
+        """
+        self._outbox = outbox
+        self._client = client
+        self._news = news
+        self._owner = owner
+        self._clock = clock
+        self._log = log.bind(target="delivery")
+        self._is_stopping = False
+
+    async def run(self) -> None:
+        """Deliver until ``stop``. If it fails it can be run again.
+
+        With a client that has been replaced nothing more is begun; what it has sent is written
+        down before the next one takes over.
+        """
+        while not self._is_stopping:
+            client = self._client.value
+            if client is None:
+                await self._news.wait()
+                continue
+            async with client.connected(self._clock, self._log) as sender:
+                worker = OutboxWorker(
+                    self._outbox,
+                    client,
+                    sender,
+                    owner=self._owner,
+                    clock=self._clock,
+                    log=self._log,
+                )
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(worker.run(), name="outbox worker")
+                    tasks.create_task(self._pass_on(client, worker), name="news")
 
     def stop(self) -> None:
         """Begin nothing more; what is on its way is finished and written down."""
         self._is_stopping = True
-        self._wake.set()
+        self._news.ring()
 
-    async def run(self) -> None:
-        """Deliver whenever woken, until ``stop``. If it fails it can be run again."""
-        self._leased, self._letters = deque(), deque()
-        self._results, self._unspent = [], []
-        self._in_hand = 0
-        self._has_leased_all = self._has_sent = False
-        self._breaker.probe_abandoned()  # that of a run that failed
-        leaser = asyncio.create_task(self._lease_whenever_woken())
-        slots = [asyncio.create_task(self._send_each()) for _ in range(self._slots)]
-        recorder = asyncio.create_task(self._write_whenever_woken())
-        tasks = {leaser, recorder, *slots}
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-            self._has_leased_all = True
-            self._has_leased.set()
-            await asyncio.gather(*slots)
-            self._has_sent = True
-            self._has_results.set()
-            await recorder
-        finally:
-            if self._alarm is not None:
-                self._alarm.cancel()
-            for task in tasks:
-                task.cancel()
-
-    async def _lease_whenever_woken(self) -> None:
-        while not self._is_stopping:
-            await self._wake.wait()
-            self._wake.clear()
-            with suppress(StoreUnavailableError):  # the next tick tries again
-                while not self._is_stopping and await self._lease():
-                    pass
-
-    async def _lease(self) -> bool:
-        """Lease one helping; False when there is no room for it, or nothing more is due."""
-        allowance = self._breaker.allowance()
-        if allowance == 0:
-            self._look_again_in(self._breaker.seconds_to_probe())
-            return False
-        if not self._has_room() or (allowance is not None and self._in_hand):
-            return False
-        if not self._is_quick() and not await self._outbox.has_due(self._clock.now()):
-            return False
-        with self._helping_more() as most:
-            rows = await self._outbox.claim(
-                most if allowance is None else allowance,
-                owner=self._owner,
-                now=self._clock.now(),
-                length=self._lease_length,
-            )
-            self._take(rows)
-        return self._may_be_more()
-
-    def _has_room(self) -> bool:
-        left = len(self._leased) + len(self._letters)
-        return left <= self._helping // 2 and not self._is_leasing
-
-    def _is_quick(self) -> bool:
-        return self._clock.monotonic() - self._helped_at < QUICK
-
-    def _may_be_more(self) -> bool:
-        """Tell whether more may be due: the last helping was whole, or news came after it."""
-        return self._has_news or not self._came_short
-
-    @contextmanager
-    def _helping_more(self) -> Iterator[int]:
-        """Tell how many to lease in the block.
-
-        Helpings grow while the receiver is quick, so that the writer is asked seldom; when it is
-        slow they are no larger than the slots, so that no lease runs out in our hands.
-        """
-        before = self._helping
-        self._helping = min(before * 8, MOST_AT_ONCE) if self._is_quick() else self._slots
-        self._helped_at = self._clock.monotonic()
-        self._is_leasing, self._has_news = True, False
-        try:
-            yield self._helping
-        except StoreError:
-            self._helping, self._came_short = before, False
-            raise
-        finally:
-            self._is_leasing = False
-            if self._has_news:
-                self._wake.set()  # whoever was woken meanwhile has found no room
-
-    def _take(self, rows: Sequence[Leased]) -> None:
-        self._came_short = len(rows) < self._helping
-        self._in_hand += len(rows)
-        # What is leased while we stop goes back: no slot may be there any more.
-        (self._unspent if self._is_stopping else self._leased).extend(rows)
-        self._has_leased.set()
-
-    async def _send_each(self) -> None:
-        while self._letters or await self._sign_some():
-            letter = self._letters.popleft()
-            row = letter.row
-            if self._may_send(row):
-                try:
-                    attempt = await self._sender.send(letter)
-                except Exception as error:  # noqa: BLE001 (a task's border: one bug must not stop the rest)
-                    attempt = self._crashed(row, error)
-                self._results.append(attempt)
-            else:
-                self._unspent.append(row)
-            self._attempted()
-
-    async def _sign_some(self) -> bool:
-        """Wait until there are letters; False when there will be no more."""
-        while not self._leased and not self._letters:
-            if self._has_leased_all:
-                return False
-            self._has_leased.clear()
-            await self._has_leased.wait()
-        if self._letters:  # another slot that waited has made them
-            return True
-        now = self._clock.now()
-        for _ in range(min(SIGNED_AHEAD, len(self._leased))):
-            self._letters.append(self._sender.sign(self._leased.popleft(), now))
-        return True
-
-    def _attempted(self) -> None:
-        """Wake the recorder, or the leaser where there is little to write.
-
-        It is late for the recorder while much is left, so that it can lease with the same stroke.
-        """
-        left, made = len(self._leased) + len(self._letters), len(self._results) + len(self._unspent)
-        half = self._helping // 2
-        if not left or made >= (self._helping + half if left > half else half):
-            self._has_results.set()
-        elif left <= half and self._may_be_more():
-            self._wake.set()
-
-    def _may_send(self, row: Leased) -> bool:
-        """Tell whether the attempt may begin: parked work costs none, nor does a late lease."""
-        allowance = self._breaker.allowance()
-        has_time = self._clock.now() < row.until - self._lease_length // 2
-        if self._is_stopping or allowance == 0 or not has_time:
-            return False
-        if allowance is not None:
-            self._breaker.probe_started(row.process_id)
-        return True
-
-    def _crashed(self, row: Leased, error: Exception) -> Attempt:
-        self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
-        self._breaker.probe_abandoned()
-        later = self._clock.now() + self._lease_length
-        return Attempt(row, DeliveryState.PENDING, "internal_error", later)
-
-    async def _write_whenever_woken(self) -> None:
-        while self._results or self._unspent or not self._has_sent:
-            if not self._has_sent:
-                await self._has_results.wait()
-                self._has_results.clear()
-            batch, returned = self._results[:MOST_AT_ONCE], self._unspent[:MOST_AT_ONCE]
-            try:
-                has_leased = await self._write(batch, returned)
-            except StoreUnavailableError:
-                if self._is_stopping:
-                    self._sender.tell(self._results)
-                    return  # the leases run out, and they are sent once more
-                await self._clock.sleep(RETRY)
-                self._has_results.set()
-                continue
-            self._sender.tell(batch)
-            del self._results[: len(batch)]
-            del self._unspent[: len(returned)]
-            self._in_hand -= len(batch) + len(returned)
-            if not has_leased:
-                self.wake()  # the next news of the same processes may go now
-            self._has_results.clear()  # it was set again by what came beside this batch
-            if self._results or self._unspent:
-                self._attempted()
-
-    async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> bool:
-        """Write down what became of ``batch``, and lease more if there is room: tell whether."""
-        may_lease = self._is_quick() and self._breaker.allowance() is None and not self._is_stopping
-        if not may_lease or not self._has_room():
-            await self._record_each(batch, returned)
-            return False
-        try:
-            with self._helping_more() as most:
-                self._take(await self._record(batch, returned, most))
-        except StoreUnavailableError:
-            raise
-        except StoreError:
-            await self._record_each(batch, returned)
-            return False
-        return True
-
-    async def _record_each(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> None:
-        """Write down what became of ``batch``; one that the store refuses fails alone."""
-        try:
-            await self._record(batch, returned)
-        except StoreUnavailableError:
-            raise
-        except StoreError as error:
-            if len(batch) + len(returned) > 1:
-                for attempt in batch:
-                    await self._record_each([attempt], [])
-                for row in returned:
-                    await self._record_each([], [row])
-                return
-            for row in (*(attempt.row for attempt in batch), *returned):
-                key = row.process_id
-                self._log.error("result_not_recorded", process_id=key, error=str(error))
-
-    async def _record(
-        self, batch: Sequence[Attempt], returned: Sequence[Leased], most: int = 0
-    ) -> list[Leased]:
-        return await self._outbox.record(
-            batch,
-            returned,
-            owner=self._owner,
-            now=self._clock.now(),
-            most=most,
-            length=self._lease_length,
-        )
-
-    def _look_again_in(self, seconds: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_later(max(seconds, 0.01), self.wake)
+    async def _pass_on(self, client: DeliveryClient, worker: OutboxWorker) -> None:
+        """Wake the worker at each ring, until its client is no longer the one to use."""
+        while not self._is_stopping and self._client.value is client:
+            worker.wake()
+            await self._news.wait()
+        worker.stop()

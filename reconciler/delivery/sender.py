@@ -17,17 +17,16 @@ from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.outbox import Attempt, Leased
 
 GONE = 410
-"""The receiver says that this endpoint is no more: no retry will help."""
+"""The receiver says that this endpoint has gone: no retry will help."""
 
 FRESH = 1_000
 """Milliseconds for which a signature, and the time that it holds, may wait to be sent."""
-
 
 _DELIVERED = DeliveryState.DELIVERED
 
 
 class SignedRequest(NamedTuple):
-    """A delivery, signed and ready to be posted: what aiohttp would make of it is made."""
+    """A delivery with its headers and body, ready to be posted."""
 
     row: Leased
     headers: Mapping[str, str]
@@ -36,7 +35,7 @@ class SignedRequest(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """When a failed delivery is tried again, and when it is given up. Durations in ms."""
 
     backoff: Backoff
@@ -52,7 +51,7 @@ class Sender:
         transport: Transport,
         signer: Signer,
         *,
-        patience: Patience,
+        retry: RetryPolicy,
         breaker: Breaker,
         clock: Clock,
         log: FilteringBoundLogger,
@@ -60,7 +59,7 @@ class Sender:
         self._url = URL(url)
         self._transport = transport
         self._signer = signer
-        self._patience = patience
+        self._retry_policy = retry
         self._breaker = breaker
         self._clock = clock
         self._log = log
@@ -70,19 +69,19 @@ class Sender:
         headers = self._signer.headers(row.webhook_id, row.payload, now)
         return SignedRequest(row, headers, row.payload.encode(), now)
 
-    async def send(self, letter: SignedRequest) -> Attempt:
+    async def send(self, request: SignedRequest) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""
         now = self._clock.now()
-        if now - letter.signed_at > FRESH:
-            letter = self.sign(letter.row, now)
-        row = letter.row
+        if now - request.signed_at > FRESH:
+            request = self.sign(request.row, now)
+        row = request.row
         try:
             answer = await self._transport.send(
                 None,
                 "POST",
                 self._url,
-                headers=letter.headers,
-                data=letter.body,
+                headers=request.headers,
+                data=request.body,
                 with_body=False,
             )
         except CallError as error:
@@ -98,7 +97,7 @@ class Sender:
         error = f"http_{status}"
         if status >= 500:
             self._breaker.failed(row.process_id, error)
-        else:  # whatever it says, the application is there
+        else:  # the application is there, whatever it answers
             self._breaker.succeeded(row.process_id)
         if status == GONE:
             return Attempt(row, DeliveryState.DEAD, error, None, status, answer.duration)
@@ -107,22 +106,22 @@ class Sender:
     def _retry(self, row: Leased, error: str, answer: Response | CallError) -> Attempt:
         status, took = answer.http_status, answer.duration
         now = self._clock.now()
-        if now >= row.pending_since + self._patience.give_up_after:
+        if now >= row.pending_since + self._retry_policy.give_up_after:
             return Attempt(row, DeliveryState.DEAD, error, None, status, took)
-        delay = self._patience.backoff.delay(row.attempt, row.webhook_id)
+        delay = self._retry_policy.backoff.delay(row.attempt, row.webhook_id)
         if answer.retry_after is not None:
             delay = max(delay, round(answer.retry_after * 1000))
         return Attempt(row, DeliveryState.PENDING, error, now + delay, status, took)
 
-    def tell(self, attempts: Sequence[Attempt]) -> None:
-        """Log what became of ``attempts``. Call it after the commit: a line tells what is true."""
+    def announce(self, attempts: Sequence[Attempt]) -> None:
+        """Log what became of ``attempts``. Call it after the commit, when it is true."""
         for attempt in attempts:
             if attempt.state is _DELIVERED:
-                self._tell_delivered(attempt)
+                self._announce_delivered(attempt)
             else:
-                self._tell_failed(attempt)
+                self._announce_failed(attempt)
 
-    def _tell_delivered(self, attempt: Attempt) -> None:
+    def _announce_delivered(self, attempt: Attempt) -> None:
         row = attempt.row
         self._log.info(
             "delivery_succeeded",
@@ -134,9 +133,9 @@ class Sender:
             duration_ms=attempt.duration,
         )
 
-    def _tell_failed(self, attempt: Attempt) -> None:
+    def _announce_failed(self, attempt: Attempt) -> None:
         row = attempt.row
-        told: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "error": attempt.error,
             "delivery_id": row.webhook_id,
             "process_id": row.process_id,
@@ -146,7 +145,7 @@ class Sender:
             "duration_ms": attempt.duration,
         }
         if attempt.state is DeliveryState.DEAD:
-            self._log.error("delivery_dead", **told)
+            self._log.error("delivery_dead", **fields)
         else:
             wait = round(((attempt.next_attempt_at or 0) - self._clock.now()) / 1000, 1)
-            self._log.warning("delivery_failed", retry_in_s=wait, **told)
+            self._log.warning("delivery_failed", retry_in_s=wait, **fields)

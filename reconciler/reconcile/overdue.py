@@ -1,11 +1,15 @@
-"""The chores of the ledger: what turns overdue, what a dead daemon has left, what a clock did."""
+"""Looks at the ledger with each tick: what turns overdue, and what a downtime or a clock has done.
 
-from collections.abc import Callable
+It makes no calls, so it goes on whatever Assure does. Each piece of work is bounded; a caller that
+gets True calls again.
+"""
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.ledger import Rules
+from reconciler.config import InForce
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.announce import announce
 from reconciler.store.work_queue import WorkQueue
 
@@ -26,36 +30,44 @@ DOWNTIME = 30_000
 
 
 class OverdueChecker:
-    """Looks at the ledger with each tick. Makes no calls, so it goes on whatever Assure does."""
+    """Turns waiting processes overdue, and rings ``due`` for the sweeper."""
 
     def __init__(
         self,
         work: WorkQueue,
+        current: Current[InForce],
         *,
-        rules: Callable[[], Rules],
+        due: Bell,
         clock: Clock,
-        on_due: Callable[[], None],
         log: FilteringBoundLogger,
-        on_progress: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_progress`` is called with each batch of what may take minutes in all."""
         self._work = work
-        self._rules = rules
+        self._current = current
+        self._due = due
         self._clock = clock
-        self._on_due = on_due
         self._log = log
-        self._on_progress = on_progress
         self._seen = (clock.now(), clock.monotonic())
+        self._ahead: list[str] = []
+        self._mended = 0
+        self._is_mending = False
         self._looked_after: int | None = None
+        self._marked = 0
+        self.has_caught_up = False
+        """Whether ``after_downtime`` has come to its end."""
 
     async def tick(self) -> bool:
-        """Turn overdue what is due, and wake the sweeper; True where there is more to turn."""
+        """Turn overdue what is due; True where there is more to turn. Raises StoreError."""
         if self._has_jumped_back():
-            await self.mend_clock()
+            self._is_mending = True
+        if self._is_mending:
+            self._is_mending = await self.mend_clock()
+            if self._is_mending:
+                return True
         for _ in range(MOST_BATCHES):
-            changes = await self._work.turn_overdue(self._rules(), self._clock.now(), MOST_AT_ONCE)
+            rules, now = self._current.value.rules, self._clock.now()
+            changes = await self._work.turn_overdue(rules, now, MOST_AT_ONCE)
             announce(self._log, changes)
-            self._on_due()
+            self._due.ring()
             if not changes:
                 return False
         return True
@@ -63,35 +75,52 @@ class OverdueChecker:
     def _has_jumped_back(self) -> bool:
         """Tell whether the wall clock has fallen behind the monotonic one since the last tick."""
         (wall, monotonic), self._seen = self._seen, (self._clock.now(), self._clock.monotonic())
-        gone_by = self._seen[0] - wall
-        return gone_by < (self._seen[1] - monotonic) * 1000 - JUMP
+        passed = self._seen[0] - wall
+        return passed < (self._seen[1] - monotonic) * 1000 - JUMP
 
-    async def mend_clock(self) -> None:
-        """Let nothing wait longer because the clock has jumped back."""
-        mended = await self._work.mend_clock(self._rules(), self._clock.now(), MOST_AT_ONCE)
-        if mended:
-            self._log.warning("clock_jumped_back", processes=mended)
+    async def mend_clock(self) -> bool:
+        """Let one batch no longer wait for a time before a jump back; True where there are more.
+
+        Raises StoreError.
+        """
+        if not self._ahead:
+            self._ahead = await self._work.ahead_of(self._clock.now())
+        batch, rest = self._ahead[:MOST_AT_ONCE], self._ahead[MOST_AT_ONCE:]
+        rules, now = self._current.value.rules, self._clock.now()
+        is_ours = bool(batch) and await self._work.mend_clock(batch, rules, now)
+        self._mended += len(batch) if is_ours else 0
+        self._ahead = rest if is_ours else []  # else another daemon is at it
+        if self._ahead:
+            return True
+        if self._mended:
+            self._log.warning("clock_jumped_back", processes=self._mended)
+        self._mended = 0
+        return False
 
     async def after_downtime(self, last_alive_at: int | None, *, up_for: int = 0) -> bool:
-        """Have each process that was waiting looked at once, if callbacks may be lost.
+        """Mark one batch of what was waiting, if callbacks may be lost; True where there is more.
 
-        False where another daemon is at it, and may die before it is done: to be called again.
+        Each is looked at once, without waiting for its timeout. False with ``has_caught_up`` still
+        False means that another daemon is at it, and may die before it is done: call again later.
 
-        ``up_for``: milliseconds for which we have been taking callbacks ourselves, into the
-        spool, because the store was away.
+        ``last_alive_at``: when any instance was last alive before this one; None: never.
+        ``up_for``: milliseconds for which this one has been taking callbacks into the spool
+        because the store was away. Raises StoreError.
         """
         now = self._clock.now()
         if last_alive_at is None or now - up_for - last_alive_at <= DOWNTIME:
-            return True
+            self.has_caught_up = True
+            return False
         if self._looked_after is None:  # called again, it is about the same processes
             self._looked_after = now
-        marked = 0
-        while found := await self._work.owe_catch_up(self._looked_after, MARKED_AT_ONCE):
-            marked += found
-            self._on_progress()
+        found = await self._work.owe_catch_up(self._looked_after, MARKED_AT_ONCE)
         if found is None:
             return False
+        self._marked += found
+        if found:
+            return True
         gap = (now - up_for - last_alive_at) // 1000
-        self._log.warning("downtime_detected", gap_s=gap, processes=marked)
-        self._on_due()
-        return True
+        self._log.warning("downtime_detected", gap_s=gap, processes=self._marked)
+        self._due.ring()
+        self.has_caught_up = True
+        return False

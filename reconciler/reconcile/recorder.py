@@ -1,41 +1,50 @@
 """Writes the results of calls to the ledger, those that come together in one transaction."""
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.ledger import Observation, Outcome, Rules
+from reconciler.config import InForce
+from reconciler.ledger import Observation
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.announce import announce
 from reconciler.store.apply import Observed
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.work_queue import WorkQueue
 
 MOST_AT_ONCE = 100
+"""Results in one transaction."""
+
 RETRY = 0.5
 """Seconds until a store that did not take the results is tried again."""
 
 
 class Recorder:
-    """Keeps results until the store has them. What is lost with us, a lease's end repeats."""
+    """Keeps results until the store has them, and rings ``due`` and ``news`` when it has.
+
+    A result that is lost with this process costs a call: it is made again when its lease ends.
+    """
 
     def __init__(
         self,
         work: WorkQueue,
+        current: Current[InForce],
         *,
-        rules: Callable[[], Rules],
+        due: Bell,
+        news: Bell,
         clock: Clock,
-        on_recorded: Callable[[Sequence[Outcome]], None],
         log: FilteringBoundLogger,
     ) -> None:
         self._work = work
-        self._rules = rules
+        self._current = current
+        self._due = due
+        self._news = news
         self._clock = clock
-        self._on_recorded = on_recorded
         self._log = log
         self._queue: list[Observed] = []
-        self._wake = asyncio.Event()
+        self._queued = Bell("results")
         self._is_stopping = False
 
     @property
@@ -46,14 +55,13 @@ class Recorder:
     def put(self, process_id: str, observation: Observation) -> None:
         """Record ``observation`` as soon as may be."""
         self._queue.append((process_id, observation))
-        self._wake.set()
+        self._queued.ring()
 
     async def run(self) -> None:
         """Record until ``stop`` is called and the queue is empty."""
         while self._queue or not self._is_stopping:
             if not self._queue:
-                self._wake.clear()
-                await self._wake.wait()
+                await self._queued.wait()
                 continue
             batch = self._queue[:MOST_AT_ONCE]
             try:
@@ -68,11 +76,11 @@ class Recorder:
     def stop(self) -> None:
         """Let ``run`` end once the queue is empty, or the store does not take it."""
         self._is_stopping = True
-        self._wake.set()
+        self._queued.ring()
 
     async def _record(self, batch: Sequence[Observed]) -> None:
         try:
-            changes = await self._work.record(batch, self._rules(), self._clock.now())
+            changes = await self._work.record(batch, self._current.value.rules, self._clock.now())
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 (one poisoned result must not stop the rest)
@@ -87,4 +95,5 @@ class Recorder:
                 self._log.error("result_not_recorded", process_id=process_id, exc_info=error)
             return
         announce(self._log, changes)
-        self._on_recorded([outcome for _, outcome in changes])
+        self._due.ring()
+        self._news.ring()

@@ -151,22 +151,18 @@ class WorkQueue:
             if outcome.process is not None and outcome.process.state is State.OVERDUE
         ]
 
-    async def mend_clock(self, rules: Rules, now: int, most: int) -> int:
-        """Start waits again that began after ``now``, as the clock was put back; return how many.
+    async def ahead_of(self, now: int) -> list[str]:
+        """Return the processes whose wait began after ``now``, as the clock was put back.
 
-        One query finds them; each transaction changes up to ``most``.
+        Reads all that are open.
         """
         async with self._database.read() as connection:
-            ahead = list(
-                (await connection.execute(_AHEAD, {"now": now + self._tolerance})).scalars()
-            )
-        for start in range(0, len(ahead), most):
-            if not await self._mend(ahead[start : start + most], rules, now):
-                return start  # another daemon does it
-        return len(ahead)
+            ahead = await connection.execute(_AHEAD, {"now": now + self._tolerance})
+            return list(ahead.scalars())
 
     @retried
-    async def _mend(self, process_ids: Sequence[str], rules: Rules, now: int) -> bool:
+    async def mend_clock(self, process_ids: Sequence[str], rules: Rules, now: int) -> bool:
+        """Start the waits of ``process_ids`` again from ``now``; False if another daemon does."""
         async with self._database.write() as connection:
             if not await try_lock(connection, "mend_clock"):
                 return False

@@ -12,14 +12,13 @@ import pytest
 import structlog
 from aiohttp import web
 
+from reconciler.delivery.client import DeliveryClient, build_delivery_client
 from reconciler.delivery.deliverer import Deliverer
-from reconciler.delivery.outlet import Line
-from reconciler.delivery.sender import Patience, Sender
-from reconciler.delivery.signing import Signer
+from reconciler.delivery.sender import RetryPolicy
 from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
-from reconciler.outbound.breaker import Breaker
-from reconciler.outbound.session import build_session, trusting
-from reconciler.outbound.transport import Transport
+from reconciler.outbound.session import trusting
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.current import Current
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Outbox
 from tests.clock import PlayedClock
@@ -78,18 +77,32 @@ class Receiver:
         return [b["type"] for _, b in self.got if b["data"]["processId"] == process_id]
 
 
+@asynccontextmanager
+async def running(deliverer: Deliverer) -> AsyncIterator[None]:
+    task = asyncio.create_task(deliverer.run())
+    try:
+        yield
+    finally:
+        deliverer.stop()
+        async with asyncio.timeout(30):
+            await task
+
+
 class Bench:
-    """Store, receiver and deliverer, joined as the service does."""
+    """Store, receiver and deliverer, joined as a daemon has them."""
 
     def __init__(self, store: Store, receiver: Receiver) -> None:
         self.store = store
         self.receiver = receiver
         self.log: list[dict[str, Any]] = []
+        self.logger = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
+        self.news = Bell("news")
         self.clock = PlayedClock(runs=True)
-        self.patience = Patience(Backoff(initial=5_000, max=6 * HOUR), 3 * 24 * HOUR)
+        self.retry = RetryPolicy(Backoff(initial=5_000, max=6 * HOUR), 3 * 24 * HOUR)
         self.secrets: Sequence[str] = (SECRET,)
         self.headers: dict[str, str] = {}
-        self.timeout = 10.0
+        self.timeout = 15_000
+        """Milliseconds."""
         self.slots = 8
         self._serial = 0
 
@@ -120,60 +133,56 @@ class Bench:
         for key in process_ids:
             await self.claim(key, rules=rules)
 
-    def line(self, owner: str = "me") -> Line:
-        """Build a deliverer with its connections, as the settings are now."""
-        log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[self._keep])
-        session = build_session(trusting(""), self.slots)
-        breaker = Breaker(clock=self.clock, log=log)
-        transport = Transport(session, log, clock=self.clock, timeout=self.timeout)
-        sender = Sender(
+    def client(self) -> DeliveryClient:
+        """Build a client, as the settings are now."""
+        client = build_delivery_client(
             self.receiver.url,
-            transport,
-            Signer(self.secrets, self.headers),
-            patience=self.patience,
-            breaker=breaker,
-            clock=self.clock,
-            log=log,
-        )
-        deliverer = Deliverer(
-            self.store.outbox,
-            sender,
-            breaker=breaker,
-            owner=owner,
+            trusting(""),
+            secrets=self.secrets,
+            headers=self.headers,
+            retry=self.retry,
+            timeout=self.timeout,
             max_concurrency=self.slots,
-            lease_length=60_000,
+            proxy="",
             clock=self.clock,
-            log=log,
+            log=self.logger,
         )
-        self.breaker = breaker
-        return Line(deliverer, session)
+        self.breaker = client.breaker
+        return client
+
+    def deliverer(self, client: Current[DeliveryClient | None], owner: str = "me") -> Deliverer:
+        self.news = Bell("news")
+        return Deliverer(
+            self.store.outbox,
+            client,
+            news=self.news,
+            owner=owner,
+            clock=self.clock,
+            log=self.logger,
+        )
 
     @asynccontextmanager
-    async def delivering(self, owner: str = "me") -> AsyncIterator[Deliverer]:
-        line = self.line(owner)
-        deliverer = line.deliverer
-        running = asyncio.create_task(deliverer.run())
-        deliverer.wake()
-        try:
+    async def delivering(
+        self, client: DeliveryClient | None = None, owner: str = "me"
+    ) -> AsyncIterator[Deliverer]:
+        """Run a deliverer for the length of the block, and stop it at its end."""
+        deliverer = self.deliverer(Current(client or self.client()), owner)
+        async with running(deliverer):
             yield deliverer
-        finally:
-            deliverer.stop()
-            async with asyncio.timeout(30):
-                await running
-            await line.session.close()
 
     async def deliver_what_is_due(self) -> None:
         """Run a deliverer until nothing is due; then stop it."""
-        async with self.delivering() as deliverer:
-            await self.until(lambda rows: not any(self._is_due(row) for row in rows), deliverer)
+        async with self.delivering():
+            await self.until(lambda rows: not any(self._is_due(row) for row in rows), ring=True)
 
     async def until(
-        self, condition: Callable[[list[Any]], bool], deliverer: Deliverer | None = None
+        self, condition: Callable[[list[Any]], bool], *, ring: bool = False
     ) -> list[Any]:
+        """Wait until ``condition`` is true of the rows; ``ring``: the bell, again and again."""
         async with asyncio.timeout(30):
             while not condition(rows := await self.rows()):
-                if deliverer is not None:
-                    deliverer.wake()
+                if ring:
+                    self.news.ring()
                 await asyncio.sleep(0.01)
         return rows
 

@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from reconciler.delivery import deliverer
+from reconciler.delivery import worker
 from reconciler.ledger import Fetched, Lane, Policy, Recheck, Rules, Verb
 from reconciler.runtime.clock import Clock
 from reconciler.store.database import Database
@@ -135,8 +135,8 @@ async def test_a_correction_never_overtakes_the_settling(bench: Any, receiver: A
     await _correct(bench, "p1", "rejected")
     receiver.says(200)
     await bench.settle("later")
-    async with bench.delivering() as deliverer:
-        await bench.until(lambda rows: rows[-1].state == "delivered", deliverer)
+    async with bench.delivering():
+        await bench.until(lambda rows: rows[-1].state == "delivered", ring=True)
     assert [row.state for row in await bench.rows()] == ["pending"] * 3 + ["delivered"]
     bench.clock.wall += HOUR
     await bench.deliver_what_is_due()
@@ -149,8 +149,8 @@ async def test_more_results_than_one_transaction_takes_are_all_written_down(
     bench: Any, receiver: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most, count = 3, 8
-    monkeypatch.setattr(deliverer, "MOST_AT_ONCE", most)
-    monkeypatch.setattr(deliverer, "RETRY", 0.01)
+    monkeypatch.setattr(worker, "MOST_AT_ONCE", most)
+    monkeypatch.setattr(worker, "RETRY", 0.01)
     await bench.settle(*(f"p{number}" for number in range(count)))
     outbox = bench.use(SlowToWrite)
     async with bench.delivering():
@@ -195,17 +195,17 @@ class SlowToWrite(Outbox):
         return await super().record(attempts, *rest, **about)
 
 
-async def test_news_that_comes_while_a_helping_is_leased_is_not_forgotten(
+async def test_news_that_comes_while_a_batch_is_leased_is_not_forgotten(
     bench: Any, receiver: Any
 ) -> None:
     """Nobody wakes the deliverer again: it has to remember that it was woken."""
     outbox = bench.use(Interrupted)
     await bench.settle("p1")
-    async with bench.delivering() as worker:
+    async with bench.delivering():
 
         async def tell() -> None:
             await bench.settle("p2")
-            worker.wake()
+            bench.news.ring()
 
         outbox.meanwhile = tell
         await bench.until(lambda rows: len(rows) == 2 and all(row.delivered_at for row in rows))
@@ -233,10 +233,10 @@ async def test_what_is_leased_while_it_stops_goes_back_at_once(bench: Any, recei
     outbox = bench.use(Interrupted)
     bench.slots = 1
     await bench.settle("p0", "p1", "p2", "p3", "p4")
-    async with bench.delivering() as worker:
+    async with bench.delivering() as deliverer:
 
         async def stop() -> None:
-            worker.stop()
+            deliverer.stop()
             for _ in range(100):  # until the slots have ended
                 await asyncio.sleep(0)
 
@@ -313,16 +313,16 @@ async def test_a_receiver_that_hangs_costs_one_slot_and_not_the_others(
 
     receiver.answer = answer
     await bench.settle("p-hang", *(f"p{n}" for n in range(20)))
-    async with bench.delivering() as deliverer:
+    async with bench.delivering():
         await bench.until(
-            lambda rows: sum(row.state == "delivered" for row in rows) == 20, deliverer
+            lambda rows: sum(row.state == "delivered" for row in rows) == 20, ring=True
         )
         release.set()
-        await bench.until(lambda rows: all(row.state == "delivered" for row in rows), deliverer)
+        await bench.until(lambda rows: all(row.state == "delivered" for row in rows), ring=True)
 
 
 async def test_a_time_out_is_a_failed_attempt(bench: Any, receiver: Any) -> None:
-    bench.timeout = 0.05
+    bench.timeout = 50
     hang = asyncio.Event()
 
     async def answer(_request: web.Request) -> web.StreamResponse:
@@ -372,8 +372,8 @@ async def test_a_target_that_is_down_parks_the_others_without_spending_attempts(
     receiver.says(503)
     bench.slots = 1
     await bench.settle(*(f"p{n:02}" for n in range(30)))
-    async with bench.delivering() as deliverer:
-        await bench.until(lambda _: bench.breaker.state == "open", deliverer)
+    async with bench.delivering():
+        await bench.until(lambda _: bench.breaker.state == "open", ring=True)
         rows = await bench.until(lambda _: True)
     rows = await bench.rows()
     assert len(receiver.got) == 5
@@ -392,13 +392,13 @@ async def test_a_lease_of_a_dead_instance_runs_out_and_another_delivers(
     await bench.settle("p1")
     now = bench.clock.now()
     (claimed,) = await bench.store.outbox.claim(10, owner="dead", now=now, length=60_000)
-    async with bench.delivering() as deliverer:
+    async with bench.delivering():
         await bench.settle("p2")
-        await bench.until(lambda rows: rows[1].state == "delivered", deliverer)
+        await bench.until(lambda rows: rows[1].state == "delivered", ring=True)
     assert receiver.types("p1") == []
     bench.clock.wall += 60_000
-    async with bench.delivering() as deliverer:
-        await bench.until(lambda rows: rows[0].state == "delivered", deliverer)
+    async with bench.delivering():
+        await bench.until(lambda rows: rows[0].state == "delivered", ring=True)
     assert receiver.got[-1][0]["webhook-id"] == claimed.webhook_id
 
 

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from reconciler.ledger import Entry, Outcome, SettledBy, State, TrackedProcess, Verb
+from reconciler.ledger import SettledBy, State, Verb
 from reconciler.ledger.policy import MINUTE
 from reconciler.reconcile.misconfiguration import CallbackPath
+from reconciler.telemetry.logging import LogSystem
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from pathlib import Path
+
+    from tests.reconcile.stage import Instance, Play
 
 
 @pytest.fixture
 def numbers() -> count[int]:
     return count()
-
-
-def settled_by(way: SettledBy) -> Outcome:
-    process = TrackedProcess(
-        process_id="p", dossier_id="d", registered_at=1, timeout_from=1, settled_by=way
-    )
-    return Outcome(process, (Entry("process_settled", {}),), None)
 
 
 async def settle_by_fetch(play: Play, numbers: count[int], number: int) -> None:
@@ -72,10 +68,23 @@ def test_callbacks_that_another_daemon_takes_start_the_count_again() -> None:
     with structlog.testing.capture_logs() as said:
         path = CallbackPath(structlog.get_logger())
         for _ in range(19):
-            path.recorded([settled_by(SettledBy.FETCH)])
-        path.recorded([settled_by(SettledBy.CALLBACK)])
-        path.recorded([settled_by(SettledBy.FETCH)])
+            path.note("info", "process_settled", {"by": SettledBy.FETCH})
+        path.note("info", "process_settled", {"by": SettledBy.CALLBACK})
+        path.note("info", "process_settled", {"by": SettledBy.FETCH})
     assert said == []
+
+
+def test_it_counts_and_warns_in_the_log_that_it_listens_to(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as stream:
+        logs = LogSystem(level="error", format="json", stream=stream)
+        logs.tap(CallbackPath(logs.logger).note)
+        heard: list[str | None] = []
+        logs.tap(lambda _level, event, _fields: heard.append(event))
+        for _ in range(25):
+            logs.logger.info("process_settled", process_id="p", by="fetch")
+        logs.close(30)
+    assert heard.count("process_settled") == 25
+    assert heard.count("callback_path_suspect") == 1
 
 
 async def test_pending_ones_do_not_count(play: Play, one: Instance, numbers: count[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,11 +10,13 @@ import pytest
 from reconciler.ledger import Lane, Recheck, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE
 from reconciler.reconcile.overdue import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, OverdueChecker
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.current import Current
+from reconciler.store.work_queue import WorkQueue
+from tests.configuration import in_force_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 LEASE = 20_000
 
@@ -22,8 +25,8 @@ async def test_every_process_whose_time_is_over_turns_overdue_once(play: Play) -
     ids = await play.register_many([f"p{n:03}" for n in range(250)])
     play.clock.wall += 1
     await play.register("later")
-    woken: list[bool] = []
-    watch = make_watch(play, on_due=lambda: woken.append(True))
+    due = Bell("due")
+    watch = make_watch(play, due)
     play.clock.wall += 15 * MINUTE - 1
 
     assert not await watch.tick()
@@ -31,7 +34,7 @@ async def test_every_process_whose_time_is_over_turns_overdue_once(play: Play) -
         "waiting": 1, "reported": 0, "overdue": 250, "settled": 0, "gone": 0, "expired": 0,
     }  # fmt: skip
     assert len(play.logged("process_overdue")) == len(ids)
-    assert woken
+    assert due.is_rung
 
     assert not await watch.tick()
     assert len(play.logged("process_overdue")) == len(ids)
@@ -126,28 +129,66 @@ async def claim(play: Play) -> list[TrackedProcess]:
     )
 
 
-def nothing() -> None:
-    """Nobody needs to know."""
+async def test_a_clock_that_has_jumped_back_is_mended_in_pieces(play: Play) -> None:
+    watch = make_watch(play)
+    await play.register_many([f"p{n:03}" for n in range(2 * MOST_AT_ONCE + 1)])
+    play.clock.wall -= HOUR
+
+    assert await watch.tick()
+    assert await watch.tick()
+    assert play.logged("clock_jumped_back") == []
+    assert not await watch.tick()
+
+    assert (await play.process("p200")).next_check_at == play.clock.now() + 15 * MINUTE
+    assert [line["processes"] for line in play.logged("clock_jumped_back")] == [201]
 
 
-async def test_marking_all_after_a_downtime_tells_that_it_moves(play: Play) -> None:
+async def test_all_that_waited_is_marked_in_pieces_after_a_downtime(play: Play) -> None:
     await play.register_many([f"p{n:05}" for n in range(MARKED_AT_ONCE + 1)])
-    moves: list[int] = []
-    watch = make_watch(play, on_progress=lambda: moves.append(1))
+    due = Bell("due")
+    watch = make_watch(play, due)
+    last_alive_at = play.clock.now() - HOUR
 
-    await watch.after_downtime(play.clock.now() - HOUR)
+    pieces = [await watch.after_downtime(last_alive_at) for _ in range(2)]
+    assert pieces == [True, True]
+    assert not watch.has_caught_up
+    assert not await watch.after_downtime(last_alive_at)
 
-    assert len(moves) == 2
+    assert watch.has_caught_up
+    assert due.is_rung
+    assert [line["processes"] for line in play.logged("downtime_detected")] == [MARKED_AT_ONCE + 1]
+
+
+async def test_where_another_daemon_marks_after_a_downtime_it_is_not_waited_for_nor_relied_on(
+    play: Play,
+) -> None:
+    work = Marked(play.store.database)
+    watch = make_watch(play, work=work)
+
+    assert not await watch.after_downtime(play.clock.now() - HOUR)
+    assert not watch.has_caught_up
+
+    work.is_free = True
+    assert not await watch.after_downtime(play.clock.now() - HOUR)
+    assert watch.has_caught_up
+
+
+class Marked(WorkQueue):
+    """A queue that another daemon is marking, until it ``is_free``."""
+
+    is_free = False
+
+    async def owe_catch_up(self, until: int, most: int) -> int | None:
+        return await super().owe_catch_up(until, most) if self.is_free else None
 
 
 def make_watch(
-    play: Play, on_due: Callable[[], None] = nothing, on_progress: Callable[[], None] = nothing
+    play: Play, due: Bell | None = None, work: WorkQueue | None = None
 ) -> OverdueChecker:
     return OverdueChecker(
-        play.store.work,
-        rules=play.get_rules,
+        work or play.store.work,
+        Current(replace(in_force_with(), rules=play.rules)),
+        due=due or Bell("due"),
         clock=play.clock,
-        on_due=on_due,
         log=play.log,
-        on_progress=on_progress,
     )

@@ -10,7 +10,7 @@ from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import DAY, MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 
 async def opened(

@@ -11,7 +11,7 @@ from reconciler.ledger.policy import MINUTE
 from reconciler.outbound.budget import Budget
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Play
+    from tests.reconcile.stage import Play
 
 
 def most_in(window: float, times: list[float]) -> int:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.assure import AssureError, ProcessStatus, Refused, ServerError
+from reconciler.assure import AssureClient, AssureError, ProcessStatus, Refused, ServerError
 from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import MINUTE, SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 FETCH_ONLY = (Verb.FETCH,)
 
@@ -149,7 +149,7 @@ async def test_a_403_for_all_opens_the_breaker(play: Play, one: Instance) -> Non
 async def test_a_refused_get_process_ends_the_round_and_counts_against_nobody(
     play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one.client, "get_process", failing(Refused("http_410", http_status=410)))
+    monkeypatch.setattr(AssureClient, "get_process", failing(Refused("http_410", http_status=410)))
     ids = await play.register_many([f"p{n}" for n in range(8)])
 
     await play.rest(15 * MINUTE)
@@ -165,7 +165,7 @@ async def test_a_server_error_that_asks_to_wait_is_said_and_holds_all_calls(
 ) -> None:
     one = await play.daemon(real_time=False, max_concurrency=1)
     busy = ServerError("http_503", http_status=503, retry_after=600.0)
-    monkeypatch.setattr(one.client, "get_process", failing(busy))
+    monkeypatch.setattr(AssureClient, "get_process", failing(busy))
     await play.register_many(["p1", "p2"])
 
     await play.tick(15 * MINUTE)
@@ -182,14 +182,16 @@ async def test_a_server_error_that_asks_to_wait_is_said_and_holds_all_calls(
 async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(
     play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    get_process = one.client.get_process
+    get_process = AssureClient.get_process
 
-    async def sometimes(dossier_id: str, process_id: str, *, until: float) -> ProcessStatus:
+    async def sometimes(
+        client: AssureClient, dossier_id: str, process_id: str, *, until: float
+    ) -> ProcessStatus:
         if process_id == "p1":
             raise RuntimeError("a bug")
-        return await get_process(dossier_id, process_id, until=until)
+        return await get_process(client, dossier_id, process_id, until=until)
 
-    monkeypatch.setattr(one.client, "get_process", sometimes)
+    monkeypatch.setattr(AssureClient, "get_process", sometimes)
     await play.register_many(["p1", "p2"], callback="lose")
     play.world.finish("p2", "accepted")
 
@@ -203,7 +205,7 @@ async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(
 def failing(error: AssureError) -> Callable[..., Awaitable[ProcessStatus]]:
     """A Get process that always fails so."""
 
-    async def get_process(_dossier_id: str, _process_id: str, *, until: float) -> ProcessStatus:
+    async def get_process(_client: AssureClient, *_about: str, until: float) -> ProcessStatus:
         raise error
 
     return get_process

@@ -9,7 +9,7 @@ from reconciler.ledger import Backoff, Policy, SettledBy, State, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 
 async def test_a_lost_callback_is_noticed_asked_for_again_and_then_replaced_by_get_process(
@@ -123,7 +123,7 @@ async def test_the_settings_of_a_provider_are_those_of_its_processes(
     quick = Policy(
         callback_timeout=5 * MINUTE, ladder=(Verb.FETCH,), backoff=Backoff(SECOND, jitter=0)
     )
-    play.rules = replace(play.rules, providers={"readid": quick})
+    play.set_rules(replace(play.rules, providers={"readid": quick}))
     await play.register("slow", provider="onfido")
     await play.register("quick", provider="readid")
 

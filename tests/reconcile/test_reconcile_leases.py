@@ -10,7 +10,7 @@ from reconciler.ledger import State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, MINUTE
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 LEASE = 20_000
 """As the fixture says: four times the timeout of a call, in ms."""
@@ -39,8 +39,8 @@ async def test_no_process_has_two_calls_in_flight_with_two_instances_on_one_stor
 
 async def test_while_a_lease_is_valid_nobody_else_calls(play: Play, one: Instance) -> None:
     two = await play.daemon("two")
-    await one.client.ensure_token()
-    await two.client.ensure_token()
+    await one.have_token()
+    await two.have_token()
     await play.register(callback="lose")
     play.hold()
     await play.tick(15 * MINUTE)
@@ -59,10 +59,10 @@ async def test_a_call_does_not_leave_once_another_might_make_it(play: Play) -> N
     """We stood still between claim and call: what we thaw with is not ours any more."""
     play.set_policy(ladder=(Verb.FETCH,))
     one = await play.daemon(real_time=False)
-    await one.client.ensure_token()
+    await one.have_token()
     await play.register(callback="lose")
     play.world.finish("p1", "accepted")
-    claim = one.store.work.claim
+    claim = one.work.claim
 
     async def claim_and_stand_still(*lanes: Any, **how: Any) -> list[TrackedProcess]:
         claimed = await claim(*lanes, **how)
@@ -71,7 +71,7 @@ async def test_a_call_does_not_leave_once_another_might_make_it(play: Play) -> N
         return claimed
 
     with pytest.MonkeyPatch.context() as monkey:
-        monkey.setattr(one.store.work, "claim", claim_and_stand_still)
+        monkey.setattr(one.work, "claim", claim_and_stand_still)
         await play.tick(15 * MINUTE)
         await play.rest()
 
@@ -85,8 +85,8 @@ async def test_when_an_instance_dies_its_lease_runs_out_and_another_takes_over(
 ) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
     two = await play.daemon("two")
-    await one.client.ensure_token()
-    await two.client.ensure_token()
+    await one.have_token()
+    await two.have_token()
     await play.register(callback="lose")
     play.world.finish("p1", "rejected")
     play.hold()
@@ -112,8 +112,8 @@ async def test_a_result_that_comes_after_another_instance_took_over_is_dropped(
 ) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
     two = await play.daemon("two")
-    await one.client.ensure_token()
-    await two.client.ensure_token()
+    await one.have_token()
+    await two.have_token()
     await play.register(callback="lose")
     play.hold()
     play.clock.wall += 15 * MINUTE
@@ -137,7 +137,7 @@ async def test_a_result_that_comes_after_another_instance_took_over_is_dropped(
 
 async def test_a_callback_during_a_call_is_not_refuted_by_it(play: Play, one: Instance) -> None:
     play.set_policy(ladder=(Verb.FETCH,))
-    await one.client.ensure_token()
+    await one.have_token()
     await play.register(callback="lose")
     play.hold()
     await play.tick(15 * MINUTE)
@@ -159,7 +159,7 @@ async def test_a_callback_during_a_call_is_not_refuted_by_it(play: Play, one: In
 
 async def test_calls_at_once_are_at_most_max_concurrency(play: Play) -> None:
     one = await play.daemon(max_concurrency=3)
-    await one.client.ensure_token()
+    await one.have_token()
     await play.register_many([f"p{n:02}" for n in range(12)], callback="lose")
     play.hold()
     await play.tick(15 * MINUTE)

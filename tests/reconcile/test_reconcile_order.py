@@ -10,14 +10,14 @@ from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import HOUR, MINUTE, SECOND
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 
 async def away(play: Play, one: Instance, seconds: int) -> None:
     """Let the daemon begin as after an absence of so many seconds."""
     left = play.clock.now()
     play.clock.wall += seconds * SECOND
-    await one.watch.after_downtime(left)
+    await one.after_downtime(left)
 
 
 async def test_confirmations_go_before_the_overdue_and_those_before_checks_after_downtime(
@@ -34,7 +34,7 @@ async def test_confirmations_go_before_the_overdue_and_those_before_checks_after
     for process_id in overdue + claimed:
         play.world.finish(process_id, "accepted")
 
-    await one.watch.after_downtime(play.clock.now() - MINUTE)
+    await one.after_downtime(play.clock.now() - MINUTE)
     await play.tick()
     for process_id in claimed:
         await play.callback(process_id, "accepted")
@@ -125,7 +125,7 @@ async def test_what_is_overdue_gets_the_whole_budget_while_checks_wait(play: Pla
     await play.register_many([f"late-{n:02}" for n in range(20)])
     play.clock.wall += 15 * MINUTE
     await play.register_many([f"waiting-{n:02}" for n in range(5)])
-    await one.watch.after_downtime(play.clock.now() - MINUTE)
+    await one.after_downtime(play.clock.now() - MINUTE)
     await play.tick()
 
     play.clock.flies = True
@@ -167,7 +167,7 @@ async def test_a_process_that_turns_overdue_before_its_check_climbs_the_ladder_i
     play.world.finish("p1", "accepted")
     play.clock.wall += HOUR
     one = await play.daemon()
-    await one.watch.after_downtime(play.clock.now() - HOUR)
+    await one.after_downtime(play.clock.now() - HOUR)
     await play.rest(0)
     await play.rest(2 * MINUTE)
 
@@ -182,15 +182,15 @@ async def test_a_short_absence_is_no_downtime(play: Play, one: Instance) -> None
     assert play.calls() == []
     assert play.logged("downtime_detected") == []
 
-    await one.watch.after_downtime(None)  # a new store: nobody was ever there
+    await one.after_downtime(None)  # a new store: nobody was ever there
     await play.rest()
     assert play.calls() == []
 
     # The store was away, and callbacks went to our spool meanwhile.
-    await one.watch.after_downtime(play.clock.now() - HOUR, up_for=HOUR - 30_000)
+    await one.after_downtime(play.clock.now() - HOUR, up_for=HOUR - 30_000)
     await play.rest()
     assert play.calls() == []
 
-    await one.watch.after_downtime(play.clock.now() - 30_001)
+    await one.after_downtime(play.clock.now() - 30_001)
     await play.rest()
     assert play.calls() == ["fetch"]

@@ -15,7 +15,7 @@ from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import MINUTE
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ class TestThrottled:
 
     async def test_calls_that_were_out_together_are_said_once(self, play: Play) -> None:
         one = await play.daemon(real_time=False)
-        await one.client.ensure_token()
+        await one.have_token()
         await play.register_many([f"p{n}" for n in range(8)])
         play.world.faults.throttle = 1.0
         play.hold()

@@ -14,17 +14,17 @@ from reconciler.ledger import (
     Fetched,
     Lane,
     Observation,
-    Outcome,
-    Rules,
     State,
     TrackedProcess,
     Verb,
 )
 from reconciler.ledger.policy import MINUTE
-from reconciler.reconcile.recorder import Recorder
+from reconciler.reconcile.recorder import RETRY, Recorder
+from reconciler.runtime.bell import Bell
+from tests.reconcile.stage import NotedQueue
 
 if TYPE_CHECKING:
-    from tests.reconcile.conftest import Instance, Play
+    from tests.reconcile.stage import Instance, Play
 
 
 async def claimed(play: Play, number: int) -> list[TrackedProcess]:
@@ -41,31 +41,23 @@ async def claimed(play: Play, number: int) -> list[TrackedProcess]:
 async def test_results_survive_a_store_that_is_locked_for_a_while(
     play: Play, one: Instance
 ) -> None:
-    attempts: list[int] = []
-
-    def get_rules() -> Rules:
-        attempts.append(play.clock.now())
-        return play.rules
-
-    recorded: list[Outcome] = []
-    recorder = Recorder(
-        play.store.work,
-        rules=get_rules,
-        clock=play.clock,
-        on_recorded=recorded.extend,
-        log=play.log,
-    )
+    work = NotedQueue(play.store.database)
+    due, news = Bell("due"), Bell("news")
+    recorder = Recorder(work, one.current, due=due, news=news, clock=play.clock, log=play.log)
     processes = await claimed(play, 3)
     with closing(sqlite3.connect(play.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for process in processes:
             recorder.put(process.process_id, Fetched(process.attempt, "accepted"))
         running = asyncio.create_task(recorder.run())
-        await play.until(lambda: len(attempts) == 2)  # the first one has failed
-        assert recorded == []
+        await play.until(lambda: RETRY in play.clock.sleeps)  # the first attempt has failed
+        assert work.outcomes == []
+        assert not due.is_rung
         other.execute("ROLLBACK")
 
-    await play.until(lambda: len(recorded) == 3)
+    await play.until(lambda: len(work.outcomes) == 3)
+    assert due.is_rung
+    assert news.is_rung
     assert (await play.process("p2")).state is State.SETTLED
     recorder.stop()
     await running

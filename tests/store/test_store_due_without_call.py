@@ -89,8 +89,10 @@ async def test_a_clock_that_jumps_back_makes_nothing_wait_longer_than_before(
     jump = 30 * 86_400_000
     await register(store, rules, registrations(25), at=NOW + jump)
     await register(store, rules, [Registration("unhurt", "d")], at=NOW)
-    assert await store.work.mend_clock(rules, NOW, 10) == 25
-    assert await store.work.mend_clock(rules, NOW, 10) == 0
+    ahead = await store.work.ahead_of(NOW)
+    assert len(ahead) == 25
+    assert await store.work.mend_clock(ahead, rules, NOW)
+    assert await store.work.ahead_of(NOW) == []
     for process_id in ("p0", "p24", "unhurt"):
         assert (await get(store, process_id)).next_check_at == late
 
@@ -100,7 +102,9 @@ async def test_a_lease_from_the_future_ends_in_time_when_the_clock_jumps_back(
 ) -> None:
     await overdue(store, rules, registrations(1))
     await claim(store, rules, late + 86_400_000)
-    assert await store.work.mend_clock(rules, late + 5, 10) == 1
+    ahead = await store.work.ahead_of(late + 5)
+    assert len(ahead) == 1
+    assert await store.work.mend_clock(ahead, rules, late + 5)
     assert not await store.work.has_due(Lane.OVERDUE, late + 5)
     assert await store.work.has_due(Lane.OVERDUE, late + 5 + LEASE)
 

@@ -202,6 +202,6 @@ async def test_the_oldest_of_a_state_is_found_at_the_end_of_an_index(
 async def test_a_jump_of_the_clock_looks_at_what_is_open_only(
     filled: Store, rules: Rules, explain: Explain
 ) -> None:
-    await filled.work.mend_clock(rules, NOW, 10)
+    await filled.work.ahead_of(NOW)
     scanned = {step for step, _ in bad_steps(explain())}
     assert scanned == {"SCAN processes USING INDEX ix_processes_due"}
