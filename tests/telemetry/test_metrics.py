@@ -99,12 +99,16 @@ def _rejected(process_id: str) -> str:
 
 
 def test_every_repeated_job_is_a_value_of_its_label() -> None:
-    calls = (
-        node
-        for node in ast.walk(ast.parse((PACKAGE / "daemon/service.py").read_text("utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._rota.add"
-    )
-    named = {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
+    named = {
+        statement.value.value
+        for path in (PACKAGE / "daemon").glob("*.py")
+        for job in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(job, ast.ClassDef)
+        and any(isinstance(each, ast.AsyncFunctionDef) and each.name == "turn" for each in job.body)
+        for statement in job.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "name"
+        if isinstance(statement.value, ast.Constant)
+    }
     assert named == set(BY_NAME["reconciler_job_failures_total"].labels["name"])
 
 
