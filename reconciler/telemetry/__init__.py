@@ -1,4 +1,4 @@
-"""What the daemon tells of itself: the log, its catalogue of events, and what may not be in it.
+"""The log with its catalogue of events and its redaction, and the metrics.
 
 Importing the package imports nothing; structlog comes with ``reconciler.telemetry.logging``.
 """

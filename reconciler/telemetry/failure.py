@@ -1,4 +1,4 @@
-"""What a log line says of an exception: its class, and where in the code; never its data."""
+"""Reduces an exception in a log line to its class and its place in the code, without its data."""
 
 import re
 import sys
@@ -9,10 +9,10 @@ from typing import Any
 CHATTY = frozenset(
     {"aiohttp", "psycopg", "psycopg_pool", "pydantic", "pydantic_core", "sqlalchemy"}
 )
-"""Libraries whose messages carry headers, rows or input: these are never shown."""
+"""Libraries whose messages carry headers, rows or input. Their messages are never shown."""
 
 LONGEST_DETAIL = 200
-"""Characters of a message that are shown, after redaction."""
+"""Characters of a redacted message that are shown."""
 
 _QUOTED = re.compile(r"""(['"]).*\1""", re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""What libraries say through the standard library's logging, as events of ours."""
+"""Logs the records of the standard library's logging, which libraries use, as events of ours."""
 
 import logging
 import re
@@ -14,8 +14,9 @@ _LEVELS: dict[str | None, int] = {
     "psycopg": logging.ERROR,
     "sqlalchemy.engine": logging.WARNING,
 }
-"""These write two lines a run, or statements with their parameters; psycopg's warnings name the
-user of a connection that was lost, which is told by an error of ours."""
+"""The lowest levels of some loggers. Below these they write two lines a run, or statements with
+their parameters; psycopg's warnings name the user of a lost connection, for which we log an error
+of our own."""
 
 _EXCEPTION_IN_REPR = re.compile(r"exception=(\w+)\(.*")
 
@@ -56,7 +57,7 @@ class LibraryLogs:
         logging.captureWarnings(True)
 
     def show_all(self, wanted: bool) -> None:
-        """Let through what is below a warning, too; or do not."""
+        """Let records below a warning through, too, or no longer."""
         logging.getLogger().setLevel(logging.DEBUG if wanted else logging.WARNING)
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.events import RANK
 
 OTHER: Final = "other"
-"""The value of a label for whatever is not among its values."""
+"""The value of a label for anything that is not among its values."""
 
 STATES: Final = ("waiting", "reported", "overdue", "settled", "gone", "expired")
 REASONS: Final = (
@@ -28,7 +28,7 @@ OUTCOMES: Final = (
     "ok", "not_found", "refused", "denied", "throttled", "server_error", "timeout",
     "unreachable", "unreadable",
 )  # fmt: skip
-"""What came of a call: ``denied`` is 401 or 403, ``refused`` any other 4xx but 404 and 429."""
+"""The outcomes of a call: ``denied`` is 401 or 403, ``refused`` any other 4xx but 404 and 429."""
 
 NOTED: Final = tuple(
     event.name for event in EVENTS if event.level == "any" or RANK[event.level] >= RANK["warning"]
@@ -44,7 +44,7 @@ class Metric:
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """A label without values is filled in by ourselves, with what is fixed for a run."""
+    """A label without values has one that is fixed for a run."""
     buckets: tuple[float, ...] = ()
 
 
@@ -77,10 +77,10 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
 
     # Processes
     Metric("reconciler_process_changes_total", "counter",
-           "What became of processes through this daemon; the command line writes by itself.",
+           "Changes of processes made by this daemon. The command line's are not counted.",
            {"change": ("registered", "overdue", "settled", "corrected", "gone", "expired")}),
     Metric("reconciler_settlements_total", "counter",
-           "Processes settled, by what brought the final status.",
+           "Processes settled, by the source of the final status.",
            {"by": ("callback", "notify", "fetch")}),
     Metric("reconciler_processes", "gauge",
            "Processes on the ledger, by state.",
@@ -92,12 +92,12 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("reconciler_last_callback_age_seconds", "gauge",
            "Time since the newest callback; absent before the first."),
     Metric("reconciler_last_sweep_age_seconds", "gauge",
-           "Time since this daemon last looked for what is due; before the first look, since its "
+           "Time since this daemon last looked for due processes; before the first look, since its "
            "start."),
 
     # Calls to Assure
     Metric("reconciler_assure_calls_total", "counter",
-           "HTTP calls to Assure, by what was called and what came of it. `denied` is 401 or 403, "
+           "HTTP calls to Assure, by verb and outcome. `denied` is 401 or 403, "
            "`refused` another 4xx.",
            {"verb": ("fetch", "notify", "token"), "outcome": OUTCOMES}),
     Metric("reconciler_assure_call_seconds", "histogram",
@@ -110,7 +110,7 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
 
     # Results for the application
     Metric("reconciler_deliveries_total", "counter",
-           "Attempts to deliver a result, by what came of them.",
+           "Attempts to deliver a result, by outcome.",
            {"outcome": ("succeeded", "failed", "dead")}),
     Metric("reconciler_delivery_seconds", "histogram",
            "Time of one attempt to deliver.",

@@ -1,7 +1,7 @@
-"""What is counted and timed while the daemon works, in a registry of its own.
+"""Counts and times the daemon's work from its log, in a registry of its own.
 
-What is logged is counted: ``note`` gets every log event, whatever the level of the log. So a
-count and its line never differ, and no room counts a second time.
+``note`` gets every log event, whatever the level of the log. So a count and its line never
+differ, and no room counts a second time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,7 @@ _OUTCOME_OF_STATUS = {401: "denied", 403: "denied", 404: "not_found", 429: "thro
 
 
 class Closed:
-    """A counter or histogram of one label: every value there from the start, the rest ``other``."""
+    """A counter with one label: all its values are there from the start, the rest is ``other``."""
 
     def __init__(self, family: Any, label: str, values: Sequence[str]) -> None:
         self._children = {value: family.labels(**{label: value}) for value in values}
@@ -97,7 +97,7 @@ class Metrics:
         """The events that say more than their name and level."""
 
     def note(self, level: str, event: str | None, fields: Fields) -> None:
-        """Count a log event. Never raises for what it says."""
+        """Count a log event. It never raises, whatever the event says."""
         noting = self._noting.get(event) if isinstance(event, str) else None
         if noting is not None:
             noting(fields)

@@ -28,6 +28,6 @@ class Event:
     level: Level | Literal["any"]
     """``any``: the line says at which."""
     fields: tuple[str, ...]
-    """What can stand beside timestamp, level and event; a field without a value may be absent."""
+    """Beside timestamp, level and event. A field without a value may be absent."""
     meaning: str
     action: str

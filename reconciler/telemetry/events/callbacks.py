@@ -17,10 +17,10 @@ CALLBACKS: Final[tuple[Event, ...]] = (
           "`process_settled`.",
           "Nothing."),
     Event("callbacks_committed", "debug", ("count", "seconds"),
-          "So many callbacks were committed to the store together, in so many seconds.",
+          "`count` callbacks were committed to the store together, in `seconds`.",
           "Nothing."),
     Event("callback_acknowledged", "debug", ("seconds",),
-          "A callback was answered 200, so many seconds after its last byte.",
+          "A callback was answered 200, `seconds` after its last byte.",
           "Nothing."),
     Event("callback_spooled", "info", (*PROCESS, "status", "receipt_id"),
           "The store did not take a callback in time. It is durable in the spool and was answered "
@@ -38,10 +38,10 @@ CALLBACKS: Final[tuple[Event, ...]] = (
           "A bug while a request was answered, by the listener or the admin API. It got 500.",
           "Keep this line for a bug report. If it was a callback, the sweep finds its process."),
     Event("callback_rejected", "warning", ("reason", "http_status", "remote", "total"),
-          "A request to the listener was refused and nothing of it kept. When there are many, "
+          "A request to the listener was refused, and nothing of it was kept. When there are many, "
           "`total` counts those that are not logged.",
           "Many with 401: the secret here and the `authorizationHeader` of your application "
-          "differ; callbacks are being lost, mend it now. 400 and 404: a wrong "
+          "differ; callbacks are being lost, so fix it now. 400 and 404: a wrong "
           "`notificationUrl`, or a stranger."),
     Event("callback_applied", "debug", (*PROCESS, "status"),
           "A stored callback was applied to its process.",
@@ -58,8 +58,9 @@ CALLBACKS: Final[tuple[Event, ...]] = (
           "The store takes other callbacks but not this one. It is set aside.",
           "Keep this line for a bug report. The process is found by the sweep all the same."),
     Event("callback_path_suspect", "warning", ("settled_by_fetch",),
-          "So many processes in a row were settled by our own Get process, and no callback came in "
-          "between: the way to the listener may be broken. Statuses still come, late.",
+          "`settled_by_fetch` processes in a row were settled by our own Get process, and no "
+          "callback came in between: the way to the listener may be broken. Statuses still come, "
+          "late.",
           "Check the whitelisting of the `notificationUrl`, the load balancer, TLS and the "
           "firewall."),
     Event("connections_full", "warning", ("open", "error"),

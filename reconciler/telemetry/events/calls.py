@@ -26,18 +26,18 @@ CALLS: Final[tuple[Event, ...]] = (
           "Get process did not get through. It is tried again.",
           "Nothing, unless `breaker_opened` follows."),
     Event("outbound_call", "debug", ("verb", "http_status", "error", "duration_ms"),
-          "One HTTP call of ours, as it ended; a delivery has lines of its own.",
+          "An HTTP call of ours has ended; a delivery has lines of its own.",
           "Nothing."),
     Event("assure_throttled", "warning", ("wait_s",),
           "Assure answered 429, or 5xx with Retry-After. All calls wait that long; a 429 spends no "
           "attempt.",
           "If it repeats: lower `assure.requests_per_second`, or ask for a higher limit."),
     Event("share_changed", "info", ("instances", "calls_per_second", "wait_s"),
-          "So many daemons are on this PostgreSQL now, and this one may make so many calls a "
-          "second, `wait_s` seconds from now. The rate is divided by all whose row is younger than "
-          "15 s; who comes to others is silent until they know of it.",
-          "Nothing. More `instances` than daemons for longer than 15 s: look who else uses this "
-          "database."),
+          "`instances` daemons are on this PostgreSQL now, and this one may make "
+          "`calls_per_second`, `wait_s` seconds from now. The rate is divided by all whose row is "
+          "younger than 15 s; a new daemon makes no calls until the others know of it.",
+          "Nothing. More `instances` than daemons for longer than 15 s: find out who else uses "
+          "this database."),
     Event("share_lost", "warning", (),
           "This daemon has not renewed its row for 10 s: the store did not take it, or the "
           "process stood still. Others may be counting without it, so it makes no calls.",
@@ -48,13 +48,13 @@ CALLS: Final[tuple[Event, ...]] = (
           "Nothing."),
     Event("assure_path_suspect", "warning", (),
           "Get process answers 404, and has never yet answered 200 under this `base_url` and "
-          "`process_path`. Nothing is taken as gone.",
+          "`process_path`. No process is marked `gone` for it.",
           "Check both settings: most likely one is wrong."),
     Event("breaker_opened", "warning", ("reason", "probe_in_s"),
-          "Calls to Assure fail one after another: none is made but a probe now and then. "
+          "Calls to Assure fail one after another: only a probe is made now and then. "
           "Callbacks are still taken, but wait for their confirmation.",
-          "`reason` says what: a refused token needs new credentials now; a fault of Assure "
-          "passes, and what waited is caught up."),
+          "`reason` says why: a refused token needs new credentials now; a fault of Assure "
+          "passes, and the waiting calls are made then."),
     Event("breaker_closed", "info", ("open_for_s",),
           "A probe got through. Calls are made again.",
           "Nothing."),

@@ -18,9 +18,9 @@ DAEMON: Final[tuple[Event, ...]] = (
           "`needs_restart` stays as it was. Names only, no values.",
           "Nothing. For `needs_restart` restart the daemon: it stops without losing a callback."),
     Event("config_reload_failed", "error", ("problems", *BUG),
-          "SIGHUP came, and what was read cannot be used. Nothing of it was taken: the old "
-          "configuration is in effect, whole.",
-          "Mend what `problems` names (`reconciler check-config` tells the same) and send SIGHUP "
+          "SIGHUP came, but the configuration that was read cannot be used. Nothing of it was "
+          "taken: the old one is in effect, whole.",
+          "Fix what `problems` names (`reconciler check-config` shows the same) and send SIGHUP "
           "again. A restart before that would fail."),
     Event("stopping", "info", ("reason",),
           "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
@@ -30,7 +30,7 @@ DAEMON: Final[tuple[Event, ...]] = (
           "All is flushed and closed.",
           "Nothing."),
     Event("stop_cut_short", "warning", ("part",),
-          "A part was not done within the time for stopping and was cut off. What it was doing is "
+          "A part did not end within the time for stopping and was cut off. Its unfinished work is "
           "done again at the next start.",
           "Nothing once. Often: the store or Assure answers very slowly."),
     Event("part_failed", "error", ("part", *BUG),
@@ -39,9 +39,8 @@ DAEMON: Final[tuple[Event, ...]] = (
           "Check that it came back (`ready`). If it repeats, keep this line: it names the bug."),
     Event("purged", "info",
           ("processes", "callbacks", "deliveries", "entries", "pages", "longest_ms"),
-          "Housekeeping has removed what is past its time (`[retention]`) and given free pages of "
-          "the file back. `longest_ms` is how long one of its transactions has held the writer at "
-          "the most.",
+          "Housekeeping has removed old rows (`[retention]`) and given free pages of the file "
+          "back. `longest_ms` is how long its longest transaction held the writer.",
           "Nothing. If `longest_ms` is often over 50: the disk is slow, and callbacks wait for "
           "it."),
     Event("watchdog_withheld", "error", ("loops",),
@@ -53,19 +52,19 @@ DAEMON: Final[tuple[Event, ...]] = (
           "as it was until a restart.",
           "Restart the daemon (this loses nothing), or put the setting back."),
     Event("heartbeat_failed", "warning", ("error",),
-          "The dead-man ping did not get through. Said once, until one does.",
+          "The dead-man ping did not get through. Logged once, until one does.",
           "Check `heartbeat.url` and the way there. The service behind it will raise its alarm."),
     Event("heartbeat_recovered", "info", (),
           "The dead-man ping gets through again.",
           "Nothing."),
     Event("certificate_expires", "warning", ("certificate", "days_left"),
           "The certificate of `listener.tls` ends in less than 21 days, or has ended (`days_left` "
-          "below 0). Told at start, with each reload that changes it, and once a day. When it has "
-          "ended, Assure will not connect, and no callback arrives.",
+          "below 0). Logged at start, with each reload that changes it, and once a day. When it "
+          "has ended, Assure will not connect, and no callback arrives.",
           "Find out why it was not renewed, renew it, and send SIGHUP."),
     Event("disk_low", "warning", ("place", "path", "free_mb"),
           "Less than a tenth of the disk and less than 1 GiB is free where the store or the spool "
-          "is (`place`). Told when it begins and every hour.",
+          "is (`place`). Logged when it begins and every hour.",
           "Make room before it is full. While it is full, callbacks are answered 503 unless the "
           "spool is on another disk."),
     Event("operator_action", "info",
@@ -79,35 +78,35 @@ DAEMON: Final[tuple[Event, ...]] = (
            "calls_per_second", "rejected_total", "breaker", "deliveries_pending",
            "deliveries_dead", "oldest_pending_s", "spooled", "log_lines_dropped", "store_free_mb",
            "spool_free_mb"),
-          "Once a minute: how many processes are in each state, the age of the oldest, and what "
-          "was done since the last summary.",
-          "Nothing. If it stays away for three minutes, the daemon is dead or hangs. If "
+          "Once a minute: how many processes are in each state, the age of the oldest, and the "
+          "work done since the last summary.",
+          "Nothing. If there is none for three minutes, the daemon is dead or hangs. If "
           "`oldest_overdue_s` grows, look for `breaker_opened` and `fetch_failed`."),
     Event("clock_differs", "warning", ("offset_ms",),
-          "This machine's clock differs from that of the PostgreSQL server by so much: it is "
-          "behind where the number is positive. The server's is used, so nothing goes wrong; "
-          "only the time stamps of the log are this machine's.",
+          "This machine's clock differs from that of the PostgreSQL server by `offset_ms`; a "
+          "positive number means that it is behind. The server's clock is used, so nothing goes "
+          "wrong; only the time stamps of the log are this machine's.",
           "Check NTP on both."),
     Event("clock_jumped_back", "warning", ("processes",),
           "The clock shows an earlier time than before. Waits are started again from the new "
           "time, so that nothing waits longer than its backoff.",
           "Check NTP on this machine (or on the PostgreSQL server, whose clock is used)."),
     Event("job_missed", "error", ("job",),
-          "The scheduler could not start a job. It comes again at its next time; nothing is lost, "
-          "for what is due stands in the store.",
+          "The scheduler could not start a job. The job runs at its next time; nothing is lost, "
+          "because due times are in the store.",
           "Nothing once. If it repeats: restart the daemon, and keep this line for a bug report."),
     Event("job_failed", "error", ("job", "reason", *BUG),
-          "A repeated piece of work ended with an error. It runs again at its next time.",
+          "A repeated job ended with an error. It runs again at its next time.",
           "Watch whether the next run succeeds. If not, keep this line for a bug report."),
     Event("library", "any", ("logger", "message", *BUG),
           "A line of a library (aiohttp, SQLAlchemy, asyncio, ...), from a warning up; at level "
           "debug more. `logger` says whose.",
           "A warning: nothing, unless it repeats. An error: keep it for a bug report."),
     Event("log_lines_dropped", "warning", ("lines",),
-          "Whoever reads stdout stood still, and so many log lines were lost. The work went on.",
+          "The reader of stdout stood still, and `lines` log lines were lost. The work went on.",
           "Find out why the reader (journald, a pipe, a terminal) was slow."),
     Event("log_tap_failed", "error", BUG,
           "A bug in a part that counts or watches log lines, such as the metrics. The line itself "
-          "is logged. Told once for each such part.",
+          "is logged. One such line is logged for each part.",
           "Keep this line for a bug report. Metrics may be too low until a restart."),
 )

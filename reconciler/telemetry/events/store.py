@@ -16,7 +16,7 @@ STORE: Final[tuple[Event, ...]] = (
     Event("store_migrated", "info", ("done",),
           "The store was created, or brought to this version; `done` says which, and where the "
           "copy made before is kept.",
-          "Remove the copy when the new version has proved itself."),
+          "Remove the copy when the new version has worked for a while."),
     Event("store_unavailable", "error", ("reason",),
           "The store takes nothing. Callbacks go to the spool and are still answered 200; "
           "nothing is swept or delivered meanwhile.",
@@ -29,11 +29,11 @@ STORE: Final[tuple[Event, ...]] = (
           "Callbacks that waited in the spool are in the store.",
           "Nothing."),
     Event("spool_damaged", "warning", ("lines",),
-          "So many lines of a spool file were torn or failed their checksum, and were skipped. A "
+          "`lines` lines of a spool file were torn or failed their checksum, and were skipped. A "
           "crash in the middle of a write leaves one, which was never answered 200.",
           "One line after a crash: nothing. More: check the disk; the processes concerned are "
           "found by the sweep all the same."),
     Event("spool_failed", "error", ("error",),
           "The spool could not be read or emptied. It is tried again.",
-          "Check the disk and the rights of `store.spool`. What is in it stays there."),
+          "Check the disk and the rights of `store.spool`. Its callbacks stay there."),
 )
