@@ -3,15 +3,15 @@
 from typing import Any
 
 from aiohttp import web
-from structlog.typing import FilteringBoundLogger
 
+from reconciler import operations
 from reconciler.admin.guard import ApiError, answer
 from reconciler.admin.health import Described, Health
 from reconciler.admin.openapi import MOST_AT_ONCE, openapi
 from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
-from reconciler.config import InForce
-from reconciler.ledger import Recheck, Registration, State, Verb
+from reconciler.ledger import Registration, State, Verb
 from reconciler.ledger.identifiers import can_be_id
+from reconciler.operations import Actor
 from reconciler.operations.json_shapes import detail_json, page_json, status_json, with_own
 from reconciler.operations.registration import (
     BadRegistrationError,
@@ -19,38 +19,19 @@ from reconciler.operations.registration import (
     registration_from,
 )
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
-from reconciler.store.announce import announce
-from reconciler.store.open import Store
 from reconciler.store.paging import BadCursorError
-
-CALLER = "api"
-"""The name under which changes through the API stand in timelines."""
 
 
 class Api:
     """The ledger over HTTP."""
 
-    def __init__(
-        self,
-        store: Store,
-        current: Current[InForce],
-        *,
-        health: Health,
-        own: Described,
-        due: Bell,
-        clock: Clock,
-        log: FilteringBoundLogger,
-    ) -> None:
+    def __init__(self, actor: Actor, *, health: Health, own: Described, due: Bell) -> None:
         """``due`` is rung when a process may have become due."""
-        self._store = store
-        self._current = current
+        self._actor = actor
+        self._store = actor.store
         self._health = health
         self._own = own
         self._due = due
-        self._clock = clock
-        self._log = log
 
     def routes(self) -> list[web.RouteDef]:
         """Return all routes."""
@@ -83,7 +64,7 @@ class Api:
 
     async def status(self, _request: web.Request) -> web.Response:
         """Return the whole in numbers."""
-        now = self._clock.now()
+        now = self._actor.clock.now()
         counts = await from_store(self._store.views.counts())
         live = await from_store(self._store.instances.live(now))
         return answer(200, status_json(counts, with_own(self._own.instance(), live), now))
@@ -96,15 +77,10 @@ class Api:
             raise ApiError(
                 400, "too_many", f"at most {MOST_AT_ONCE} processes in one array; send several"
             )
-        registrations = _registrations(items, is_array=isinstance(body, list))
-        done = await from_store(
-            self._store.registry.register(
-                registrations, self._current.value.rules, self._clock.now(), whole=True
-            )
-        )
+        registrations = _registrations(items, self._actor.name, is_array=isinstance(body, list))
+        done = await from_store(operations.register(self._actor, registrations))
         if done.conflicts:
             raise ApiError(409, "other_dossier", _conflict(done.conflicts, registrations, body))
-        announce(self._log, done.changes)
         self._due.ring()
         counted = {"created": done.created, "known": done.known}
         return answer(201 if done.created else 200, counted)
@@ -135,13 +111,8 @@ class Api:
 
     async def forget(self, request: web.Request) -> web.Response:
         """Remove everything about one process."""
-        process_id = _process_id(request)
-        removed = await from_store(
-            self._store.registry.forget(process_id, CALLER, self._clock.now())
-        )
-        if not removed:
+        if not await from_store(operations.forget(self._actor, _process_id(request))):
             raise _unknown()
-        self._log.info("operator_action", action="forget", by=CALLER)
         return web.Response(status=204)
 
     async def recheck(self, request: web.Request) -> web.Response:
@@ -151,13 +122,9 @@ class Api:
             raise ApiError(400, "bad_request", 'the body is {} or {"verb": "notify" or "fetch"}')
         verb = choice("verb", body.get("verb"), Verb)
         process_id = _process_id(request)
-        observed = [(process_id, Recheck(verb, CALLER))]
-        changes = await from_store(
-            self._store.work.record(observed, self._current.value.rules, self._clock.now())
-        )
-        if changes[0][1].process is None:
+        done = await from_store(operations.recheck(self._actor, [process_id], verb))
+        if done.unknown:
             raise _unknown()
-        announce(self._log, changes)
         self._due.ring()
         return answer(202, {"processId": process_id, "verb": verb})
 
@@ -169,12 +136,12 @@ def _process_id(request: web.Request) -> str:
     return process_id
 
 
-def _registrations(items: list[Any], *, is_array: bool) -> list[Registration]:
+def _registrations(items: list[Any], by: str, *, is_array: bool) -> list[Registration]:
     registrations = []
     problems = []
     for index, item in enumerate(items):
         try:
-            registrations.append(registration_from(item, by=CALLER))
+            registrations.append(registration_from(item, by=by))
         except BadRegistrationError as error:
             problems.append(f"[{index}] {error}" if is_array else str(error))
     if problems:

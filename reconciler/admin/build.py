@@ -12,6 +12,7 @@ from reconciler.admin.metrics import Gauges, Logs, MetricsPage
 from reconciler.admin.page import StatusPage
 from reconciler.admin.server import AdminServer
 from reconciler.config import InForce
+from reconciler.operations import Actor
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current import Current
@@ -43,11 +44,12 @@ def build_admin(
     listen = current.value.settings.admin.listen
     if not listen:
         return None
+    actor = Actor("api", store, current, clock, log)
     health = Health(jobs, check, clock)
     gauges = Gauges(store, health, own=own, rejected=rejected, logs=logs, disks=disks, clock=clock)
     rooms = (
-        Api(store, current, health=health, own=own, due=due, clock=clock, log=log),
-        DeliveriesApi(store, news=news, clock=clock, log=log),
+        Api(actor, health=health, own=own, due=due),
+        DeliveriesApi(actor, news),
         MetricsPage(metrics.registry, gauges),
         StatusPage(store, health, own, clock),
     )

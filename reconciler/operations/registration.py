@@ -1,13 +1,28 @@
-"""Reading registrations from the outside: the API's JSON, and the lines of ``import``."""
+"""The registration of a process as JSON: a body of the API, a line of an imported file."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from reconciler.ledger import Registration
-from reconciler.ledger.identifiers import LONGEST, Flaw, flaw_of_id, flaw_of_text
-
-MEMBERS = ("dossierId", "processId", "provider", "processType", "reference", "createdAt")
+from reconciler.ledger.identifiers import (
+    CONTROL_CHARACTERS,
+    LONGEST,
+    Flaw,
+    flaw_of_id,
+    flaw_of_text,
+)
 
 _UNREADABLE = "must be UTF-8 without control characters"
 _SENTENCES = {
@@ -20,25 +35,7 @@ _SENTENCES = {
 
 
 class BadRegistrationError(ValueError):
-    """What is wrong with a registration, in words for whoever wrote it."""
-
-
-def registration_from(value: Any, *, by: str) -> Registration:
-    """Return the registration that ``value`` describes, or raise BadRegistrationError."""
-    if not isinstance(value, dict):
-        raise BadRegistrationError("must be an object with dossierId and processId")
-    unknown = sorted(value.keys() - set(MEMBERS))
-    if unknown:
-        raise BadRegistrationError(f"unknown member {unknown[0]!r}; known are {', '.join(MEMBERS)}")
-    return Registration(
-        process_id=_id("processId", value.get("processId")),
-        dossier_id=_id("dossierId", value.get("dossierId")),
-        provider=_text("provider", value.get("provider")),
-        process_type=_text("processType", value.get("processType")),
-        reference=_text("reference", value.get("reference")),
-        created_at=parse_time("createdAt", value.get("createdAt")),
-        by=by,
-    )
+    """A registration cannot be taken; the text says why to its author."""
 
 
 def parse_time(name: str, value: Any) -> int | None:
@@ -56,20 +53,71 @@ def parse_time(name: str, value: Any) -> int | None:
     return at
 
 
-def _id(name: str, value: Any) -> str:
-    if value is None:
-        raise BadRegistrationError(f"{name} is missing")
-    return _fit(name, value, flaw_of_id)
+def _fit(flaw_of: Callable[[str], Flaw | None]) -> AfterValidator:
+    def check(text: str) -> str:
+        flaw = flaw_of(text)
+        if flaw is not None:
+            raise PydanticCustomError("flaw", _SENTENCES[flaw])
+        return text
+
+    return AfterValidator(check)
 
 
-def _text(name: str, value: Any) -> str | None:
-    return None if value is None else _fit(name, value, flaw_of_text)
+_TEXT = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": LONGEST,
+    "pattern": f"^{CONTROL_CHARACTERS.replace('[', '[^')}*$",
+}
+Id = Annotated[str, _fit(flaw_of_id), WithJsonSchema({**_TEXT, "not": {"enum": [".", ".."]}})]
+Text = Annotated[str, _fit(flaw_of_text), WithJsonSchema(_TEXT)]
+CreatedAt = Annotated[
+    int | None,
+    PlainValidator(lambda value: parse_time("createdAt", value)),
+    WithJsonSchema({"type": ["string", "null"], "format": "date-time"}),
+]
 
 
-def _fit(name: str, value: Any, flaw_of: Callable[[str], Flaw | None]) -> str:
-    if not isinstance(value, str):
-        raise BadRegistrationError(f"{name} must be a string")
-    flaw = flaw_of(value)
-    if flaw is not None:
-        raise BadRegistrationError(f"{name} {_SENTENCES[flaw]}")
-    return value
+class RegistrationBody(BaseModel):
+    """A process for the ledger, in the names of the JSON."""
+
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, title="Registration")
+
+    dossier_id: Id
+    process_id: Id
+    provider: Text | None = None
+    process_type: Text | None = None
+    reference: Text | None = None
+    created_at: CreatedAt = None
+
+
+MEMBERS = tuple(str(field.alias) for field in RegistrationBody.model_fields.values())
+
+
+def registration_from(value: Any, *, by: str) -> Registration:
+    """Return the registration that ``value`` describes, or raise BadRegistrationError."""
+    try:
+        body = RegistrationBody.model_validate(value)
+    except ValidationError as error:
+        raise BadRegistrationError(_sentence(error.errors(include_url=False))) from None
+    return Registration(**dict(body), by=by)
+
+
+def _sentence(errors: list[ErrorDetails]) -> str:
+    """Return the first problem in words; a member that is not known goes before all others."""
+    unknown = sorted(str(each["loc"][0]) for each in errors if each["type"] == "extra_forbidden")
+    if unknown:
+        return f"unknown member {unknown[0]!r}; known are {', '.join(MEMBERS)}"
+    first = errors[0]
+    if not first["loc"]:
+        return "must be an object with dossierId and processId"
+    name = first["loc"][0]
+    match first["type"]:
+        case "missing":
+            return f"{name} is missing"
+        case "string_type":
+            return f"{name} is missing" if first["input"] is None else f"{name} must be a string"
+        case "value_error":  # of parse_time, which names the member itself
+            return str(first["ctx"]["error"])
+        case _:
+            return f"{name} {first['msg']}"

@@ -1,0 +1,57 @@
+"""Redelivery by an actor: results go out once more, under the same ids."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.operations.actor import Actor
+from reconciler.operations.processes import batches
+
+AT_ONCE = 100
+"""Deliveries in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """The result of a redelivery."""
+
+    due: int
+    unknown: tuple[str, ...] = ()
+    """Ids that are not in the outbox."""
+
+
+async def redeliver(actor: Actor, webhook_ids: Sequence[str]) -> Redelivered:
+    """Have deliveries sent again."""
+    ids = list(dict.fromkeys(webhook_ids))
+    found = await _redeliver(actor, ids)
+    if found:
+        actor.log_action("redeliver", deliveries=len(found))
+    return Redelivered(len(found), tuple(key for key in ids if key not in found))
+
+
+async def redeliver_dead(actor: Actor) -> Redelivered:
+    """Have every delivery sent again that was given up."""
+    found = await _redeliver(actor, await actor.store.redelivery.dead(sys.maxsize))
+    actor.log_action("redeliver", deliveries=len(found))
+    return Redelivered(len(found))
+
+
+async def redeliver_since(actor: Actor, since: int) -> Redelivered:
+    """Have the results of all processes delivered that ended at or after ``since`` (UTC ms).
+
+    Those that were never delivered, for want of an address, are delivered for the first time.
+    """
+    again = actor.store.redelivery
+    due = 0
+    for batch in batches(await again.ended_since(since), AT_ONCE):
+        due += await again.redeliver_results(batch, by=actor.name, now=actor.clock.now())
+    actor.log_action("redeliver", deliveries=due)
+    return Redelivered(due)
+
+
+async def _redeliver(actor: Actor, webhook_ids: Sequence[str]) -> set[str]:
+    found: set[str] = set()
+    for batch in batches(webhook_ids, AT_ONCE):
+        again = actor.store.redelivery
+        found |= set(await again.redeliver(batch, by=actor.name, now=actor.clock.now()))
+    return found
