@@ -6,13 +6,11 @@ from typing import Annotated
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
-from reconciler.cli.output import print_json
-from reconciler.cli.privileges import as_caller
-from reconciler.cli.progress import progress_bar
-from reconciler.cli.session import Session, on_store
-from reconciler.store.sqlite.backup import Backup, back_up
+from reconciler.cli.output import print_json, progress_bar
+from reconciler.cli.privileges import as_user
+from reconciler.cli.session import opened_store
+from reconciler.store.sqlite.backup import back_up
 from reconciler.store.sqlite.database import SqliteDatabase
 
 TABLES = ("processes", "callbacks", "timeline", "deliveries")
@@ -33,21 +31,18 @@ def backup(
     """
     target = path.absolute()
 
-    async def work(session: Session) -> Backup:
+    with opened_store(chosen(context, config)) as session:
         database = session.store.database
         if not isinstance(database, SqliteDatabase):
             raise CommandError(FAILED, "this store is PostgreSQL: use pg_dump, which does the same")
-        with interruptible(), as_caller(), progress_bar() as progress:
+        with as_user(), progress_bar() as progress:
             task = progress.add_task(target.name, total=None)
 
             def on_step(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total)
 
             done = back_up(database.path, target, force=force, on_step=on_step)
-        await session.note("backup")
-        return done
-
-    done = on_store(chosen(context, config), work)
+        session.run(session.actor.record_action("backup"))
     if json:
         rows = {table: done.rows[table] for table in TABLES}
         print_json({"path": str(done.path), "bytes": done.size, "revision": done.revision, **rows})

@@ -5,20 +5,14 @@ from typing import Annotated
 
 import typer
 
+from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
 from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json
-from reconciler.cli.session import Session, on_store, settings_of
-from reconciler.config import Settings
+from reconciler.cli.session import opened_store, user_name
 from reconciler.inbound.spool import Spool
-from reconciler.ledger import Recheck, State, Verb
-from reconciler.ledger.identifiers import can_be_id
+from reconciler.ledger import Verb
 from reconciler.operations.registration import BadRegistrationError, registration_from
-from reconciler.store.announce import announce
-from reconciler.store.registry import Registered
-
-AT_ONCE = 100
-"""Rechecks in one transaction, which keeps the daemon's inbox waiting."""
 
 
 @app.command()
@@ -44,23 +38,14 @@ def track(
         "reference": reference,
         "createdAt": created_at,
     }
-
-    async def work(session: Session) -> Registered:
-        registration = registration_from(given, by=session.caller)
-        done = await session.store.registry.register(
-            [registration], session.rules, session.now(), whole=True
-        )
-        if done.conflicts:
-            raise CommandError(FAILED, f"{process_id} is known with another dossier id")
-        session.log.info(
-            "operator_action", action="track", by=session.caller, process_id=process_id
-        )
-        return done
-
     try:
-        done = on_store(chosen(context, config), work)
+        registration = registration_from(given, by=user_name())
     except BadRegistrationError as error:
         raise CommandError(USAGE, str(error)) from None
+    with opened_store(chosen(context, config)) as session:
+        done = session.run(operations.track(session.actor, registration))
+    if done.conflicts:
+        raise CommandError(FAILED, f"{process_id} is known with another dossier id")
     if json:
         print_json({"created": done.created, "known": done.known})
     else:
@@ -83,46 +68,17 @@ def recheck(
     if bool(process_ids) == all_overdue:
         raise CommandError(USAGE, "name processes, or give --all-overdue")
     verb = Verb.NOTIFY if notify else Verb.FETCH if fetch else None
-
-    async def work(session: Session) -> tuple[int, list[str]]:
-        ids = await _overdue(session) if all_overdue else list(dict.fromkeys(process_ids or ()))
-        possible = [key for key in ids if can_be_id(key)]
-        found: set[str] = set()
-        for start in range(0, len(possible), AT_ONCE):
-            observed = [(key, Recheck(verb, session.caller)) for key in possible[start:][:AT_ONCE]]
-            changes = await session.store.work.record(observed, session.rules, session.now())
-            found |= {key for (key, _), outcome in changes if outcome.process is not None}
-            if not all_overdue:
-                announce(session.log, changes)
-        if all_overdue:
-            session.log.info(
-                "operator_action",
-                action="recheck",
-                by=session.caller,
-                verb=verb,
-                processes=len(found),
-            )
-        return len(found), [key for key in ids if key not in found]
-
-    due, unknown = on_store(chosen(context, config), work)
+    with opened_store(chosen(context, config)) as session:
+        if process_ids:
+            done = session.run(operations.recheck(session.actor, process_ids, verb))
+        else:
+            done = session.run(operations.recheck_overdue(session.actor, verb))
     if json:
-        print_json({"due": due, "unknown": unknown})
-    elif due or all_overdue:
-        complain(f"{due} due now; the running daemon calls within its limits")
-    if unknown and not all_overdue:
-        raise CommandError(NOT_FOUND, *(f"{key} is not on the ledger" for key in unknown))
-
-
-async def _overdue(session: Session) -> list[str]:
-    ids: list[str] = []
-    cursor = None
-    while True:
-        page, cursor = await session.store.views.page(
-            state=State.OVERDUE, limit=1_000, cursor=cursor
-        )
-        ids += [process.process_id for process in page]
-        if cursor is None:
-            return ids
+        print_json({"due": done.due, "unknown": done.unknown})
+    elif done.due or all_overdue:
+        complain(f"{done.due} due now; the running daemon calls within its limits")
+    if done.unknown:
+        raise CommandError(NOT_FOUND, *(f"{key} is not on the ledger" for key in done.unknown))
 
 
 @app.command()
@@ -131,29 +87,22 @@ def forget(context: typer.Context, process_id: ProcessId, config: ConfigOption =
 
     That is the process with its timeline, its callbacks and its deliveries.
     """
-
-    async def work(session: Session) -> bool:
-        if not can_be_id(process_id):
-            return False
-        removed = await session.store.registry.forget(process_id, session.caller, session.now())
-        if removed:
-            session.log.info("operator_action", action="forget", by=session.caller)
-        return removed
-
-    path = chosen(context, config)
-    if not on_store(path, work):
+    with opened_store(chosen(context, config)) as session:
+        is_forgotten = session.run(operations.forget(session.actor, process_id))
+        spooled = _spooled(Path(session.settings.store.spool))
+    if not is_forgotten:
         raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
     complain("forgotten")
-    if waiting := _spooled(settings_of(path)[0]):
+    if spooled:
         complain(
-            f"warning: {waiting} callbacks wait in the spool; if one is about this process, it "
+            f"warning: {spooled} callbacks wait in the spool; if one is about this process, it "
             "comes back with it. Run this again when the daemon has drained the spool"
         )
 
 
-def _spooled(settings: Settings) -> int:
-    """Return how many callbacks are not in the store yet, as far as we may look."""
+def _spooled(spool: Path) -> int:
+    """Return how many callbacks are not in the store yet, as far as this user can see."""
     try:
-        return Spool(Path(settings.store.spool), "").count()
+        return Spool(spool, "").count()
     except OSError:
         return 0

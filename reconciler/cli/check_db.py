@@ -6,11 +6,9 @@ from typing import Any
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.blocking import interruptible
 from reconciler.cli.errors import FAILED, CommandError, complain
-from reconciler.cli.output import plain, print_json, print_lines
-from reconciler.cli.progress import progress_bar
-from reconciler.cli.session import Session, on_store
+from reconciler.cli.output import plain, print_json, print_lines, progress_bar
+from reconciler.cli.session import opened_store
 from reconciler.store.maintenance.check import StoreCheck, damage
 from reconciler.store.maintenance.invariants import Violation
 from reconciler.store.revision import HEAD
@@ -55,23 +53,19 @@ def check_db(context: typer.Context, config: ConfigOption = None, json: JsonOpti
     finding names the process and what to do.
     """
     report = _Report(as_json=json)
-
-    async def work(session: Session) -> dict[str, int]:
+    with opened_store(chosen(context, config), read_only=True) as session:
         database = session.store.database
-        checkup = StoreCheck(database)
+        check = StoreCheck(database)
         with progress_bar() as progress:
             task = progress.add_task("the file", total=None)
             if isinstance(database, SqliteDatabase):
-                with interruptible():
-                    report.add(damage(database.path))
-            report.add(await checkup.schema())
-            progress.update(task, description="the rows", total=await checkup.count())
-            async for findings in checkup.pages():
+                report.add(damage(database.path))
+            report.add(session.run(check.schema()))
+            progress.update(task, description="the rows", total=session.run(check.count()))
+            for findings in session.each(check.pages()):
                 report.add(findings)
-                progress.update(task, completed=sum(checkup.rows.values()))
-        return checkup.rows
-
-    rows = on_store(chosen(context, config), work)
+                progress.update(task, completed=sum(check.rows.values()))
+    rows = check.rows
     if json:
         more = report.found - len(report.told)
         print_json(

@@ -1,20 +1,18 @@
 """``copy``: a whole store into another database."""
 
-import os
-import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain
-from reconciler.cli.output import print_json, print_table
+from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.output import print_json, print_table, progress_bar
 from reconciler.cli.privileges import as_owner, check_access
-from reconciler.cli.progress import progress_bar
-from reconciler.cli.session import caller_name, log_action, settings_of
-from reconciler.config import ConfigError, resolve_secrets
+from reconciler.cli.session import log_action, settings_of, store_secrets, user_name
+from reconciler.runtime.clock import Clock
 from reconciler.store.errors import StoreError
+from reconciler.store.maintenance.copy import copy_store
+from reconciler.store.urls import store_file
 
 
 @app.command("copy")
@@ -33,11 +31,8 @@ def copy(
     All of it in one transaction, compared by counts and checksums before it is kept. Leave the
     password out of a URL and in PGPASSWORD or ~/.pgpass: others can see a command line.
     """
-    from reconciler.store.maintenance.copy import copy_store  # noqa: PLC0415 (loads SQLAlchemy)
-    from reconciler.store.urls import store_file  # noqa: PLC0415
-
-    origin = source or _configured(context, config)
-    now = time.time_ns() // 1_000_000
+    origin = source or store_secrets(settings_of(chosen(context, config))[0]).store_url
+    now = Clock().now()
     try:
         check_access(store_file(origin))
         with as_owner(store_file(origin) or store_file(to)), progress_bar() as progress:
@@ -45,7 +40,7 @@ def copy(
             copied = copy_store(
                 origin,
                 to,
-                by=caller_name(),
+                by=user_name(),
                 now=now,
                 on_progress=lambda done, steps: progress.update(task, completed=done, total=steps),
             )
@@ -65,11 +60,3 @@ def copy(
         "copied and compared; now let store.url name the new store, and start the daemon with the "
         "same store.spool"
     )
-
-
-def _configured(context: typer.Context, config: Path | None) -> str:
-    settings, _ = settings_of(chosen(context, config))
-    try:
-        return resolve_secrets(settings, os.environ, only_store=True).store_url
-    except ConfigError as error:
-        raise CommandError(CONFIG, *error.problems) from None

@@ -18,7 +18,7 @@ from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
 from reconciler.cli.output import print_json
 from reconciler.cli.privileges import as_owner, check_access
-from reconciler.cli.session import on_store, settings_of
+from reconciler.cli.session import opened_store, settings_of
 from reconciler.config import (
     ConfigError,
     Configuration,
@@ -223,7 +223,8 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     if done:
-        on_store(path, lambda session: session.note("init-db"))
+        with opened_store(path) as session:
+            session.run(session.actor.record_action("init-db"))
     complain(*(done or ["the store is up to date"]))
 
 

@@ -1,23 +1,22 @@
 """``deliveries``, ``redeliver`` and ``export``: results on their way to the application."""
 
-import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
 
+from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
 from reconciler.cli.output import print_json, print_table, write_out
-from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.cli.session import opened_store
 from reconciler.ledger import process_json
 from reconciler.operations.json_shapes import deliveries_json
 from reconciler.operations.registration import BadRegistrationError, parse_time
 from reconciler.store.delivery_row import DeliveryState
-from reconciler.store.paging import BadCursorError
 
-AT_ONCE = 100
-"""Deliveries in one transaction."""
+EXPORTED = 1_000
+"""Processes that are read in one transaction."""
 
 SINCE = typer.Option("--since", metavar="ISO", help="With a time zone: 2026-01-31T12:00:00Z.")
 
@@ -38,15 +37,9 @@ def deliveries(
     if dead and state not in (None, DeliveryState.DEAD):
         raise CommandError(USAGE, "--dead and --state exclude each other")
     wanted = DeliveryState.DEAD if dead else state
-
-    async def work(session: Session) -> dict[str, Any]:
-        found, more = await session.store.outbox.page(state=wanted, limit=limit, cursor=cursor)
-        return deliveries_json(found, more)
-
-    try:
-        page = on_store(chosen(context, config), work)
-    except BadCursorError as error:
-        raise CommandError(USAGE, str(error)) from None
+    with opened_store(chosen(context, config), read_only=True) as session:
+        found = session.run(session.store.outbox.page(state=wanted, limit=limit, cursor=cursor))
+    page = deliveries_json(*found)
     if json:
         print_json(page)
         return
@@ -73,35 +66,22 @@ def redeliver(
     """Have results delivered again, under the same webhook-id. The running daemon sends them."""
     if sum((bool(ids), dead, since is not None)) != 1:
         raise CommandError(USAGE, "name deliveries, or give --dead, or give --since")
-    path = chosen(context, config)
-    if settings_of(path)[0].delivery is None:
-        complain("warning: delivery.url is not set, so nothing is sent until it is")
     at = _time(since)
-
-    async def work(session: Session) -> tuple[int, list[str]]:
-        again, by = session.store.redelivery, session.caller
+    with opened_store(chosen(context, config)) as session:
+        if session.settings.delivery is None:
+            complain("warning: delivery.url is not set, so nothing is sent until it is")
         if at is not None:
-            done = 0
-            ended = await again.ended_since(at)
-            for batch in _batches(ended):
-                done += await again.redeliver_results(batch, by=by, now=session.now())
-            found, unknown = done, list[str]()
+            done = session.run(operations.redeliver_since(session.actor, at))
+        elif dead:
+            done = session.run(operations.redeliver_dead(session.actor))
         else:
-            wanted = await again.dead(sys.maxsize) if dead else list(dict.fromkeys(ids or ()))
-            known: set[str] = set()
-            for batch in _batches(wanted):
-                known |= set(await again.redeliver(batch, by=by, now=session.now()))
-            found, unknown = len(known), [key for key in wanted if key not in known]
-        session.log.info("operator_action", action="redeliver", by=by, deliveries=found)
-        return found, unknown
-
-    due, unknown = on_store(path, work)
+            done = session.run(operations.redeliver(session.actor, ids or ()))
     if json:
-        print_json({"due": due, "unknown": unknown})
+        print_json({"due": done.due, "unknown": done.unknown})
     else:
-        complain(f"{due} due now; the running daemon sends them within its limits")
-    if unknown:
-        raise CommandError(NOT_FOUND, *(f"{key} is not in the outbox" for key in unknown))
+        complain(f"{done.due} due now; the running daemon sends them within its limits")
+    if done.unknown:
+        raise CommandError(NOT_FOUND, *(f"{key} is not in the outbox" for key in done.unknown))
 
 
 @app.command()
@@ -118,19 +98,15 @@ def export(
     end a moment after the time it bears.
     """
     del json
-    at = _time(since)
-
-    async def work(session: Session) -> None:
-        cursor = None
+    at = _time(since) or 0
+    cursor = None
+    with opened_store(chosen(context, config), read_only=True) as session:
         while True:
-            page, cursor = await session.store.views.settled(
-                since=at or 0, limit=1_000, cursor=cursor
-            )
+            views = session.store.views
+            page, cursor = session.run(views.settled(since=at, limit=EXPORTED, cursor=cursor))
             lines = (orjson.dumps(process_json(p), option=orjson.OPT_APPEND_NEWLINE) for p in page)
             if not write_out(b"".join(lines)) or cursor is None:
                 return
-
-    on_store(chosen(context, config), work)
 
 
 def _time(text: str | None) -> int | None:
@@ -138,7 +114,3 @@ def _time(text: str | None) -> int | None:
         return parse_time("--since", text)
     except BadRegistrationError as error:
         raise CommandError(USAGE, str(error)) from None
-
-
-def _batches(ids: list[str]) -> list[list[str]]:
-    return [ids[start:][:AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

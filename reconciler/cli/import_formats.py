@@ -1,4 +1,4 @@
-"""The lines of a file for ``import``: NDJSON, or CSV by its header, in UTF-8."""
+"""Reads a file for ``import``: NDJSON, or CSV by its header, in UTF-8."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -19,23 +19,23 @@ _DELIMITERS = ",;\t"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One record of the file: a registration, or what is wrong with it."""
+class Record:
+    """One record of a file: a registration, or why it is none."""
 
     first: int
-    """Its line, from 1; ``last`` is another one when a quoted cell goes on over several."""
+    """Its line, from 1; ``last`` is another one where a quoted cell spans several."""
     last: int
     read: Registration | str
 
     @property
     def place(self) -> str:
-        """Where it stands, for people."""
+        """Its lines, for people."""
         if self.first == self.last:
             return f"line {self.first}"
         return f"lines {self.first}-{self.last} (a quoted cell goes on over them)"
 
 
-def read(source: BinaryIO, name: str, by: str) -> Iterator[Line]:
+def read(source: BinaryIO, name: str, by: str) -> Iterator[Record]:
     """Yield the records of ``source``; CommandError when nothing in it can be read.
 
     It is CSV when its first line names ``dossierId`` and ``processId``, or when ``name`` ends in
@@ -70,7 +70,7 @@ def _header(line: bytes, delimiter: str) -> list[str]:
 
 
 def _check(header: list[str], name: str, number: int) -> None:
-    """Say at once what would be wrong with every line."""
+    """Refuse a header with which every line would be wrong."""
     for column in header:
         if column not in MEMBERS:
             problem = f"unknown column {column!r}; known are {', '.join(MEMBERS)}"
@@ -79,23 +79,23 @@ def _check(header: list[str], name: str, number: int) -> None:
             raise CommandError(FAILED, f"{name}: line {number}: column {column!r} is there twice")
 
 
-def _ndjson(first: bytes, number: int, source: BinaryIO, by: str) -> Iterator[Line]:
+def _ndjson(first: bytes, number: int, source: BinaryIO, by: str) -> Iterator[Record]:
     line = first
     while line:
         if line.strip():
             try:
-                yield Line(number, number, registration_from(orjson.loads(line), by=by))
+                yield Record(number, number, registration_from(orjson.loads(line), by=by))
             except orjson.JSONDecodeError:
-                yield Line(number, number, "not JSON in UTF-8")
+                yield Record(number, number, "not JSON in UTF-8")
             except BadRegistrationError as error:
-                yield Line(number, number, str(error))
+                yield Record(number, number, str(error))
         line = source.readline()
         number += 1
 
 
 def _csv(
     header: list[str], delimiter: str, number: int, source: BinaryIO, by: str
-) -> Iterator[Line]:
+) -> Iterator[Record]:
     # Half surrogates are refused with the cell that has them; the lines around it are read.
     lines: Iterable[str] = (line.decode("utf-8", "surrogateescape") for line in source)
     records = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -105,14 +105,14 @@ def _csv(
             cells = next(records, None)
             if cells is None:
                 return
-            read = _record(header, cells, by) if any(map(str.strip, cells)) else None
+            read = _registration(header, cells, by) if any(map(str.strip, cells)) else None
         except csv.Error as error:
             read = f"not CSV: {error}"
         if read is not None:
-            yield Line(first, number + records.line_num, read)
+            yield Record(first, number + records.line_num, read)
 
 
-def _record(header: list[str], cells: list[str], by: str) -> Registration | str:
+def _registration(header: list[str], cells: list[str], by: str) -> Registration | str:
     if len(cells) != len(header):
         return f"{len(cells)} columns, but the header has {len(header)}"
     given = {name: cell.strip() or None for name, cell in zip(header, cells, strict=True)}

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 from rich.cells import cell_len
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 NOTHING = "-"
 """Stands for what has no value, so that each line of a table has the same number of columns."""
@@ -93,3 +95,16 @@ def when(at: str | None, now: int) -> str:
 def moment(at: str) -> str:
     """Return a time of the API as people write it, in UTC."""
     return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on stderr, shown only to people."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )

@@ -42,7 +42,7 @@ def as_owner(path: Path | None) -> Iterator[None]:
     what the owner may write can be written; but everything can still be read (the state of a
     dynamic user lies below a directory of root's), and any port be bound. That holds for the
     calling thread and those it starts, so none should outlive the block. What the caller is to
-    own, such as a copy, is written in ``as_caller``. Raises CommandError where root may not change.
+    own, such as a copy, is written in ``as_user``. Raises CommandError where root may not change.
 
     A container's root mostly has no right to just read everything (CAP_DAC_READ_SEARCH), but one to
     pass over all rights (CAP_DAC_OVERRIDE), and keeps that one. There less of the above holds: what
@@ -70,7 +70,7 @@ def as_owner(path: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def as_caller() -> Iterator[None]:
+def as_user() -> Iterator[None]:
     """Inside of ``as_owner``: work as the caller for a while, as root if root it is.
 
     For the file that a caller wants written where only the caller may write. Of the store only

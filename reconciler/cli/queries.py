@@ -1,9 +1,9 @@
-"""``list``, ``show`` and ``status``: commands that only look."""
+"""``list``, ``show`` and ``status``: commands that only read."""
 
-import asyncio
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,12 +25,11 @@ from reconciler.cli.output import (
     print_table,
     when,
 )
-from reconciler.cli.session import Session, on_store, settings_of
+from reconciler.cli.session import Session, opened_store
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import State
 from reconciler.ledger.identifiers import can_be_id
 from reconciler.operations.json_shapes import detail_json, page_json, status_json
-from reconciler.store.paging import BadCursorError
 
 WATCH = 2.0
 """Seconds between two looks of ``status --watch``."""
@@ -58,14 +57,9 @@ def list_(
         raise CommandError(USAGE, "--overdue and --state exclude each other")
     wanted = State.OVERDUE if overdue else state
 
-    async def work(session: Session) -> tuple[Json, int]:
-        found, following = await session.store.views.page(state=wanted, limit=limit, cursor=cursor)
-        return page_json(found, following), session.now()
-
-    try:
-        page, now = on_store(chosen(context, config), work)
-    except BadCursorError as error:
-        raise CommandError(USAGE, str(error)) from None
+    with opened_store(chosen(context, config), read_only=True) as session:
+        views, now = session.store.views, session.now()
+        page = page_json(*session.run(views.page(state=wanted, limit=limit, cursor=cursor)))
     if json:
         print_json(page)
         return
@@ -102,14 +96,14 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one process with its whole timeline. Times are UTC."""
-
-    async def work(session: Session) -> tuple[Json | None, int]:
-        detail = can_be_id(process_id) and await session.store.views.detail(process_id)
-        return (detail_json(detail), session.now()) if detail else (None, 0)
-
-    found, now = on_store(chosen(context, config), work)
-    if found is None:
+    detail = None
+    with opened_store(chosen(context, config), read_only=True) as session:
+        now = session.now()
+        if can_be_id(process_id):
+            detail = session.run(session.store.views.detail(process_id))
+    if detail is None:
         raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
+    found = detail_json(detail)
     if json:
         print_json(found)
         return
@@ -145,40 +139,42 @@ def status(
     json: JsonOption = False,
 ) -> None:
     """Show how things stand."""
-
-    async def look(session: Session) -> tuple[Json, int]:
-        now = session.now()
-        counts = await session.store.views.counts()
-        found = status_json(counts, await session.store.instances.live(now), now)
-        if not found["instances"]:  # or they say it themselves
-            found["spooled"] = _waiting_in(spool)
-        return found, now
-
-    async def keep_looking(session: Session) -> None:
-        with _shown_in_place() if sys.stdout.isatty() and not json else nullcontext() as live:
-            is_read = True
-            while is_read:
-                found, now = await look(session)
-                if live is not None:
-                    live.update(Text("\n".join(_status(found, now))), refresh=True)
-                elif json:
-                    is_read = print_json(found, on_one_line=True)
-                else:
-                    is_read = print_lines([*_status(found, now), ""])
-                await asyncio.sleep(WATCH)
-
-    path = chosen(context, config)
-    spool = Path(settings_of(path)[0].store.spool)
-    if watch:
-        try:
-            on_store(path, keep_looking)
-        except KeyboardInterrupt:  # the way to end it
+    with opened_store(chosen(context, config), read_only=True) as session:
+        if not watch:
+            found, now = _look(session)
+            if json:
+                print_json(found)
+            else:
+                print_lines(_status(found, now))
             return
-    found, now = on_store(path, look)
-    if json:
-        print_json(found)
-    else:
-        print_lines(_status(found, now))
+        with suppress(KeyboardInterrupt):  # the way to end it
+            _keep_looking(session, as_json=json)
+
+
+def _keep_looking(session: Session, *, as_json: bool) -> None:
+    """Show the status again and again, as long as somebody reads it."""
+    in_place = sys.stdout.isatty() and not as_json
+    with _shown_in_place() if in_place else nullcontext() as live:
+        is_read = True
+        while is_read:
+            found, now = _look(session)
+            if live is not None:
+                live.update(Text("\n".join(_status(found, now))), refresh=True)
+            elif as_json:
+                is_read = print_json(found, on_one_line=True)
+            else:
+                is_read = print_lines([*_status(found, now), ""])
+            time.sleep(WATCH)
+
+
+def _look(session: Session) -> tuple[Json, int]:
+    """Return the status, and as of when."""
+    now, store = session.now(), session.store
+    counts = session.run(store.views.counts())
+    found = status_json(counts, session.run(store.instances.live(now)), now)
+    if not found["instances"]:  # or they say it themselves
+        found["spooled"] = _waiting_in(Path(session.settings.store.spool))
+    return found, now
 
 
 def _waiting_in(spool: Path) -> int:

@@ -1,48 +1,102 @@
-"""What a command beside the daemon needs: the configuration and the open store."""
+"""The session of a command beside the daemon: its configuration, the open store, and its user."""
 
 import asyncio
 import getpass
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from structlog.typing import FilteringBoundLogger
-
-from reconciler.cli.errors import CONFIG, FAILED, CommandError
+from reconciler.cli.errors import CONFIG, FAILED, USAGE, CommandError
 from reconciler.cli.privileges import as_owner, check_access
-from reconciler.config import ConfigError, Settings, find_config, load, resolve_secrets, rules
-from reconciler.ledger import Rules
+from reconciler.config import (
+    ConfigError,
+    Secrets,
+    Settings,
+    find_config,
+    in_force,
+    load,
+    resolve_secrets,
+)
+from reconciler.operations import Actor
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
 from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.paging import BadCursorError
 from reconciler.store.urls import store_file
 from reconciler.telemetry.logging import LogSystem
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
 class Session:
-    """An open store, with the rules that go with it."""
+    """An open store and the user who works on it. Coroutines run one at a time, to their end."""
 
-    store: Store
-    rules: Rules
-    log: FilteringBoundLogger
-    """Writes to stderr."""
-    caller: str
-    """The name under which what this command does is remembered."""
-    now: Callable[[], int]
-    """The time in UTC milliseconds, as the daemons on the store have it."""
+    def __init__(self, runner: asyncio.Runner, settings: Settings, actor: Actor) -> None:
+        self._runner = runner
+        self.settings = settings
+        self.actor = actor
 
-    async def note(self, action: str, **fields: object) -> None:
-        """Log an operator's action that concerns no single process, and remember it."""
-        await self.store.registry.record_action(action, self.caller, self.now())
-        self.log.info("operator_action", action=action, by=self.caller, **fields)
+    @property
+    def store(self) -> Store:
+        """The open store."""
+        return self.actor.store
+
+    def now(self) -> int:
+        """Return the time in UTC milliseconds, as the daemons on the store have it."""
+        return self.actor.clock.now()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return what ``work`` returns. Ctrl-C cancels it and raises KeyboardInterrupt."""
+        return self._runner.run(work)
+
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """Yield what ``items`` yields."""
+        end = object()
+
+        async def following() -> T | object:
+            return await anext(items, end)
+
+        while (item := self.run(following())) is not end:
+            yield item  # type: ignore[misc]  # (not the end)
+
+
+@contextmanager
+def opened_store(config: Path | None, *, read_only: bool = False) -> Iterator[Session]:
+    """Open the store of ``config``, which must be there. Root works as its owner.
+
+    Inside, StoreError and BadCursorError end the command with one line.
+    """
+    settings, _ = settings_of(config)
+    secrets = store_secrets(settings)
+    file = store_file(secrets.store_url)
+    try:
+        check_access(file)
+        with as_owner(file):
+            prepare(secrets.store_url, may_create=False, may_migrate=False)
+            with _opened(settings, secrets, read_only=read_only) as session:
+                yield session
+    except StoreError as error:
+        raise CommandError(FAILED, str(error)) from None
+    except BadCursorError as error:
+        raise CommandError(USAGE, str(error)) from None
+
+
+@contextmanager
+def _opened(settings: Settings, secrets: Secrets, *, read_only: bool) -> Iterator[Session]:
+    with closing(_StderrLog()) as logs, asyncio.Runner() as runner:
+        store = runner.run(open_store(secrets.store_url, is_daemon=False, read_only=read_only))
+        try:
+            clock = StoreClock(store.database, Clock(), logs.logger)
+            runner.run(clock.correct())
+            current = Current(in_force(settings, secrets))
+            yield Session(runner, settings, Actor(user_name(), store, current, clock, logs.logger))
+        finally:
+            runner.run(store.database.close())
 
 
 def settings_of(config: Path | None) -> tuple[Settings, Path]:
@@ -54,54 +108,36 @@ def settings_of(config: Path | None) -> tuple[Settings, Path]:
         raise CommandError(CONFIG, *error.problems) from None
 
 
-def on_store(config: Path | None, work: Callable[[Session], Awaitable[T]]) -> T:
-    """Run ``work`` on the store of ``config``, which must be there. Root works as its owner."""
-    settings, _ = settings_of(config)
+def store_secrets(settings: Settings) -> Secrets:
+    """Return the one secret that a command beside the daemon needs: the store's URL."""
     try:
-        url = resolve_secrets(settings, os.environ, only_store=True).store_url
+        return resolve_secrets(settings, os.environ, only_store=True)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
-    try:
-        check_access(store_file(url))
-        with as_owner(store_file(url)):
-            prepare(url, may_create=False, may_migrate=False)
-            return asyncio.run(_run(url, rules(settings), work))
-    except StoreError as error:
-        raise CommandError(FAILED, str(error)) from None
 
 
-def log_action(action: str, **fields: object) -> None:
-    """Log an operator's action of a command that has no session."""
-    logs = LogSystem(level="info", format="auto", stream=sys.stderr)
-    logs.logger.info("operator_action", action=action, by=caller_name(), **fields)
-    logs.close(timeout=1.0)
-
-
-async def _run(url: str, policy: Rules, work: Callable[[Session], Awaitable[T]]) -> T:
-    async with _opened(url, policy) as session:
-        return await work(session)
-
-
-@asynccontextmanager
-async def _opened(url: str, policy: Rules) -> AsyncIterator[Session]:
-    logs = LogSystem(level="info", format="auto", stream=sys.stderr)
-    try:
-        store = await open_store(url, is_daemon=False)
-        try:
-            clock = StoreClock(store.database, Clock(), logs.logger)
-            await clock.correct()
-            yield Session(store, policy, logs.logger, caller_name(), clock.now)
-        finally:
-            await store.database.close()
-    finally:
-        logs.close(timeout=1.0)
-
-
-def caller_name() -> str:
-    """Return who runs this command, also through sudo."""
+def user_name() -> str:
+    """Return the name of the user who runs this command, also through sudo."""
     if os.environ.get("SUDO_USER"):
         return os.environ["SUDO_USER"]
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def log_action(action: str, **fields: object) -> None:
+    """Log an action of the user in a command that has no session."""
+    with closing(_StderrLog()) as logs:
+        logs.logger.info("operator_action", action=action, by=user_name(), **fields)
+
+
+class _StderrLog(LogSystem):
+    """A log on stderr, for stdout carries data only."""
+
+    def __init__(self) -> None:
+        super().__init__(level="info", format="auto", stream=sys.stderr)
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is queued, ``timeout`` seconds at most."""
+        super().close(timeout)

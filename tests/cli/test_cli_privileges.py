@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.cli.privileges import as_caller, as_owner, kept
-from reconciler.cli.session import Session, on_store
+from reconciler.cli.privileges import as_owner, as_user, kept
+from reconciler.cli.session import opened_store
 from tests.cli.conftest import LIMIT
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def test_it_is_root_that_is_remembered_or_who_has_called_sudo(
     assert set(owners(state).values()) == {OWNER}
 
 
-def test_outside_of_the_block_the_caller_is_root_again(state: Path) -> None:
+def test_outside_of_the_block_the_user_is_root_again(state: Path) -> None:
     before = (
         os.geteuid(),
         os.getegid(),
@@ -185,27 +185,25 @@ def test_of_its_rights_root_keeps_the_least_that_reads_everything() -> None:
     assert kept(admin) == 0
 
 
-def test_in_the_middle_of_a_session_the_caller_may_write_what_is_the_callers(
+def test_in_the_middle_of_a_session_the_user_may_write_files_of_its_own(
     reconciler: Command, state: Path
 ) -> None:
     assert reconciler("init-db").code == 0
     copy = state.parent / "copy"  # where only root may write
 
-    async def work(session: Session) -> None:
-        with as_caller():
+    with opened_store(None) as session:
+        with as_user():
             copy.touch()
             with closing(sqlite3.connect(state / "ledger.db")) as store:
                 assert store.execute("SELECT count(*) FROM timeline").fetchone()
         with pytest.raises(PermissionError):
             (state.parent / "not-here").touch()
-        await session.note("backup")
-        assert (await session.store.views.counts()).states["waiting"] == 0
-
-    on_store(None, work)
+        session.run(session.actor.record_action("backup"))
+        assert session.run(session.store.views.counts()).states["waiting"] == 0
 
     assert copy.stat().st_uid == 0
     assert set(owners(state).values()) == {OWNER}
-    with as_caller():
+    with as_user():
         assert os.geteuid() == 0
 
 

@@ -95,6 +95,26 @@ def test_run_without_migrate_on_start_creates_no_store(bare: Place, reconciler: 
     assert not bare.store.exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("list",), ("show", "p1"), ("status",), ("deliveries",), ("export",), ("check-db",)],
+)
+def test_a_command_that_only_reads_opens_no_writer(
+    place: Place, reconciler: Command, arguments: tuple[str, ...]
+) -> None:
+    with closing(sqlite3.connect(place.store)) as connection:  # a writer would change it back
+        connection.execute("PRAGMA journal_mode=DELETE")
+    before = digest(place.store)
+
+    done = reconciler(*arguments)
+
+    assert done.code == (3 if arguments[0] == "show" else 0)
+    assert digest(place.store) == before
+    assert place.query("PRAGMA journal_mode") == [("delete",)]
+    assert reconciler("track", "d1", "p1").code == 0
+    assert place.query("PRAGMA journal_mode") == [("wal",)]
+
+
 @pytest.mark.parametrize("arguments", [*BESIDE_THE_DAEMON, ("init-db",), ("run",)])
 @pytest.mark.parametrize("kind", ["corrupt", "newer", "foreign", "directory", "text"])
 def test_a_store_that_is_not_ours_to_touch_is_one_line_and_stays_as_it_is(
