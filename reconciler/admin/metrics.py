@@ -1,4 +1,7 @@
-"""``GET /metrics``: what was counted, and what is read at the moment of a scrape."""
+"""``GET /metrics``: what was counted, and what is read at the moment of a scrape.
+
+The reasons: docs/decisions/028.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Iterator, Mapping

@@ -2,6 +2,8 @@
 
 The answer of a finished process holds personal data (names, birth dates, document numbers).
 Only what stands here ever leaves this file.
+
+The reasons: docs/decisions/026.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 """As whom a command works: root steps back to the user who owns the store.
 
 A database, WAL, lock or spool file of root's would shut the daemon out of its own ledger.
+
+The reasons: docs/decisions/023.
 """
 
 import ctypes

@@ -2,6 +2,8 @@
 
 ``find_config`` and ``load`` return the ``Settings`` or raise a ``ConfigError`` with every problem;
 ``resolve_secrets`` then reads the secrets. ``config/reconciler.toml`` documents each key.
+
+The reasons: docs/decisions/025.
 """
 
 from reconciler.config.access_rules import AccessRules

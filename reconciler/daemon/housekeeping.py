@@ -1,4 +1,7 @@
-"""Removes what is past its time, and gives the room back. Never in the way of a callback."""
+"""Removes what is past its time, and gives the room back. Never in the way of a callback.
+
+The reasons: docs/decisions/021.
+"""
 
 from collections import Counter, deque
 from collections.abc import Sequence

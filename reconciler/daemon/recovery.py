@@ -1,6 +1,8 @@
 """What an earlier run has left in the store, and the two jobs that see to it: heartbeat and sweep.
 
 docs/architecture.md, "The start and the stop", has the order.
+
+The reasons: docs/decisions/017.
 """
 
 from reconciler.config import InForce

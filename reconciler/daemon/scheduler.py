@@ -2,6 +2,8 @@
 
 APScheduler's own job only rings a bell. So nothing is lost when a run is missed, and nothing is
 cut short when the scheduler stops. Due times of processes are rows in the store, never jobs.
+
+The reasons: docs/decisions/001.
 """
 
 import asyncio

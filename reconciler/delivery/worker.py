@@ -2,6 +2,8 @@
 
 A retry is a row with a time, never a sleeping task: a receiver that hangs costs one slot for one
 time-out.
+
+The reasons: docs/decisions/018 and docs/decisions/019.
 """
 
 import asyncio

@@ -3,6 +3,8 @@
 asyncio's server closes accepted connections that it has not served yet, and cannot pause. Here
 ``accept`` is called by us, so stopping is exact (nothing accepted is dropped), and beyond the
 limit connections wait in the kernel instead of being refused.
+
+The reasons: docs/decisions/024.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""Making callbacks durable: in groups into the store, or into the spool while it cannot."""
+"""Making callbacks durable: in groups into the store, or into the spool while it cannot.
+
+The reasons: docs/decisions/005.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence

@@ -1,4 +1,7 @@
-"""Applies callbacks to processes."""
+"""Applies callbacks to processes.
+
+The reasons: docs/decisions/004.
+"""
 
 from reconciler.ledger.observation import Callback
 from reconciler.ledger.policy import Rules, Verb

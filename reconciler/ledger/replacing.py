@@ -3,6 +3,8 @@
 A transition is a chain of copies of a row with forty fields. ``dataclasses.replace`` reads and sets
 each by its name; this one copies the whole ``__dict__``. Type checkers see the original and check
 names and types.
+
+The reasons: docs/decisions/020.
 """
 
 from typing import TYPE_CHECKING

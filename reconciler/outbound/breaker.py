@@ -3,6 +3,8 @@
 It opens after failures in a row over *different* processes, so that one broken process cannot
 stop the work on all others, or at once when the token is refused. While it is open one probe at
 a time may go: first after a second, then after twice the wait of the last one, up to a minute.
+
+The reasons: docs/decisions/016.
 """
 
 from typing import Literal

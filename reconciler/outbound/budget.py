@@ -4,6 +4,8 @@ A token bucket. It fills at ``rate`` units a second and holds at most the burst:
 rate, at least 1. In any window of one second at most ``rate + burst`` calls leave: those that have
 left, and the units that are in somebody's hand and may leave at any moment, are counted together.
 Where several daemons share a rate, a ``Share`` says how much of it is ours at the moment.
+
+The reasons: docs/decisions/014.
 """
 
 import asyncio

@@ -10,6 +10,8 @@ daemons call that do not know of each other.
 What is divided is the number of calls that may leave in one second, rate and burst together: in
 whole calls, the rest to those that are there longest. Of more daemons than calls the last get none;
 nothing is lost by it, for what is due can be called by any.
+
+The reasons: docs/decisions/015.
 """
 
 import math

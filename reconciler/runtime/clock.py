@@ -1,4 +1,7 @@
-"""The clock of a daemon: wall time, monotonic time and sleep in one object that tests can play."""
+"""The clock of a daemon: wall time, monotonic time and sleep in one object that tests can play.
+
+The reasons: docs/decisions/012.
+"""
 
 import asyncio
 import time

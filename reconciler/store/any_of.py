@@ -2,6 +2,8 @@
 
 SQLAlchemy's own ``in_`` compiles a statement for each number of values, with a parameter for each:
 for hundreds of them that takes longer than the database.
+
+The reasons: docs/decisions/007.
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,8 @@
 For each row that it reads or writes, sqlite3 releases the GIL and takes it again. Beside a busy
 event loop that costs 0.1 ms and more a row, with the writer held. A statement for many rows is one
 step.
+
+The reasons: docs/decisions/007.
 """
 
 import re

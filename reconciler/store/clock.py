@@ -1,4 +1,7 @@
-"""The clock that all daemons on a store share: the database's."""
+"""The clock that all daemons on a store share: the database's.
+
+The reasons: docs/decisions/013.
+"""
 
 from sqlalchemy import text
 from structlog.typing import FilteringBoundLogger

@@ -1,4 +1,7 @@
-"""The interface of the two databases."""
+"""The interface of the two databases.
+
+The reasons: docs/decisions/005.
+"""
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager

@@ -1,4 +1,7 @@
-"""The inbox: callbacks as they arrived. Storing them is one step, applying them a second one."""
+"""The inbox: callbacks as they arrived. Storing them is one step, applying them a second one.
+
+The reasons: docs/decisions/003.
+"""
 
 import os
 from collections.abc import Sequence

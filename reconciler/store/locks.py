@@ -1,4 +1,7 @@
-"""Locks between the daemons on one store, held until the end of a transaction."""
+"""Locks between the daemons on one store, held until the end of a transaction.
+
+The reasons: docs/decisions/010.
+"""
 
 from collections.abc import Iterable
 from zlib import crc32

@@ -1,4 +1,7 @@
-"""The outbox: results for the user's application, at least once, each process's in order."""
+"""The outbox: results for the user's application, at least once, each process's in order.
+
+The reasons: docs/decisions/018.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

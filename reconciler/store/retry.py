@@ -1,4 +1,7 @@
-"""Retries a transaction after a conflict with another daemon's."""
+"""Retries a transaction after a conflict with another daemon's.
+
+The reasons: docs/decisions/010.
+"""
 
 from collections.abc import Callable, Coroutine
 from contextlib import suppress

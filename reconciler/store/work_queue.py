@@ -1,4 +1,7 @@
-"""The sweeper's queue: claims what is due under a lease, and records the results."""
+"""The sweeper's queue: claims what is due under a lease, and records the results.
+
+The reasons: docs/decisions/001 and docs/decisions/002.
+"""
 
 from collections.abc import Sequence
 

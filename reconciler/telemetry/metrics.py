@@ -2,6 +2,8 @@
 
 ``note`` gets every log event, whatever the level of the log. So a count and its line never
 differ, and no room counts a second time.
+
+The reasons: docs/decisions/027.
 """
 
 from collections.abc import Callable, Mapping, Sequence

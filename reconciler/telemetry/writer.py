@@ -2,6 +2,8 @@
 
 The standard library's QueueListener is not used: it writes each line by itself, its ``stop``
 waits without a limit, and what it cannot queue goes to stderr.
+
+The reasons: docs/decisions/029.
 """
 
 import errno

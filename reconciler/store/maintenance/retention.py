@@ -2,6 +2,8 @@
 
 A removing transaction does not search, so that it holds the writer only while it removes. But it
 checks again what must stay: a pending delivery, an owed verification, an unapplied callback.
+
+The reasons: docs/decisions/021.
 """
 
 from collections import Counter

@@ -3,6 +3,8 @@
 So there is no session state: no prepared statement, no setting but by SET LOCAL, no session lock.
 Each transaction ends within a limit: the server has time-outs, and where it does not answer at all
 we cut the connection.
+
+The reasons: docs/decisions/008 and docs/decisions/009.
 """
 
 import asyncio

@@ -1,6 +1,8 @@
 """Turns PostgreSQL's errors into ours. Their texts stay here, for they hold rows and users.
 
 SQLSTATEs: https://www.postgresql.org/docs/current/errcodes-appendix.html
+
+The reasons: docs/decisions/011.
 """
 
 import re

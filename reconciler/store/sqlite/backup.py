@@ -1,6 +1,8 @@
 """Backs up a live SQLite store, beside the daemon that uses it.
 
 https://www.sqlite.org/backup.html
+
+The reasons: docs/decisions/022.
 """
 
 import os

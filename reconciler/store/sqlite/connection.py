@@ -3,6 +3,8 @@
 SQLAlchemy makes a cursor, executes, fetches and closes: each is a message to aiosqlite's thread and
 back, and on a busy machine each costs more than the statement. Here the thread does all four at
 once; everything else is aiosqlite's.
+
+The reasons: docs/decisions/007.
 """
 
 import sqlite3

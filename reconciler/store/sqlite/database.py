@@ -2,6 +2,8 @@
 
 WAL with ``synchronous=FULL`` is durable at each commit; ``NORMAL`` is not.
 https://www.sqlite.org/pragma.html#pragma_synchronous
+
+The reasons: docs/decisions/006.
 """
 
 import asyncio

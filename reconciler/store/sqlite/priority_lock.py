@@ -1,4 +1,7 @@
-"""The lock of the one writer, which the inbox gets before all others."""
+"""The lock of the one writer, which the inbox gets before all others.
+
+The reasons: docs/decisions/005.
+"""
 
 import asyncio
 from collections import deque
