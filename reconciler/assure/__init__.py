@@ -3,7 +3,6 @@
 from reconciler.assure.client import AssureClient
 from reconciler.assure.endpoint import Endpoint
 from reconciler.assure.errors import (
-    AssureError,
     Forbidden,
     NotFound,
     Refused,
@@ -11,15 +10,12 @@ from reconciler.assure.errors import (
     Throttled,
     TokenRefused,
     TokenUnavailable,
-    TransportError,
     Unauthorized,
-    UnreadableAnswer,
 )
 from reconciler.assure.process_status import ProcessStatus
 
 __all__ = [
     "AssureClient",
-    "AssureError",
     "Endpoint",
     "Forbidden",
     "NotFound",
@@ -29,7 +25,5 @@ __all__ = [
     "Throttled",
     "TokenRefused",
     "TokenUnavailable",
-    "TransportError",
     "Unauthorized",
-    "UnreadableAnswer",
 ]

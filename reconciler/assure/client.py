@@ -9,24 +9,20 @@ from yarl import URL
 
 from reconciler.assure.endpoint import Endpoint
 from reconciler.assure.errors import (
-    AssureError,
     Forbidden,
     NotFound,
     Refused,
     ServerError,
     Throttled,
-    TransportError,
     Unauthorized,
-    UnreadableAnswer,
 )
 from reconciler.assure.process_status import ProcessStatus
 from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
 from reconciler.outbound.budget import Budget
+from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 from reconciler.outbound.transport import Response, Transport
 from reconciler.runtime.clock import Clock
-
-__all__ = ["AssureClient", "Endpoint", "ProcessStatus"]
 
 
 class AssureClient:
@@ -36,7 +32,7 @@ class AssureClient:
     paid here. A call lasts at most four timeouts: token, call, new token with its unit of the
     budget, call. Neither of the two leaves once the monotonic clock shows ``until``, nor when the
     share of the budget has run out: we may have stood still since the unit was taken. Every method
-    raises subclasses of ``AssureError`` and nothing of aiohttp's.
+    raises subclasses of ``CallError`` and nothing of aiohttp's.
     """
 
     def __init__(
@@ -126,7 +122,7 @@ class AssureClient:
         raise Throttled("no_budget", http_status=401, retry_after=self._budget.paused_for or None)
 
 
-def _failure(answer: Response) -> AssureError:
+def _failure(answer: Response) -> CallError:
     """Return what an answer means that is not 2xx."""
     status = answer.http_status
     code = f"http_{status}"

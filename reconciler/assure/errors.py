@@ -1,55 +1,37 @@
 """What can go wrong with a call to Assure: one class for each thing the caller may do about it."""
 # ruff: noqa: N818  (the names say what happened; an "Error" at the end of each would say less)
 
-from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
-
-AssureError = CallError
-"""Every failure of a call to Assure is one of a call as such."""
+from reconciler.outbound.errors import CallError, TransportError
 
 
-class ServerError(AssureError):
+class ServerError(CallError):
     """Assure answered 5xx."""
 
 
-class Unauthorized(AssureError):
+class Unauthorized(CallError):
     """401, and 401 again with a fresh token."""
 
 
-class Forbidden(AssureError):
+class Forbidden(CallError):
     """403: the client lacks permission for this process, or altogether."""
 
 
-class NotFound(AssureError):
+class NotFound(CallError):
     """404."""
 
 
-class Refused(AssureError):
+class Refused(CallError):
     """Any other 4xx: an answer, not a fault of ours."""
 
 
-class Throttled(AssureError):
+class Throttled(CallError):
     """429; or the call was not made: our limits left no room for it (``no_budget``), or the time
     in which it might leave was over (``too_late``)."""
 
 
-class TokenRefused(AssureError):
+class TokenRefused(CallError):
     """The token endpoint answered 4xx: the client id, the secret or the scope is wrong."""
 
 
 class TokenUnavailable(TransportError):
     """The token endpoint is out of reach, answers 5xx, or answers something that is no token."""
-
-
-__all__ = [
-    "AssureError",
-    "Forbidden",
-    "NotFound",
-    "Refused",
-    "ServerError",
-    "Throttled",
-    "TokenRefused",
-    "TokenUnavailable",
-    "TransportError",
-    "Unauthorized",
-    "UnreadableAnswer",
-]

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 
-from reconciler.assure.errors import UnreadableAnswer
 from reconciler.ledger.identifiers import flaw_of_text
+from reconciler.outbound.errors import UnreadableAnswer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

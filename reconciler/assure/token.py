@@ -13,9 +13,8 @@ from reconciler.assure.errors import (
     Throttled,
     TokenRefused,
     TokenUnavailable,
-    TransportError,
-    UnreadableAnswer,
 )
+from reconciler.outbound.errors import TransportError, UnreadableAnswer
 from reconciler.outbound.transport import Response, Transport
 from reconciler.runtime.clock import Clock
 

@@ -1,13 +1,10 @@
 """One call about one claimed process, and what its result means as an observation."""
 
-from typing import Protocol
-
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.assure import (
-    AssureError,
+    AssureClient,
     NotFound,
-    ProcessStatus,
     Refused,
     Throttled,
     TokenRefused,
@@ -26,6 +23,7 @@ from reconciler.ledger import (
 )
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
+from reconciler.outbound.errors import CallError
 from reconciler.reconcile.misconfiguration import AssurePath
 
 DEFAULT_PAUSE = 5.0
@@ -35,35 +33,19 @@ SHORTEST_PAUSE = 1.0
 """Seconds to wait at least, also where ``Retry-After`` is 0 or a date that is past by our clock."""
 
 
-class Assure(Protocol):
-    """What is needed of the client."""
-
-    async def ensure_token(self) -> None:
-        """Have a token at hand. Raises AssureError."""
-        ...
-
-    async def get_process(self, dossier_id: str, process_id: str, *, until: float) -> ProcessStatus:
-        """Read the status. Raises AssureError."""
-        ...
-
-    async def notify(self, dossier_id: str, process_id: str, *, until: float) -> int:
-        """Ask for the callback again. Raises AssureError."""
-        ...
-
-
 class Caller:
     """Calls Assure and tells breaker and budget what the answer means for all others."""
 
     def __init__(
         self,
-        assure: Assure,
+        client: AssureClient,
         *,
         breaker: Breaker,
         budget: Budget,
         path: AssurePath,
         log: FilteringBoundLogger,
     ) -> None:
-        self._assure = assure
+        self._client = client
         self._breaker = breaker
         self._budget = budget
         self._path = path
@@ -73,8 +55,8 @@ class Caller:
     async def ensure_token(self) -> bool:
         """Have a token before units are taken and processes claimed; False if there is none."""
         try:
-            await self._assure.ensure_token()
-        except AssureError as error:
+            await self._client.ensure_token()
+        except CallError as error:
             self._without_token(error)
             return False
         return True
@@ -89,13 +71,13 @@ class Caller:
         attempt = process.attempt
         try:
             if held.verb is Verb.NOTIFY:
-                await self._assure.notify(process.dossier_id, process.process_id, until=until)
+                await self._client.notify(process.dossier_id, process.process_id, until=until)
                 self._breaker.succeeded(process.process_id)
                 return NotifyAccepted(attempt)
-            seen = await self._assure.get_process(
+            seen = await self._client.get_process(
                 process.dossier_id, process.process_id, until=until
             )
-        except AssureError as error:
+        except CallError as error:
             return self._failure(process, held.verb, error)
         self._breaker.succeeded(process.process_id)
         self._path.proven()
@@ -108,7 +90,7 @@ class Caller:
             seen.created_at,
         )
 
-    def _failure(self, process: TrackedProcess, verb: Verb, error: AssureError) -> Observation:
+    def _failure(self, process: TrackedProcess, verb: Verb, error: CallError) -> Observation:
         attempt, process_id = process.attempt, process.process_id
         match error:
             case Throttled():
@@ -129,7 +111,7 @@ class Caller:
                 self._breaker.failed(process_id, error.code)
                 return CallFailed(attempt, error.code)
 
-    def _without_token(self, error: AssureError) -> None:
+    def _without_token(self, error: CallError) -> None:
         """No process is at fault and none pays: each failure counts as one more of them."""
         match error:
             case Throttled():
@@ -145,13 +127,13 @@ class Caller:
         else:
             self._breaker.trip(error.code)
 
-    def _throttled(self, error: AssureError) -> None:
+    def _throttled(self, error: CallError) -> None:
         if error.http_status == 429:
             wait = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
             self._pause(max(wait, SHORTEST_PAUSE))
         self._breaker.probe_abandoned()
 
-    def _wait_as_asked(self, error: AssureError) -> None:
+    def _wait_as_asked(self, error: CallError) -> None:
         if error.retry_after:
             self._pause(error.retry_after)
 

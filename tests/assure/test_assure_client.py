@@ -11,7 +11,6 @@ import orjson
 import pytest
 
 from reconciler.assure import (
-    AssureError,
     Endpoint,
     Forbidden,
     NotFound,
@@ -19,9 +18,8 @@ from reconciler.assure import (
     Refused,
     ServerError,
     Throttled,
-    TransportError,
-    UnreadableAnswer,
 )
+from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 
 if TYPE_CHECKING:
     from tests.assure.conftest import Room
@@ -111,13 +109,13 @@ async def test_ids_arrive_as_one_segment_as_they_are(room: Room, value: str, seg
 )
 @pytest.mark.parametrize("verb", ["get_process", "notify"])
 async def test_each_status_is_an_error_of_its_class(
-    room: Room, status: int, error: type[AssureError], code: str, verb: str
+    room: Room, status: int, error: type[CallError], code: str, verb: str
 ) -> None:
     room.assure.status = status
     room.assure.body = b""
     room.assure.headers = {"Location": "/elsewhere", "Retry-After": "7"}
     client = room.client()
-    with pytest.raises(AssureError) as caught:
+    with pytest.raises(CallError) as caught:
         await getattr(client, verb)("d1", "p1")
 
     assert type(caught.value) is error

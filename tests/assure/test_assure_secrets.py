@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.assure import AssureError, ServerError, UnreadableAnswer
+from reconciler.assure import ServerError
+from reconciler.outbound.errors import CallError, UnreadableAnswer
 
 if TYPE_CHECKING:
     from tests.assure.conftest import FakeAssure, Room
@@ -72,7 +73,7 @@ async def test_no_secret_token_or_body_is_in_an_error_or_a_log_line(
 ) -> None:
     prepare(room.assure)
     room.assure.headers |= {"X-Also": CANARY}
-    with pytest.raises(AssureError) as caught:
+    with pytest.raises(CallError) as caught:
         await room.client().get_process("d1", "p1")
 
     told = everything_told_by(caught.value) + repr(room.lines.calls) + repr(room.endpoint)

@@ -10,13 +10,13 @@ import pytest
 import structlog
 
 from reconciler.assure import (
-    AssureError,
     Throttled,
     TokenRefused,
     TokenUnavailable,
     Unauthorized,
 )
 from reconciler.assure.token import TokenCache
+from reconciler.outbound.errors import CallError
 from reconciler.outbound.transport import Transport
 
 if TYPE_CHECKING:
@@ -168,10 +168,10 @@ async def test_a_401_that_comes_after_the_refresh_causes_no_other(room: Room) ->
     ],
 )
 async def test_what_the_token_endpoint_may_answer_instead(
-    room: Room, status: int, body: bytes, error: type[AssureError], code: str
+    room: Room, status: int, body: bytes, error: type[CallError], code: str
 ) -> None:
     room.assure.token_status, room.assure.token_body = status, body
-    with pytest.raises(AssureError) as caught:
+    with pytest.raises(CallError) as caught:
         await room.client().get_process("d1", "p1")
 
     assert type(caught.value) is error

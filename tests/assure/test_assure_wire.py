@@ -15,13 +15,11 @@ from structlog.testing import CapturingLogger
 
 from reconciler.assure import (
     AssureClient,
-    AssureError,
     Endpoint,
     TokenUnavailable,
-    TransportError,
-    UnreadableAnswer,
 )
 from reconciler.outbound.budget import Budget
+from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
 from reconciler.outbound.session import build_session, trusting
 from reconciler.runtime.clock import Clock
 
@@ -144,9 +142,9 @@ def closed_port() -> int:
         return port
 
 
-async def failure(wire: Wire, **changes: object) -> AssureError:
+async def failure(wire: Wire, **changes: object) -> CallError:
     async with client_against(wire, **changes) as client:
-        with pytest.raises(AssureError) as caught:
+        with pytest.raises(CallError) as caught:
             await client.get_process("d1", "p1")
     # aiohttp's own errors carry the request with its headers; none may hang on ours.
     assert caught.value.__cause__ is None
@@ -232,7 +230,7 @@ async def test_a_request_that_cannot_be_sent_is_an_error_of_ours(changes: dict[s
     ],
 )  # fmt: skip
 async def test_an_answer_that_breaks_off_or_is_none_is_told_as_such(
-    answer: Exchange, kind: type[AssureError], code: str, status: int | None
+    answer: Exchange, kind: type[CallError], code: str, status: int | None
 ) -> None:
     error = await failure(Wire(answer))
     assert (type(error), error.code, error.http_status) == (kind, code, status)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reconciler.assure.errors import UnreadableAnswer
 from reconciler.assure.process_status import ProcessStatus
 from reconciler.inbound.checks import Rejection, check_text
 from reconciler.ledger.identifiers import LONGEST, Flaw, can_be_id, flaw_of_id, flaw_of_text
 from reconciler.operations.registration import BadRegistrationError, registration_from
+from reconciler.outbound.errors import UnreadableAnswer
 
 DOTS = (".", "..")
 

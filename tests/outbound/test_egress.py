@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from aiohttp.test_utils import TestServer
 
-from reconciler.assure import AssureClient, AssureError, TokenUnavailable
+from reconciler.assure import AssureClient, TokenUnavailable
+from reconciler.outbound.errors import CallError
 from reconciler.outbound.session import build_session, trusting
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def closed_port() -> int:
 
 
 async def token_failure(client: AssureClient) -> str:
-    with pytest.raises(AssureError) as caught:
+    with pytest.raises(CallError) as caught:
         await client.get_process("d1", "p1")
     assert type(caught.value) is TokenUnavailable
     return caught.value.code

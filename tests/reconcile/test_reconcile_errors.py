@@ -6,9 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from reconciler.assure import AssureClient, AssureError, ProcessStatus, Refused, ServerError
+from reconciler.assure import (
+    AssureClient,
+    ProcessStatus,
+    Refused,
+    ServerError,
+)
 from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import MINUTE, SECOND
+from reconciler.outbound.errors import CallError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -202,7 +208,7 @@ async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(
     assert [line["process_id"] for line in play.logged("call_crashed")] == ["p1"]
 
 
-def failing(error: AssureError) -> Callable[..., Awaitable[ProcessStatus]]:
+def failing(error: CallError) -> Callable[..., Awaitable[ProcessStatus]]:
     """A Get process that always fails so."""
 
     async def get_process(_client: AssureClient, *_about: str, until: float) -> ProcessStatus:
