@@ -20,7 +20,7 @@ class Registration:
     reference: str | None = None
     created_at: int | None = None
     by: str | None = None
-    """Who registered it: a person's name, or the way it came."""
+    """The caller: a person's name, or the way it came."""
 
 
 @dataclass(frozen=True, slots=True)

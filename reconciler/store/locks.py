@@ -23,10 +23,9 @@ _WAIT = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 
 
 async def try_lock(connection: AsyncConnection, name: str) -> bool:
-    """Tell whether the caller's transaction is the only one now that does what ``name`` says.
+    """Take the lock ``name`` for the caller's transaction; False where another daemon holds it.
 
-    True holds until the transaction ends; False means that another daemon is at it. SQLite has
-    one daemon and one writer, so there a transaction on the writer is always alone.
+    On SQLite it is always free, for there is one daemon and one writer.
     """
     if connection.dialect.name == "sqlite":
         return True
@@ -34,19 +33,19 @@ async def try_lock(connection: AsyncConnection, name: str) -> bool:
 
 
 async def wait_for_lock(connection: AsyncConnection, name: str) -> None:
-    """Wait until the caller's transaction is the only one that does what ``name`` says.
+    """Take the lock ``name`` for the caller's transaction, as soon as it is free.
 
-    A statement after this sees what the one before has committed. Nothing to wait for on SQLite.
+    Later statements see what the holder before has committed. On SQLite it is always free.
     """
     if connection.dialect.name != "sqlite":
         await connection.execute(_WAIT, {"name": f"reconciler.{name}"})
 
 
 async def lock_keys(connection: AsyncConnection, keys: Iterable[str]) -> None:
-    """Let no other transaction insert a row under one of ``keys`` until the caller's has ended.
+    """Lock ``keys`` for the caller's transaction: no other one inserts a row under them meanwhile.
 
-    A row that is not there cannot be locked. Two that both find none would both insert it, or
-    one would insert it while the other writes down that there is none.
+    A missing row cannot be locked. Two transactions that find none would both insert it, or one
+    would insert it while the other records that there is none.
     """
     if connection.dialect.name == "sqlite":
         return

@@ -234,7 +234,7 @@ class SqliteDatabase:
         return (
             *common,
             f"cache_size={-WRITER_CACHE}",
-            "secure_delete=ON",  # what is forgotten leaves no bytes behind
+            "secure_delete=ON",  # removed rows leave no bytes behind
             "journal_mode=WAL",
             "synchronous=FULL",
             f"wal_autocheckpoint={self._pages}",

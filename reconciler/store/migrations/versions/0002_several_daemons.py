@@ -1,4 +1,4 @@
-"""What several daemons tell each other, and the index by which ended processes are found."""
+"""The rate of each daemon, and the index by which ended processes are found."""
 
 import sqlalchemy as sa
 from alembic import op
