@@ -18,13 +18,13 @@ from rich.table import Table
 from benchmarks import delivery, intake, ledger, machine, memory, purge, several, startup, sweep
 from benchmarks.children import ChildError
 from benchmarks.figures import Figure, Say
-from benchmarks.yard import Yard
+from benchmarks.workspace import Workspace
 
 
 class Measure(Protocol):
     """One benchmark."""
 
-    def __call__(self, yard: Yard, *, quick: bool) -> Awaitable[list[Figure]]:
+    def __call__(self, workspace: Workspace, *, quick: bool) -> Awaitable[list[Figure]]:
         """Measure; ``quick`` only shows that it still works, its figures mean nothing."""
         ...
 
@@ -79,11 +79,11 @@ async def _run(names: Sequence[str], *, quick: bool) -> Told:
     figures = {}
     with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as folder, _progress() as say:
         about = machine.describe(Path(folder))
-        yard = Yard(Path(folder), say)
+        workspace = Workspace(Path(folder), say)
         for name in names:
-            yard.benchmark = name
+            workspace.benchmark = name
             async with asyncio.timeout(LIMIT):
-                figures[name] = await ALL[name](yard, quick=quick)
+                figures[name] = await ALL[name](workspace, quick=quick)
     return about, figures
 
 

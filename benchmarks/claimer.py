@@ -11,14 +11,14 @@ import time
 import orjson
 
 from benchmarks.children import until
-from benchmarks.yard import now
+from benchmarks.workspace import now
 from reconciler.ledger import Lane, Rules
 from reconciler.store.open import open_store
 
 ROUND = "benchmark_round"
 """The fact that says which round has begun."""
 
-HELPING = 16
+CLAIM = 16
 """Rows in one claim: as many as there are slots, where ``assure.max_concurrency`` is not set."""
 
 HOUR = 3_600_000
@@ -37,7 +37,7 @@ async def claim(url: str, owner: str, round_: str) -> dict[str, float]:
         await until(has_begun, every=0.01)
         begun = time.monotonic()
         while found := await store.work.claim(
-            (Lane.OVERDUE,), HELPING, owner=owner, rules=Rules(), now=now(), length=HOUR
+            (Lane.OVERDUE,), CLAIM, owner=owner, rules=Rules(), now=now(), length=HOUR
         ):
             claimed += len(found)
         return {"claimed": claimed, "begun": begun, "ended": time.monotonic()}

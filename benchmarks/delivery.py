@@ -18,7 +18,7 @@ import aiohttp
 
 from benchmarks.children import PATIENCE, python
 from benchmarks.figures import Figure, ratio
-from benchmarks.yard import Place, Yard, now
+from benchmarks.workspace import Place, Workspace, now
 from reconciler.delivery.client import build_delivery_client
 from reconciler.delivery.deliverer import Deliverer
 from reconciler.delivery.sender import RetryPolicy
@@ -51,15 +51,15 @@ _FILL = (
 )
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Deliver the same results by both ways in turn."""
     count, rounds = QUICK if quick else FULL
-    place = await yard.place()
+    place = await workspace.place()
     rates, harder, costs = [], [], []
     async with python(place.folder, "-m", "benchmarks.bare", PATH) as receiver:
         url = str((await receiver.line_with(b'"listener"'))["listener"]) + PATH
         for run in range(rounds):
-            yard.say(f"round {run + 1} of {rounds}")
+            workspace.say(f"round {run + 1} of {rounds}")
             ours, payloads = await _ours(place, url, count, run)
             bare = await asyncio.to_thread(asyncio.run, _bare(url, payloads))
             on_ours = await _bare(url, payloads)
@@ -82,7 +82,7 @@ class _Spent(NamedTuple):
     """Seconds of the main thread."""
 
 
-class _Watch:
+class _Stopwatch:
     """Tells what has been spent since it was made."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ async def _bare(url: str, payloads: list[bytes]) -> _Spent:
         headers = {**ours.headers, **signed}
         async with session.post(url, data=payloads[0], headers=headers) as answer:
             assert answer.status == 200
-        watch = _Watch()
+        watch = _Stopwatch()
         await asyncio.gather(*(post(session, headers) for _ in range(CONCURRENCY)))
         return watch.spent()
 
@@ -180,7 +180,7 @@ async def _ours(place: Place, url: str, count: int, run: int) -> tuple[_Spent, l
                 for serials in (range(1), range(1, count + 1)):
                     payloads = _fill(place, serials, run)
                     outbox.expect(len(serials))
-                    watch = _Watch()
+                    watch = _Stopwatch()
                     news.ring()
                     await outbox.is_done.wait()
             return watch.spent(), payloads

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.children import Child, ChildError, python, until
 from benchmarks.figures import Figure, ratio
-from benchmarks.yard import AUTHORIZATION, PATH, Place, Yard, nobody
+from benchmarks.workspace import AUTHORIZATION, PATH, Place, Workspace, nobody
 
 TARGET = 0.3
 """Under it the grouping of commits is lost."""
@@ -32,10 +32,10 @@ class _Size:
 FULL, QUICK = _Size(5, 2.0), _Size(1, 0.2)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Load both in turn, with many connections and with one."""
     size = QUICK if quick else FULL
-    place = await yard.place()
+    place = await workspace.place()
     rates, applied, latencies = [], [], []
     with nobody() as assure:
         place.configure(assure=assure)
@@ -45,7 +45,7 @@ async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
         ):
             loads = _Loads(place, await url_of(daemon), await url_of(bare), size.seconds)
             for run in range(size.rounds):
-                yard.say(f"round {run + 1} of {size.rounds}")
+                workspace.say(f"round {run + 1} of {size.rounds}")
                 ours, reference, lag = await loads.both(MANY)
                 rates.append((ours["per_second"], reference["per_second"]))
                 applied.append((size.seconds + lag, size.seconds))

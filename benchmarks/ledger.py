@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import select
 
 from benchmarks.figures import Figure, ratio
-from benchmarks.yard import Yard, now
+from benchmarks.workspace import Workspace, now
 from reconciler.ledger import (
     Callback,
     Fetched,
@@ -56,16 +56,16 @@ class _Size:
 FULL, QUICK = _Size(9, 2_000, 100_000, 10), _Size(1, 20, 200, 1)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Take both pairs in turn."""
     size = QUICK if quick else FULL
     core = []
     for run in range(size.rounds):
-        yard.say(f"transitions {run + 1} of {size.rounds}")
+        workspace.say(f"transitions {run + 1} of {size.rounds}")
         core.append((_lives(size.lives) / TRANSITIONS, _replacements(size.lives)))
-    place = await yard.place(size.processes)
+    place = await workspace.place(size.processes)
     place.write(_OVERDUE, str(State.OVERDUE), int(Lane.OVERDUE))
-    yard.say(f"claims from {size.processes:,} overdue processes")
+    workspace.say(f"claims from {size.processes:,} overdue processes")
     store = await open_store(f"sqlite:///{place.store}", is_daemon=True)
     try:
         claims = [await _claims(store, run, size.claims) for run in range(-1, size.rounds)]

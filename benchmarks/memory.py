@@ -12,7 +12,7 @@ import aiohttp
 
 from benchmarks.children import Child, ChildError, until
 from benchmarks.figures import Figure, figure
-from benchmarks.yard import Place, Yard, nobody
+from benchmarks.workspace import Place, Workspace, nobody
 
 TARGET = 150.0
 """MB, of 10^6 bytes."""
@@ -31,18 +31,18 @@ class _Size:
 FULL, QUICK = _Size(100_000, 6.0), _Size(300, 0.1)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Look at one daemon on a store of waiting processes, and at one on the same, overdue."""
     size = QUICK if quick else FULL
-    place = await yard.place(size.processes)
+    place = await workspace.place(size.processes)
     many = f"{size.processes:,}"
     with nobody() as assure:
         place.configure(assure=assure, sweep="100ms")
-        yard.say(f"{many} processes wait")
+        workspace.say(f"{many} processes wait")
         waiting = await _waiting(place, size)
-        yard.say(f"{many} processes are overdue at once")
+        workspace.say(f"{many} processes are overdue at once")
         place.write("UPDATE processes SET next_check_at = registered_at")
-        overdue = await _overdue(place, size, yard)
+        overdue = await _overdue(place, size, workspace)
     return [
         figure(f"resident, {many} waiting", waiting[:1], unit="MB", at_most=TARGET),
         figure(f"resident, {many} overdue", overdue[:1], unit="MB", at_most=TARGET),
@@ -66,7 +66,7 @@ async def _waiting(place: Place, size: _Size) -> tuple[float, float]:
         return await _resident(daemon)
 
 
-async def _overdue(place: Place, size: _Size, yard: Yard) -> tuple[float, float]:
+async def _overdue(place: Place, size: _Size, workspace: Workspace) -> tuple[float, float]:
     async with place.daemon() as daemon:
         ready = await daemon.ready()
         await daemon.line_with(b'"event":"breaker_opened"')
@@ -74,7 +74,7 @@ async def _overdue(place: Place, size: _Size, yard: Yard) -> tuple[float, float]
 
             async def are_turned() -> bool:
                 turned = (await _states(admin))["overdue"]
-                yard.say(f"turned overdue: {turned:,} of {size.processes:,}")
+                workspace.say(f"turned overdue: {turned:,} of {size.processes:,}")
                 return turned == size.processes
 
             await until(are_turned, every=LOOK)

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 
 from benchmarks.children import Child, ChildError, python
 from benchmarks.figures import Figure, figure, ratio
-from benchmarks.yard import AUTHORIZATION, PATH, Place, Yard, nobody, now
+from benchmarks.workspace import AUTHORIZATION, PATH, Place, Workspace, nobody, now
 from reconciler.ledger import SettledBy, State, TrackedProcess
 from reconciler.ledger.policy import DAY
 from reconciler.store.delivery_row import delivery_row
@@ -42,14 +42,14 @@ class _Size:
 FULL, QUICK = _Size(3, 3.0, 12_500), _Size(1, 0.3, 50)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Load a daemon with nothing to remove, then one with much, in turn."""
     size = QUICK if quick else FULL
     pairs, holds = [], []
     with nobody() as assure:
         for run in range(size.rounds):
-            yard.say(f"round {run + 1} of {size.rounds}")
-            idle, busy = await yard.place(), await yard.place()
+            workspace.say(f"round {run + 1} of {size.rounds}")
+            idle, busy = await workspace.place(), await workspace.place()
             await _fill(busy, size.processes, run)
             for place in (idle, busy):
                 place.configure(assure=assure)

@@ -16,7 +16,7 @@ from benchmarks.children import ChildError, python, until
 from benchmarks.claimer import ROUND
 from benchmarks.figures import Figure, ratio
 from benchmarks.intake import MANY, UNAPPLIED, send, url_of
-from benchmarks.yard import BATCH, Place, Yard, nobody, now, registration
+from benchmarks.workspace import BATCH, Place, Workspace, nobody, now, registration
 from reconciler.ledger import Rules
 from reconciler.store.open import Store, open_store, prepare
 from tests.postgres import Server
@@ -51,16 +51,16 @@ class _OnPostgres(Place):
         self._server.look(self._database, statement)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Load both stores in turn; then claim the same rows with one, two and three daemons."""
     size = QUICK if quick else FULL
-    yard.say("starting PostgreSQL")
+    workspace.say("starting PostgreSQL")
     with _server() as server:
-        return [*await _intake(yard, server, size), *await _claims(yard, server, size)]
+        return [*await _intake(workspace, server, size), *await _claims(workspace, server, size)]
 
 
-async def _intake(yard: Yard, server: Server, size: _Size) -> list[Figure]:
-    sqlite, postgres = await yard.place(), await _place(yard, server)
+async def _intake(workspace: Workspace, server: Server, size: _Size) -> list[Figure]:
+    sqlite, postgres = await workspace.place(), await _place(workspace, server)
     many: list[tuple[float, float]] = []
     single: list[tuple[float, float]] = []
     with nobody() as assure:
@@ -69,7 +69,7 @@ async def _intake(yard: Yard, server: Server, size: _Size) -> list[Figure]:
         async with sqlite.daemon() as reference, postgres.daemon() as ours:
             daemons = ((postgres, await url_of(ours)), (sqlite, await url_of(reference)))
             for run in range(size.rounds):
-                yard.say(f"intake, round {run + 1} of {size.rounds}")
+                workspace.say(f"intake, round {run + 1} of {size.rounds}")
                 for connections, member, pairs in (
                     (MANY, "per_second", many),
                     (1, "median_seconds", single),
@@ -89,13 +89,13 @@ async def _intake(yard: Yard, server: Server, size: _Size) -> list[Figure]:
     ]
 
 
-async def _claims(yard: Yard, server: Server, size: _Size) -> list[Figure]:
-    place = await _place(yard, server)
+async def _claims(workspace: Workspace, server: Server, size: _Size) -> list[Figure]:
+    place = await _place(workspace, server)
     await _fill(place, size.processes)
     rates: dict[int, list[float]] = {daemons: [] for daemons in range(1, MOST + 1)}
     for run in range(size.rounds):
         for daemons, found in rates.items():
-            yard.say(f"claims, round {run + 1} of {size.rounds}, {daemons} at once")
+            workspace.say(f"claims, round {run + 1} of {size.rounds}, {daemons} at once")
             place.run("UPDATE processes SET lease_owner = NULL, lease_until = NULL")
             place.run("VACUUM ANALYZE processes")
             found.append(await _claimed(place, daemons, f"{run}-{daemons}", size.processes))
@@ -143,8 +143,8 @@ async def _is_applied(place: Place) -> bool:
     return await asyncio.to_thread(place.count, UNAPPLIED) == 0
 
 
-async def _place(yard: Yard, server: Server) -> _OnPostgres:
-    place = _OnPostgres((await yard.place()).folder, server)
+async def _place(workspace: Workspace, server: Server) -> _OnPostgres:
+    place = _OnPostgres((await workspace.place()).folder, server)
     await asyncio.to_thread(prepare, place.url, may_create=True, may_migrate=True)
     return place
 

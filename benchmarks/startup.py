@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.children import ChildError, python
 from benchmarks.figures import Figure, ratio
-from benchmarks.yard import Place, Yard, nobody, now
+from benchmarks.workspace import Place, Workspace, nobody, now
 
 IMPORTS = "import aiohttp, sqlalchemy, pydantic"
 TARGET = 2.5
@@ -30,19 +30,19 @@ class _Size:
 FULL, QUICK = _Size(1, 9, 2, 100_000), _Size(0, 1, 1, 100)
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Start both in turn; the first pair only warms the caches."""
     size = QUICK if quick else FULL
     empty, after_downtime = [], []
     with nobody() as assure:
-        place = await yard.place()
+        place = await workspace.place()
         place.configure(assure=assure)
         for run in range(size.warming + size.runs):
-            yard.say(f"start {run + 1}, of which {size.warming} to warm up")
+            workspace.say(f"start {run + 1}, of which {size.warming} to warm up")
             empty.append((await _start(place), await _imports(place)))
         for run in range(size.downtimes):
-            yard.say(f"start after downtime {run + 1} of {size.downtimes}")
-            stood_still = await yard.place(size.processes)
+            workspace.say(f"start after downtime {run + 1} of {size.downtimes}")
+            stood_still = await workspace.place(size.processes)
             stood_still.configure(assure=assure)
             stood_still.write(_ALIVE, str(now() - DOWNTIME))
             after_downtime.append((await _start(stood_still), await _start(place)))

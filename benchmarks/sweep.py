@@ -15,7 +15,7 @@ import structlog
 
 from benchmarks.children import PATIENCE, ChildError, until
 from benchmarks.figures import Figure, figure
-from benchmarks.yard import AUTHORIZATION, PATH, Yard
+from benchmarks.workspace import AUTHORIZATION, PATH, Workspace
 from reconciler.simulator import SimProcess, Simulator, World
 
 TARGET = 0.95
@@ -38,21 +38,23 @@ class _Size:
 FULL, QUICK = _Size(500, {50: 1, 200: 3}), _Size(30, {200: 1})
 
 
-async def measure(yard: Yard, *, quick: bool) -> list[Figure]:
+async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
     """Register all of them in one request, again and again, for each rate and ladder."""
     size = QUICK if quick else FULL
     figures = []
     for ladder, rungs in LADDERS.items():
         for rate, rounds in size.rounds.items():
-            figures += await _Sweep(yard, ladder, rungs, rate).measure(size.processes, rounds)
+            figures += await _Sweep(workspace, ladder, rungs, rate).measure(size.processes, rounds)
     return figures
 
 
 class _Sweep:
     """One daemon at one rate with one ladder."""
 
-    def __init__(self, yard: Yard, ladder: str, rungs: tuple[str, ...], rate: int) -> None:
-        self._yard = yard
+    def __init__(
+        self, workspace: Workspace, ladder: str, rungs: tuple[str, ...], rate: int
+    ) -> None:
+        self._workspace = workspace
         self._rungs = rungs
         self._rate = rate
         self._burst = max(1.0, rate / 10)
@@ -66,7 +68,7 @@ class _Sweep:
         await simulator.start()
         used = []
         try:
-            place = await self._yard.place()
+            place = await self._workspace.place()
             place.configure(
                 assure=simulator.base_url,
                 token_url=simulator.token_url,
@@ -78,7 +80,7 @@ class _Sweep:
                 simulator.aim(f"{ready['listener']}{PATH}", AUTHORIZATION)
                 async with aiohttp.ClientSession(str(ready["admin"])) as admin:
                     for run in range(rounds):
-                        self._yard.say(f"{self._title}: {run + 1} of {rounds}")
+                        self._workspace.say(f"{self._title}: {run + 1} of {rounds}")
                         used.append(await self._round(admin, processes))
                 await daemon.stop()
         finally:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.__main__ import ALL, main
 from benchmarks.figures import figure, ratio
-from benchmarks.yard import Yard
+from benchmarks.workspace import Workspace
 
 PATIENCE = 60.0
 
@@ -23,7 +23,7 @@ async def test_a_benchmark_runs_and_hands_back_its_figures(
     if name == "several":
         request.getfixturevalue("databases")  # skips where there can be no PostgreSQL
     said: list[str] = []
-    figures = await ALL[name](Yard(tmp_path, said.append), quick=True)
+    figures = await ALL[name](Workspace(tmp_path, said.append), quick=True)
     assert len({found.name for found in figures}) == len(figures) > 0
     assert all(0 < found.low <= found.value <= found.high for found in figures)
     assert said

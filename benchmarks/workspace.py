@@ -97,7 +97,7 @@ class Place:
             return int(connection.execute(query).fetchone()[0])
 
 
-class Yard:
+class Workspace:
     """All places of one run, and the filled store that they are copies of."""
 
     def __init__(self, folder: Path, say: Say) -> None:
