@@ -1,6 +1,6 @@
-"""``python -m benchmarks.bare PATH``: the least an aiohttp server can do, as the reference.
+"""``python -m benchmarks.bare PATH`` serves the reference: a bare aiohttp server on uvloop.
 
-One POST route on uvloop that reads the body and answers what the daemon answers.
+Its one POST route reads the body and answers as the daemon does.
 """
 
 import asyncio

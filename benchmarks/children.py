@@ -1,4 +1,4 @@
-"""Programs that run beside the benchmark: started, waited for, looked at, and always ended."""
+"""Starts child processes, waits for them, measures their memory, and always ends them."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ Json = dict[str, object]
 
 
 class ChildError(Exception):
-    """A child ended, or was silent, before it had done what it was started for."""
+    """A child ended, or was silent, before it had done its work."""
 
 
 class Child:
@@ -55,7 +55,7 @@ class Child:
         raise ChildError(f"no {member.decode()} from a child: {self._last_words()}")
 
     async def ready(self) -> Json:
-        """Wait for the line in which the daemon tells where it listens."""
+        """Wait for the line in which the daemon says where it listens."""
         return await self.line_with(b'"event":"ready"')
 
     async def result(self) -> Json:
@@ -72,7 +72,7 @@ class Child:
             raise ChildError(f"a child did not end well: {self._last_words()}")
 
     async def kill(self) -> None:
-        """End it whatever it does."""
+        """End it by force."""
         await self._end(signal.SIGKILL)
 
     def resident(self) -> tuple[float, float]:
@@ -95,7 +95,7 @@ class Child:
 
 @asynccontextmanager
 async def python(folder: Path, *words: str) -> AsyncIterator[Child]:
-    """Run ``python *words`` from the project's root; it is killed if it outlives the block."""
+    """Run ``python *words`` from the project's root, and kill it if it outlives the block."""
     own = Path(tempfile.mkdtemp(dir=folder))
     out, errors = own / "stdout", own / "stderr"
     with out.open("wb") as stdout, errors.open("wb") as stderr:
@@ -124,7 +124,7 @@ def daemon_words(config: Path) -> Sequence[str]:
 
 
 def _environment() -> dict[str, str]:
-    """What a user's shell has: compiled modules are kept, nothing overrides the configuration."""
+    """Return a user's environment: modules stay compiled, nothing overrides the configuration."""
     skipped = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
     return {
         name: value

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.claimer URL OWNER ROUND``: claims as a daemon does, from a signal on.
+"""``python -m benchmarks.claimer URL OWNER ROUND``: claims rows as a daemon does.
 
 Waits until the store says that the round has begun, claims until nothing is left, and prints one
 line of JSON. It makes no calls.
@@ -16,7 +16,7 @@ from reconciler.ledger import Lane, Rules
 from reconciler.store.open import open_store
 
 ROUND = "benchmark_round"
-"""The fact that says which round has begun."""
+"""The key under which the store has the round that has begun."""
 
 CLAIM = 16
 """Rows in one claim: as many as there are slots, where ``assure.max_concurrency`` is not set."""

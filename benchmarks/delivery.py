@@ -1,10 +1,10 @@
-"""``delivery``: an outbox full of results, to a receiver that answers at once.
+"""``delivery`` delivers an outbox full of results to a receiver that answers at once.
 
 The reference is the bare aiohttp client in the same process, against the same receiver, with the
 same concurrency and the same requests to the last header: nothing is leased, signed, logged,
 counted or written down. It runs on asyncio's event loop, as it does by itself, and then on that of
-the daemon, uvloop, which makes it faster too. Each side has delivered one before its time runs, as
-a daemon has that does not start just now.
+the daemon, uvloop, which makes it faster too. Each side delivers one before its time runs, so that
+no connection is new.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
 
 
 class _Spent(NamedTuple):
-    """What one way has taken. The second figure is steadier where the machine is busy."""
+    """The cost of one way. Processor time is the steadier figure where the machine is busy."""
 
     seconds: float
     processor: float
@@ -83,7 +83,7 @@ class _Spent(NamedTuple):
 
 
 class _Stopwatch:
-    """Tells what has been spent since it was made."""
+    """Measures the cost since it was made."""
 
     def __init__(self) -> None:
         self._begun = (time.perf_counter(), time.thread_time())
@@ -134,7 +134,7 @@ async def _bare(url: str, payloads: list[bytes]) -> _Spent:
 
 
 class _Outbox(Outbox):
-    """The outbox, which tells when ``left`` attempts have been written down."""
+    """The outbox; it sets ``is_done`` when ``left`` attempts have been written down."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)

@@ -1,4 +1,4 @@
-"""What a benchmark hands back: a ratio or a size, with its spread and what it should be."""
+"""The figures of a benchmark: a ratio or a size each, with its spread and its target."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 Say = Callable[[str], None]
-"""Tells the person who waits what is being done now."""
+"""Shows progress to the person who waits."""
 
 
 @dataclass(frozen=True, slots=True)

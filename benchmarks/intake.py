@@ -1,8 +1,8 @@
-"""``intake``: callbacks that are answered with a durable 200, beside a bare aiohttp server.
+"""``intake`` measures how fast callbacks get a durable 200, against a bare aiohttp server.
 
 Three processes: server, sender, and this one, which sleeps meanwhile. Each callback is about
-another process that nobody has registered, the dearest kind: it becomes a row of the inbox and
-then, adopted, one of the ledger.
+another process that nobody has registered, the most expensive kind: it becomes a row of the inbox
+and then, adopted, one of the ledger.
 """
 
 import time
@@ -15,7 +15,7 @@ from benchmarks.figures import Figure, ratio
 from benchmarks.workspace import AUTHORIZATION, PATH, Place, Workspace, nobody
 
 TARGET = 0.3
-"""Under it the grouping of commits is lost."""
+"""Below it, callbacks no longer share commits."""
 
 MANY = 64
 """Connections."""
@@ -61,7 +61,7 @@ async def measure(workspace: Workspace, *, quick: bool) -> list[Figure]:
 
 
 class _Loads:
-    """Sends to the daemon and to the bare server, and remembers what the daemon has promised."""
+    """Sends to the daemon and to the bare server, and counts what the daemon acknowledged."""
 
     def __init__(self, place: Place, ours: str, bare: str, seconds: float) -> None:
         self._place = place
@@ -69,13 +69,13 @@ class _Loads:
         self._bare = bare
         self._seconds = seconds
         self._serial = 0
-        self._promised = 0
+        self._acknowledged = 0
 
     async def both(self, connections: int) -> tuple[dict[str, Any], dict[str, Any], float]:
         """Load one after the other; also return the seconds until the inbox was applied."""
         reference = await self._load(self._bare, connections)
         ours = await self._load(self._ours, connections)
-        self._promised += ours["acknowledged"]
+        self._acknowledged += ours["acknowledged"]
         begun = time.perf_counter()
         await until(self._is_applied, every=0.05)
         return ours, reference, time.perf_counter() - begun
@@ -84,10 +84,10 @@ class _Loads:
         return self._place.count(UNAPPLIED) == 0
 
     def check(self) -> None:
-        """Hold what is stored against what was acknowledged. Raises ChildError."""
+        """Check that everything acknowledged is stored. Raises ChildError."""
         stored = self._place.count("SELECT count(*) FROM callbacks")
-        if stored < self._promised:
-            raise ChildError(f"{self._promised} were acknowledged, {stored} are stored")
+        if stored < self._acknowledged:
+            raise ChildError(f"{self._acknowledged} were acknowledged, {stored} are stored")
 
     async def _load(self, url: str, connections: int) -> dict[str, Any]:
         self._serial += 1

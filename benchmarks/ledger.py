@@ -1,4 +1,4 @@
-"""``ledger``: the pure core beside one ``dataclasses.replace``, a claim beside a plain SELECT."""
+"""``ledger`` compares the pure core with ``dataclasses.replace``, a claim with a plain SELECT."""
 
 import time
 from collections.abc import Callable

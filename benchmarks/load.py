@@ -1,4 +1,4 @@
-"""``python -m benchmarks.load``: callbacks over raw sockets, so that the sender is no bottleneck.
+"""``python -m benchmarks.load`` sends callbacks over raw sockets, so that it is no bottleneck.
 
 Each connection sends its next callback when the last one is answered. Prints one line of JSON.
 """

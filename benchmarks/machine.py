@@ -1,4 +1,4 @@
-"""In general words, the machine on which a run was made: what its figures depend on."""
+"""Describes the machine of a run by what its figures depend on, without naming it."""
 
 import os
 import platform

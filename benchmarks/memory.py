@@ -1,8 +1,8 @@
-"""``memory``: what a daemon with many tracked processes keeps resident.
+"""``memory`` measures the resident memory of a daemon with many tracked processes.
 
-First while all wait; then with all of them overdue at once and an Assure that nobody reaches,
-after they have been turned and the breaker has opened. The sweep is made
-more often than by default only so that the turning is over sooner.
+First all of them wait. Then all are overdue at once and Assure cannot be reached: it is measured
+when all rows have turned overdue and the breaker has opened. The sweep runs more often than by
+default, only so that this is over sooner.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ TARGET = 150.0
 """MB, of 10^6 bytes."""
 
 LOOK = 0.5
-"""Seconds between two looks at the status: what an operator's `status --watch` costs too."""
+"""Seconds between two looks at the status, as an operator's `status --watch` makes them."""
 
 
 @dataclass(frozen=True, slots=True)

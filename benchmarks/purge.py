@@ -1,4 +1,4 @@
-"""``purge``: how much callbacks notice of old rows being removed.
+"""``purge`` measures how much the removal of old rows slows callbacks down.
 
 Two daemons in turn on stores of their own, the same load on each. In one of them everything on
 the ledger ended long ago, so that housekeeping is at work from the start.
@@ -21,7 +21,7 @@ from reconciler.store.schema import callbacks, deliveries, processes, timeline
 from reconciler.store.timeline import entry_row
 
 LIMIT = 50.0
-"""Milliseconds: what a transaction beside the inbox may take."""
+"""Milliseconds that a transaction beside the inbox may take."""
 
 CONNECTIONS = 4
 ENTRIES = 5

@@ -1,4 +1,4 @@
-"""``several``: PostgreSQL beside SQLite, and two and three daemons that claim beside one.
+"""``several`` compares PostgreSQL with SQLite, and two or three claiming daemons with one.
 
 The server is the one of the wheel, with fsync, and takes its share of the same cores. So these
 figures say what sharing costs, not what more machines bring.

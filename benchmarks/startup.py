@@ -1,7 +1,7 @@
-"""``startup``: from the start of ``reconciler run`` to its ``ready`` line.
+"""``startup`` measures the time from the start of ``reconciler run`` to its ``ready`` line.
 
-The reference is ``python -c "import aiohttp, sqlalchemy, pydantic"``, start to end: what the
-libraries cost alone.
+The reference is ``python -c "import aiohttp, sqlalchemy, pydantic"``, start to end: the
+cost of the libraries alone.
 """
 
 import time

@@ -1,7 +1,8 @@
-"""``sweep``: processes that are all due at once, against the simulated Assure.
+"""``sweep`` has many processes due at once, against the simulated Assure.
 
-Is the configured rate used up, and never exceeded? The simulator in this process counts what
-arrives. The burst that a rested budget may add at the start is taken off: 1 is perfect.
+It shows whether the configured rate is used up and never exceeded. The simulator in this process
+counts the calls that arrive. The burst that a rested budget may add at the start is taken off: 1
+is perfect.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A temporary folder for one run: configurations, filled stores, and daemons on them."""
+"""The temporary folder of one run, with configurations, filled stores, and daemons on them."""
 
 import shutil
 import socket
@@ -106,10 +106,10 @@ class Workspace:
         self._serial = 0
         self._say = say
         self.benchmark = ""
-        """What runs now; stands before everything that is said."""
+        """The one that runs now; its name stands before each message."""
 
     def say(self, text: str) -> None:
-        """Tell the person who waits what is being done now."""
+        """Show progress to the person who waits."""
         self._say(f"{self.benchmark}: {text}")
 
     async def place(self, processes: int = 0) -> Place:

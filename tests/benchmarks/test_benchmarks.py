@@ -1,4 +1,4 @@
-"""The benchmarks in a tiny size, so that they do not rot. What they measure is not judged here."""
+"""The benchmarks run in a tiny size, so that they do not rot. Their figures are not judged."""
 
 import asyncio
 import os

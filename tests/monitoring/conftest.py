@@ -1,4 +1,4 @@
-"""The shipped rules and the dashboard, read once."""
+"""Reads the shipped rules and the dashboard once."""
 
 import json
 from pathlib import Path

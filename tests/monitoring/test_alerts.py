@@ -1,4 +1,4 @@
-"""The alert rules: with the real promtool, against the catalogues, and against the runbook."""
+"""The alert rules pass promtool and agree with the catalogues and the runbook."""
 
 import re
 import shutil

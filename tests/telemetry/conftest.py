@@ -1,4 +1,4 @@
-"""A log on a real pipe, with somebody reading it."""
+"""A log on a real pipe that is read to its end."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The catalogue of events against the code and against docs/logs.md."""
+"""The catalogue of events agrees with the code and with docs/logs.md."""
 
 import ast
 from collections.abc import Iterator

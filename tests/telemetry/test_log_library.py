@@ -1,4 +1,4 @@
-"""The standard library's logging through the same log."""
+"""Records of the standard library's logging come as lines of the same log."""
 
 import asyncio
 import gc

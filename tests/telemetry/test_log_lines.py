@@ -1,4 +1,4 @@
-"""What a line looks like, whatever is put into it."""
+"""A log line keeps its form, whatever is put into it; taps hear each line."""
 
 import json
 import re

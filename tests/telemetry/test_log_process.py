@@ -1,4 +1,4 @@
-"""The log of a whole process: what a stalled or absent reader of its stdout does to it."""
+"""The log of a whole process survives a stalled or absent reader of its stdout."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Canaries through every path into the log; none may come out."""
+"""Canaries go into the log by every path; none may come out."""
 
 import json
 import logging

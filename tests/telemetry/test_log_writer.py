@@ -1,4 +1,4 @@
-"""LineWriter on real pipes, a real full device, and with its system call replaced."""
+"""LineWriter writes to real pipes and a real full device, or to a stand-in for os.write."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""The catalogue of metrics against the code, the document, and hostile input."""
+"""The catalogue of metrics agrees with the code and the document, whatever the input."""
 
 import ast
 import re
