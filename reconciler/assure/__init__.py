@@ -1,4 +1,4 @@
-"""The client of the Assure API: calls, token and errors."""
+"""Calls the Assure API: the two calls, the token, the errors."""
 
 from reconciler.assure.client import AssureClient
 from reconciler.assure.endpoint import Endpoint

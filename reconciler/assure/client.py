@@ -1,4 +1,4 @@
-"""The two calls that are made about a process: Get process and Notify."""
+"""Makes the two calls about a process: Get process and Notify."""
 
 import asyncio
 import math
@@ -28,11 +28,11 @@ from reconciler.runtime.clock import Clock
 class AssureClient:
     """Speaks to one Assure environment as one client.
 
-    The caller takes a unit from the budget before each call; only the second call after a 401 is
-    paid here. A call lasts at most four timeouts: token, call, new token with its unit of the
-    budget, call. Neither of the two leaves once the monotonic clock shows ``until``, nor when the
-    share of the budget has run out: we may have stood still since the unit was taken. Every method
-    raises subclasses of ``CallError`` and nothing of aiohttp's.
+    The caller takes a unit from the budget before each call; this class takes one only for the
+    second call after a 401. A call lasts at most four timeouts: token, call, new token with its
+    unit of the budget, call. Neither call leaves once the monotonic clock shows ``until``, nor when
+    the share of the budget has run out: the process may have stood still since the unit was taken.
+    Every method raises subclasses of ``CallError`` and nothing of aiohttp's.
     """
 
     def __init__(
@@ -58,8 +58,8 @@ class AssureClient:
     async def ensure_token(self) -> None:
         """Fetch a token unless there is one.
 
-        To be awaited before units are taken from the budget: calls that wait for a token with
-        their units in hand would all leave in the same moment.
+        Await it before units are taken from the budget: calls that hold their units while they
+        wait for a token would all leave in the same moment.
         """
         await self._token.get()
 
@@ -105,7 +105,7 @@ class AssureClient:
         return await self._transport.send(verb, method, url, headers=headers, with_body=with_body)
 
     def _leave(self, until: float) -> None:
-        """Make of the unit in hand the call that follows at once, or raise Throttled."""
+        """Turn the unit that is held into the call that follows at once, or raise Throttled."""
         if self._clock.monotonic() >= until:
             self._budget.give_back()
             raise Throttled("too_late")
@@ -123,7 +123,7 @@ class AssureClient:
 
 
 def _failure(answer: Response) -> CallError:
-    """Return what an answer means that is not 2xx."""
+    """Return the error that an answer other than 2xx means."""
     status = answer.http_status
     code = f"http_{status}"
     wait = answer.retry_after

@@ -1,4 +1,4 @@
-"""Where Assure is and how to speak to it: the settings of ``[assure]`` that a call needs."""
+"""Holds the settings of ``[assure]`` that a call needs."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256

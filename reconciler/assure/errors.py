@@ -1,4 +1,4 @@
-"""What can go wrong with a call to Assure: one class for each thing the caller may do about it."""
+"""Defines the errors of a call to Assure: one class for each way in which the caller reacts."""
 # ruff: noqa: N818  (the names say what happened; an "Error" at the end of each would say less)
 
 from reconciler.outbound.errors import CallError, TransportError
@@ -21,12 +21,12 @@ class NotFound(CallError):
 
 
 class Refused(CallError):
-    """Any other 4xx: an answer, not a fault of ours."""
+    """Any other 4xx: an answer about this process, which speaks for Assure."""
 
 
 class Throttled(CallError):
-    """429; or the call was not made: our limits left no room for it (``no_budget``), or the time
-    in which it might leave was over (``too_late``)."""
+    """429; or the call was not made, because the budget had no room for it (``no_budget``) or the
+    time in which it might leave was over (``too_late``)."""
 
 
 class TokenRefused(CallError):

@@ -1,7 +1,7 @@
-"""What is kept of the answer to Get process.
+"""Reads the answer to Get process, and keeps only the status and a few plain facts.
 
 The answer of a finished process holds personal data (names, birth dates, document numbers).
-Only what stands here ever leaves this file.
+Nothing but the members of ``ProcessStatus`` ever leaves this file.
 
 The reasons: docs/decisions/026.
 """

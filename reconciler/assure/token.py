@@ -1,4 +1,4 @@
-"""The access token: OAuth 2 client credentials (RFC 6749, 4.4), cached in memory."""
+"""Fetches and caches the access token: OAuth 2 client credentials (RFC 6749, 4.4)."""
 
 import asyncio
 import math
@@ -34,9 +34,9 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 class TokenCache:
-    """One token for all calls. However many need a new one, one request is made for it.
+    """Keeps one token for all calls. However many need a new one, one request is made for it.
 
-    A failure is not cached: it goes to all that wait for that request, and the next caller
+    A failure is not cached: it goes to all callers that wait for that request, and the next one
     tries again.
     """
 
@@ -63,7 +63,7 @@ class TokenCache:
         except (TokenUnavailable, Throttled):
             if spare is None or self._token != spare:
                 raise
-            # The present one is good for a while: a blip of the token endpoint stops nothing.
+            # The present one is good for a while: a short outage of the endpoint stops nothing.
             self._stale_at = min(now + REFRESH_AGAIN, self._dead_at)
             return spare
 
@@ -125,7 +125,7 @@ class TokenCache:
 
 
 def _token_in(answer: Response) -> tuple[str, float]:
-    """Return the token and its lifetime in seconds, or raise what the answer means."""
+    """Return the token and its lifetime in seconds, or raise the error that the answer means."""
     status = answer.http_status
     if status == 429:
         raise Throttled("http_429", http_status=status, retry_after=answer.retry_after)

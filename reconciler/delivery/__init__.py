@@ -1,1 +1,1 @@
-"""Tells the user's application of every result, with the retries that Assure lacks."""
+"""Delivers every result to the user's application, with the retries that Assure lacks."""

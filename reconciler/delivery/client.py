@@ -1,4 +1,4 @@
-"""The client of your application: where deliveries go, how they are signed, when they fail."""
+"""Describes the client of your application, and opens its connections."""
 
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,7 +24,7 @@ class DeliveryClient:
     signer: Signer
     retry: RetryPolicy
     breaker: Breaker
-    """What is known of this application; it outlives the connections."""
+    """Of this application; it outlives the connections."""
     timeout: int
     """Milliseconds for one whole exchange."""
     max_concurrency: int

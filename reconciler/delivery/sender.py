@@ -1,4 +1,4 @@
-"""One attempt to deliver, and what its answer means for the delivery and for the target."""
+"""Makes one attempt to deliver, and decides what its answer means for delivery and breaker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class SignedRequest(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """When a failed delivery is tried again, and when it is given up. Durations in ms."""
+    """Says when a failed delivery is tried again, and when it is given up. Durations in ms."""
 
     backoff: Backoff
     give_up_after: int

@@ -1,4 +1,4 @@
-"""The headers of a delivery, after Standard Webhooks.
+"""Makes the headers of a delivery, after Standard Webhooks.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -35,5 +35,5 @@ class Signer:
 
 @lru_cache(maxsize=4)
 def _second(seconds: int) -> tuple[datetime, str]:
-    """Return a time as the library and as the header want it; many deliveries have the same."""
+    """Return a time as the library and as the header take it; many deliveries have the same."""
     return datetime.fromtimestamp(seconds, UTC), str(seconds)

@@ -1,4 +1,4 @@
-"""The outbox worker: leases what is due, posts it within its limits, writes down what came of it.
+"""Leases deliveries that are due, posts them within the limits, and records the results.
 
 A retry is a row with a time, never a sleeping task: a receiver that hangs costs one slot for one
 time-out.
@@ -250,7 +250,7 @@ class OutboxWorker:
                 self._attempted()
 
     async def _write(self, batch: Sequence[Attempt], returned: Sequence[Leased]) -> bool:
-        """Write down what became of ``batch``, and lease more if there is room: tell whether."""
+        """Write down what became of ``batch``, and lease more if there is room; True if leased."""
         may_lease = self._is_quick() and self._breaker.allowance() is None and not self._is_stopping
         if not may_lease or not self._has_room():
             await self._record_each(batch, returned)

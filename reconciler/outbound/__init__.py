@@ -1,1 +1,1 @@
-"""What every outgoing call needs, whoever is called: connections, one exchange, a breaker."""
+"""Makes single outgoing calls, and limits them: time, rate, breaker."""

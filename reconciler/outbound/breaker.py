@@ -1,4 +1,4 @@
-"""The circuit breaker: stop calling when Assure as a whole does not answer.
+"""Stops all calls while the target as a whole does not answer (circuit breaker).
 
 It opens after failures in a row over *different* processes, so that one broken process cannot
 stop the work on all others, or at once when the token is refused. While it is open one probe at
@@ -15,7 +15,7 @@ from reconciler.runtime.clock import Clock
 
 
 class Breaker:
-    """Counts what the calls report, and says whether the next may go. Durations are seconds."""
+    """Counts failures in a row, and says whether the next call may go. Durations are seconds."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class Breaker:
         return max(0.0, self._probe_at - self._clock.monotonic())
 
     def probe_started(self, process_id: str) -> None:
-        """Tell that the one call which ``allowance`` granted is on its way."""
+        """Record that the one call which ``allowance`` granted is on its way."""
         if self.state == "open":
             self.state = "probing"
             self._probe = process_id
 
     def probe_abandoned(self) -> None:
-        """Tell that the probe says nothing: 429, cancelled, or there was nothing to probe.
+        """Record that the probe says nothing: 429, cancelled, or there was nothing to probe.
 
         The next may go after the same wait. Does nothing where no probe was out or due.
         """
@@ -73,7 +73,7 @@ class Breaker:
             self._schedule_probe()
 
     def succeeded(self, process_id: str) -> None:
-        """Tell that Assure answered a call. Closes the breaker and forgets the failures."""
+        """Record that a call was answered. Closes the breaker and forgets the failures."""
         self._failed_in_a_row.clear()
         if self.state == "closed":
             return
@@ -83,7 +83,7 @@ class Breaker:
         self._log.info("breaker_closed", open_for_s=open_for)
 
     def failed(self, process_id: str, code: str) -> None:
-        """Tell that a call failed in a way that speaks against Assure, not the process.
+        """Record that a call failed in a way that speaks against the target, not the process.
 
         Late failures of calls that began before the breaker opened change nothing.
         """
@@ -95,7 +95,7 @@ class Breaker:
             self._probe_failed(code)
 
     def trip(self, code: str) -> None:
-        """Tell that the token was refused: no call can succeed, so open at once.
+        """Record that the token was refused: no call can succeed, so open at once.
 
         The token is shared, so a refusal while a probe is out, or due and first in need of a
         token, is the probe's failure too.

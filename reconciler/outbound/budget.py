@@ -1,9 +1,9 @@
-"""The outbound budget: how many calls may leave in a second.
+"""Limits how many calls leave in a second (the outbound budget).
 
-A token bucket. It fills at ``rate`` units a second and holds at most the burst: a tenth of the
-rate, at least 1. In any window of one second at most ``rate + burst`` calls leave: those that have
-left, and the units that are in somebody's hand and may leave at any moment, are counted together.
-Where several daemons share a rate, a ``Share`` says how much of it is ours at the moment.
+It is a token bucket, which fills at ``rate`` units a second and holds at most the burst: a tenth of
+the rate, at least 1. In any window of one second at most ``rate + burst`` calls leave. A unit that
+was taken may become a call at any moment, so it counts as one. Where several daemons share a rate,
+a ``Share`` says how much of it this one may use at the moment.
 
 The reasons: docs/decisions/014.
 """
@@ -18,31 +18,31 @@ from reconciler.runtime.clock import Clock
 LONGEST_PAUSE = 3600.0
 """Seconds."""
 
-_SHORTEST_NAP = 0.001
+_SHORTEST_SLEEP = 0.001
 """Seconds; a shorter sleep might not move the clock at all."""
-_SHORT_NAP = 0.05
-"""Seconds after which a waiter looks again whether units have left the hands that they are in, or
-a share is ours."""
-_LONGEST_NAP = 1.0
+_SHORT_SLEEP = 0.05
+"""Seconds after which a waiter looks again whether units that were taken have been used, or this
+daemon has got a share."""
+_LONGEST_SLEEP = 1.0
 """Seconds after which a waiter looks again: the rate may have changed, units may be back."""
 _CARRY = 1.0
-"""What may flow into a full bucket while a waiter oversleeps, so that slow rates are used up."""
+"""Units that may flow into a full bucket while a waiter oversleeps, so that slow rates are used."""
 
 
 class Budget:
-    """Units of one second's traffic; one unit is one call.
+    """Hands out units; one unit is one call.
 
-    Each unit that is taken is in hand until it leaves as a call, is given back, or is forgone.
+    Each unit that is taken is held until it leaves as a call, is given back, or is forgone.
     """
 
     def __init__(self, rate: float, *, clock: Clock, share: Share | None = None) -> None:
-        """``share``: what of ``rate`` is ours, where it is shared; None: all of it."""
+        """``share``: the part of ``rate`` that this daemon may use; None: all of it."""
         self._clock = clock
         self._turn = asyncio.Lock()  # first come, first served
         self._whole = whole(rate)
         self._share = share
         self._left: deque[float] = deque()
-        self._in_hand = 0
+        self._held = 0
         self._paused_until = -math.inf
         self._filled_at = clock.monotonic()
         self._portion = self._portion_at(self._filled_at)
@@ -59,17 +59,17 @@ class Budget:
             self._fill()
             while (delay := self._delay()) > 0.0:
                 short = self._level < 1.0
-                await self._clock.sleep(min(max(delay, _SHORTEST_NAP), _LONGEST_NAP))
+                await self._clock.sleep(min(max(delay, _SHORTEST_SLEEP), _LONGEST_SLEEP))
                 self._fill(_CARRY if short else 0.0)
             units = min(most, int(self._level), int(self._portion.burst), self._window_left())
             self._level -= units
-            self._in_hand += units
+            self._held += units
             return units
 
     def leave(self) -> bool:
-        """Make of a unit in hand a call that leaves now; False: it may not, and is forgone.
+        """Turn a unit that is held into a call that leaves now; False: it may not, and is forgone.
 
-        To be asked just before the call: the share may have run out since the unit was taken.
+        Ask just before the call: the share may have run out since the unit was taken.
         """
         self._fill()
         self.forgo()
@@ -79,14 +79,14 @@ class Budget:
         return True
 
     def give_back(self, units: int = 1) -> None:
-        """Return units in hand that no call will be made for."""
+        """Return units that are held and that no call will be made for."""
         self._fill()
         self.forgo(units)
         self._level = min(self._level + units, self._portion.burst)
 
     def forgo(self, units: int = 1) -> None:
-        """Let units in hand lapse: they were paid for and are not used."""
-        self._in_hand = max(self._in_hand - units, 0)
+        """Let units that are held lapse: they were paid for and are not used."""
+        self._held = max(self._held - units, 0)
 
     def pause(self, seconds: float) -> None:
         """Let nothing leave for ``seconds`` (at most an hour); a longer pause is not shortened."""
@@ -100,7 +100,7 @@ class Budget:
 
     @property
     def rate(self) -> float:
-        """Calls a second that are ours now; 0 where the share has run out or is not ours yet."""
+        """Calls a second that this daemon may make now; 0 where it has no share, or not yet."""
         return self._portion_at(self._clock.monotonic()).rate
 
     def set_rate(self, rate: float) -> None:
@@ -127,11 +127,11 @@ class Budget:
         """Seconds until a unit may be taken; 0 or less: now."""
         now = self._filled_at
         if not self._portion.most:
-            return _SHORT_NAP
+            return _SHORT_SLEEP
         delay = max(self._paused_until - now, (1.0 - self._level) / self._portion.rate)
         if self._window_left() < 1:
-            delay = max(delay, self._left[0] + WINDOW - now if self._left else _SHORT_NAP)
+            delay = max(delay, self._left[0] + WINDOW - now if self._left else _SHORT_SLEEP)
         return delay
 
     def _window_left(self) -> int:
-        return self._portion.most - len(self._left) - self._in_hand
+        return self._portion.most - len(self._left) - self._held

@@ -1,4 +1,4 @@
-"""What can go wrong with an outgoing call.
+"""Defines the errors of outgoing calls.
 
 An error carries a short word, an HTTP status and a number of seconds; never a header, a body, a
 URL or a secret, so it can be logged and stored as it is.

@@ -1,7 +1,7 @@
-"""The dead-man ping: one GET that says "all is well". A service elsewhere notices its absence.
+"""Sends the dead-man ping: one GET that says "all is well". Another service notices its absence.
 
-It never stands in anybody's way: it runs beside the work, is not repeated, and its failure is
-logged once until it succeeds again. The URL is a secret and never told.
+It runs in the background and is not repeated; a failure is logged once until a ping succeeds again.
+The URL is a secret and is never logged.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ TIMEOUT = 10.0
 """Seconds that a ping may take."""
 
 LENIENCE = 0.1
-"""The part of the interval that a ping may come early: no summary is made to the millisecond, and
-one that came a moment late must not cost the next ping."""
+"""The part of the interval that a ping may come early: summaries are not made to the millisecond,
+and one that came a moment late must not cost the next ping."""
 
 
 class Ping:

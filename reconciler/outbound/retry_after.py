@@ -1,4 +1,4 @@
-"""The ``Retry-After`` header (RFC 9110, 10.2.3)."""
+"""Reads the ``Retry-After`` header (RFC 9110, 10.2.3)."""
 
 import re
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The connections that we open: pool, TLS, and what every request carries."""
+"""Opens connections: the pool, TLS, and the headers of every request."""
 
 import asyncio
 import ssl
@@ -10,7 +10,7 @@ from reconciler import __version__
 
 _KEEPALIVE = 4.0
 """Seconds. Many servers close an idle connection after 5; a request sent in that moment is lost,
-and is not repeated, so ours are closed first."""
+and is not repeated, so this side closes first."""
 
 
 def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSession:
@@ -51,7 +51,7 @@ def trusting(ca_file: str) -> ssl.SSLContext:
 
 
 class Retired:
-    """Sessions that nothing new uses, closed when what has begun with them must be over."""
+    """Closes sessions that were replaced, once the calls that began with them must be over."""
 
     def __init__(self) -> None:
         self._over = asyncio.Event()

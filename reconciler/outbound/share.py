@@ -1,15 +1,15 @@
-"""What one of several daemons may use of the one rate that they share. Pure: time is passed in.
+"""Computes how much of a shared rate one daemon may use. Pure: time is passed in.
 
 Each daemon keeps a row in the store, which counts for 15 s and is renewed every 5 s. A renewal
-shows the rows that count, and so the share: the rate divided by them. It may be used for 10 s from
-the renewal's begin. Who comes is silent for 15 s: by then every share that was made without its row
-has run out. Who is alone, as the join shows under a lock, need not wait for that. What grows, grows
-a second later, for a daemon that has just left may have called until then. So at no time two
-daemons call that do not know of each other.
+shows all rows that count, and so the share: the rate divided by their number. The share may be used
+for 10 s from the beginning of the renewal. A new daemon makes no calls for 15 s: by then any share
+that was computed without its row has run out. A daemon that is alone, as its join shows under a
+lock, need not wait. A share that grows does so a second later, because a daemon that has just left
+may have called until then. So at no time do two daemons call that do not know of each other.
 
-What is divided is the number of calls that may leave in one second, rate and burst together: in
-whole calls, the rest to those that are there longest. Of more daemons than calls the last get none;
-nothing is lost by it, for what is due can be called by any.
+The number of calls that may leave in one second, rate and burst together, is divided in whole
+calls; the remainder goes to the daemons that are there longest. Where there are more daemons than
+calls, the last ones get none. Nothing is lost by it: any daemon can make the calls that are due.
 
 The reasons: docs/decisions/015.
 """
@@ -18,23 +18,23 @@ import math
 from dataclasses import dataclass
 
 USABLE = 10.0
-"""Seconds from the begin of a renewal for which its share may be used."""
+"""Seconds from the beginning of a renewal for which its share may be used."""
 
 MEMBER = 13.0
-"""Seconds from the begin of a renewal within which the next must be through. Until then our row
-counted for everybody; the 2 s up to 15 are for clocks that differ."""
+"""Seconds from the beginning of a renewal within which the next must end. Until then the row counts
+for every daemon; the 2 s up to 15 are for clocks that differ."""
 
 SILENCE = 15.0
-"""Seconds that who comes to others calls nothing."""
+"""Seconds for which a daemon that joins others makes no calls."""
 
 WINDOW = 1.05
-"""The second of the promise, and what a call may lose on its way from here to the far side: the
-calls of one second leave in 1.05, so that no second there sees more than it was promised."""
+"""Seconds in which the calls of one promised second leave. A call may lose time on its way, so that
+with less the far side could see more calls in one second than were promised."""
 
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """How much may be called."""
+    """A number of calls that may be made."""
 
     rate: float
     """Calls a second in the long run."""
@@ -62,9 +62,9 @@ def whole(rate: float) -> Portion:
 
 
 def portion(rate: float, live: int, place: int) -> Portion:
-    """Return the part that the one at ``place`` (from 0, the oldest first) of ``live`` has.
+    """Return the part of the daemon at ``place`` (from 0, the oldest first) among ``live``.
 
-    Those that see each other never have more than the whole together, also where one of them
+    Daemons that see each other never have more than the whole together, even where one of them
     counts others besides: a larger ``live`` or ``place``, or a smaller ``rate``, only lessens it.
     """
     calls = whole(rate).most
@@ -82,14 +82,14 @@ class Share:
         self._is_member = False
 
     def joined(self, begun: float, ended: float, portion: Portion, *, alone: bool) -> None:
-        """Our row is new, or had run out: ``alone`` if no other row counted, under the lock."""
+        """Record a join, of a new row or one that had run out; ``alone``: no other row counted."""
         self._is_member = True
         self._renewed_at = begun
         self._before, self._portion = NOTHING, portion
         self._changes_at = ended + (WINDOW if alone else SILENCE)
 
     def renewed(self, begun: float, ended: float, portion: Portion) -> None:
-        """Our row is renewed. Where that took too long it is not, and we have to join."""
+        """Record a renewal. One that took too long does not count: the daemon has to join."""
         if self.must_join(ended):
             self._is_member = False
             return
@@ -101,7 +101,7 @@ class Share:
         self._renewed_at = begun
 
     def at(self, now: float) -> Portion:
-        """Return what may be used now."""
+        """Return the share that may be used at ``now``."""
         if self.has_run_out(now):
             return NOTHING
         return self._before if now < self._changes_at else self._portion
@@ -111,9 +111,9 @@ class Share:
         return not self._is_member or now >= self._renewed_at + USABLE
 
     def must_join(self, now: float) -> bool:
-        """Tell whether the next renewal must be a join: our row is new, or may not have counted."""
+        """Tell whether the next renewal must be a join: the row is new, or may not have counted."""
         return not self._is_member or now - self._renewed_at > MEMBER
 
     def opens_in(self, now: float) -> float:
-        """Seconds until what the last renewal gave may be used in full; 0: it may."""
+        """Return the seconds until the share of the last renewal may be used in full; 0: it may."""
         return max(0.0, self._changes_at - now)

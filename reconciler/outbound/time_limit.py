@@ -1,6 +1,6 @@
-"""One time limit for many calls, with one timer for all of them.
+"""Limits the time of many calls with one timer for all of them.
 
-``asyncio.timeout`` sets a timer for each call, and takes nearly all of them away unused. Where all
+``asyncio.timeout`` sets a timer for each call, and cancels nearly all of them unused. Where all
 calls have the same limit, the one that began first is over first: a timer for that one is enough.
 """
 
@@ -14,31 +14,31 @@ class TimeLimit:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.under_way: dict[_Call, float] = {}
-        """When the time of each call is over, on the loop's clock; the first to end is first."""
+        """When the time of each call is over, on the loop's clock, in order."""
         self._timer: asyncio.TimerHandle | None = None
 
     def call(self) -> "_Call":
         """Return the limit of one call that the present task makes."""
         return _Call(self)
 
-    def ring_at(self, until: float, loop: asyncio.AbstractEventLoop) -> None:
-        """Have the timer run; once set it stays, for most likely another call needs it."""
+    def set_timer(self, until: float, loop: asyncio.AbstractEventLoop) -> None:
+        """Set the timer, if there is none. It stays when its call ends: the next one needs it."""
         if self._timer is None:
-            self._timer = loop.call_at(until, self._ring, loop)
+            self._timer = loop.call_at(until, self._expire, loop)
 
-    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         self._timer = None
         for call, until in list(self.under_way.items()):
             if until > now:
-                self.ring_at(until, loop)
+                self.set_timer(until, loop)
                 return
             del self.under_way[call]
             call.expire()
 
 
 class _Call:
-    """The time of one call: asyncio.timeout's way to tell its cancellation from another's."""
+    """Limits one call. It tells its own cancellation from others as ``asyncio.timeout`` does."""
 
     __slots__ = ("_cancelling", "_is_over", "_limit", "_task")
 
@@ -53,7 +53,7 @@ class _Call:
         self._cancelling = task.cancelling()
         limit, loop = self._limit, task.get_loop()
         until = limit.under_way[self] = loop.time() + limit.seconds
-        limit.ring_at(until, loop)
+        limit.set_timer(until, loop)
 
     def __exit__(
         self,

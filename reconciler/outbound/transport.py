@@ -1,6 +1,6 @@
-"""One HTTP exchange: bounded in time and size, with our own errors.
+"""Makes one HTTP exchange, bounded in time and size.
 
-What aiohttp raises never leaves this file: its exceptions carry URLs and headers.
+aiohttp's exceptions never leave this file, because they carry URLs and headers.
 """
 
 import errno
@@ -35,7 +35,7 @@ _ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "time
 
 @dataclass(slots=True)
 class Response:
-    """What came back, whatever its status."""
+    """An answer, of any status."""
 
     http_status: int
     body: bytes = field(default=b"", repr=False)
@@ -81,7 +81,7 @@ class Transport:
     ) -> Response:
         """Make the request within the timeout and return the answer.
 
-        ``verb`` is for the log; None where the caller tells of each call itself.
+        ``verb`` is for the log; None where the caller logs each call itself.
 
         Raises TransportError where no whole answer came, UnreadableAnswer where it is not HTTP,
         cannot be decompressed or is larger than ``MAX_ANSWER``.
@@ -127,7 +127,7 @@ class Transport:
             )
         if isinstance(outcome, CallError):
             # Raised here and not where it was caught, so that aiohttp's exception, which holds
-            # the request with its headers, is not even the context of ours.
+            # the request with its headers, is not even the context of this one.
             raise outcome
         return outcome
 

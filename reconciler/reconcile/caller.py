@@ -1,4 +1,4 @@
-"""One call about one claimed process, and what its result means as an observation."""
+"""Makes the call about a claimed process, and turns its result into an observation."""
 
 from structlog.typing import FilteringBoundLogger
 
@@ -30,11 +30,11 @@ DEFAULT_PAUSE = 5.0
 """Seconds to wait after a 429 that does not say how long."""
 
 SHORTEST_PAUSE = 1.0
-"""Seconds to wait at least, also where ``Retry-After`` is 0 or a date that is past by our clock."""
+"""Seconds to wait at least, also where ``Retry-After`` is 0 or a date that has passed."""
 
 
 class Caller:
-    """Calls Assure and tells breaker and budget what the answer means for all others."""
+    """Calls Assure and tells breaker and budget what the answer means for all other calls."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class Caller:
                 return CallFailed(attempt, error.code)
 
     def _without_token(self, error: CallError) -> None:
-        """No process is at fault and none pays: each failure counts as one more of them."""
+        """Tell the breaker of a failed token. Each counts as another process: none is at fault."""
         match error:
             case Throttled():
                 self._throttled(error)
@@ -138,6 +138,6 @@ class Caller:
             self._pause(error.retry_after)
 
     def _pause(self, seconds: float) -> None:
-        if not self._budget.paused_for:  # said once for all calls that were out together
+        if not self._budget.paused_for:  # logged once for all calls that were out together
             self._log.warning("assure_throttled", wait_s=round(seconds, 1))
         self._budget.pause(seconds)

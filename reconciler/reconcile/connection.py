@@ -1,4 +1,4 @@
-"""One way of calling Assure; a reload that changes it puts another in its place."""
+"""Joins what is needed to call Assure; a reload that changes it puts another in its place."""
 
 import ssl
 from dataclasses import dataclass

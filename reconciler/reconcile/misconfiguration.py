@@ -9,7 +9,7 @@ from reconciler.ledger import SettledBy
 from reconciler.runtime.clock import Clock
 
 IN_A_ROW = 20
-"""Processes settled by our own Get process with no callback in between. A notification URL that
+"""Processes settled by Get process with no callback in between. A notification URL that
 Assure has not whitelisted looks the same."""
 
 REPEAT = 60_000
@@ -53,7 +53,7 @@ class AssurePath:
         self.is_proven = True
 
     def not_found(self) -> None:
-        """Warn of a 404 that came before any 200: it says more about our URL than the process."""
+        """Warn of a 404 that came before any 200: it says more about the URL than the process."""
         now = self._clock.now()
         if self.is_proven or (self._warned_at is not None and now - self._warned_at < REPEAT):
             return

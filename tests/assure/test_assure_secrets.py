@@ -1,4 +1,4 @@
-"""What may be known of a call, and what must not."""
+"""Logs and errors tell enough of a call, and no secret."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.instances import LIVE_FOR, Instance
 
 HEARTBEAT = 5.0
-HELPING = 16
+BATCH = 16
 
 
 @dataclass
@@ -153,7 +153,7 @@ class Cluster:
 
     async def _call(self, member: Member, budget: Budget) -> None:
         while not member.is_stopping:
-            units = await budget.take(HELPING)
+            units = await budget.take(BATCH)
             await Pause(self.random.choice(self.claims))
             for _ in range(units):
                 if not member.is_stopping and budget.leave():

@@ -1,4 +1,4 @@
-"""What turns overdue, what a clock did, and how much of it one tick does."""
+"""The overdue checker: time-outs, jumps of the clock, downtimes, in bounded pieces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each answer of Assure means for the process, and for all others."""
+"""Each answer of Assure means something for the process, and for all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes first, and what a daemon that was away makes good."""
+"""Urgent calls go first; a daemon that was away catches up after them."""
 
 from __future__ import annotations
 

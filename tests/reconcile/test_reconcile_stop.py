@@ -114,7 +114,7 @@ async def test_a_sweeper_that_is_cut_short_leaves_nothing_running(play: Play) ->
 
 
 def working() -> list[str]:
-    """What of the sweeper's is on the loop: calls, and waits for the budget or the stop."""
+    """Return the sweeper's tasks on the loop: calls, and the wait for the budget."""
     names = [task.get_name() + repr(task.get_coro()) for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith("call ") or "Budget.take" in name]
 

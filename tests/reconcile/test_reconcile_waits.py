@@ -1,4 +1,4 @@
-"""What stops all calls of an instance and is no process's fault: 429, and no token."""
+"""All calls of an instance wait for reasons that are no process's fault: 429, and no token."""
 
 from __future__ import annotations
 
