@@ -6,15 +6,13 @@
 The reasons: docs/decisions/025.
 """
 
-from reconciler.config.access_rules import AccessRules
 from reconciler.config.addresses import ListenAddress, Network
 from reconciler.config.changes import Change, Configuration, compare
 from reconciler.config.dump import effective, to_toml
 from reconciler.config.errors import ConfigError
-from reconciler.config.in_force import InForce, in_force
+from reconciler.config.in_force import AccessRules, InForce, in_force, rules
 from reconciler.config.load import find_config, load
 from reconciler.config.models import Settings
-from reconciler.config.rules import rules
 from reconciler.config.secrets import Secrets, resolve_secrets
 from reconciler.config.sources import Secret
 from reconciler.config.urls import redacted

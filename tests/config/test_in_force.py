@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from ipaddress import ip_network
 
+import pytest
+
 from reconciler.config import AccessRules, InForce, Settings, in_force, resolve_secrets, rules
 
 Loader = Callable[..., Settings]
@@ -33,6 +35,21 @@ def test_every_key_of_the_listener_reaches_its_access_rules(load_text: Loader) -
         trusted_proxies=(ip_network("10.0.0.0/8"),),
         max_body=2048,
     )
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_open"),
+    [
+        ("", True),
+        ('trusted_proxies = ["10.0.0.0/8"]', True),
+        ('authorization = ["Bearer a"]', False),
+        ('allow_from = ["10.0.0.0/8"]', False),
+    ],
+)
+def test_the_listener_is_open_without_an_authorization_and_without_networks(
+    load_text: Loader, keys: str, is_open: bool
+) -> None:
+    assert in_force_of(load_text(f"{CLIENT}[listener]\n{keys}")).access.is_open is is_open
 
 
 def test_the_ledger_decides_by_the_rules_of_the_same_settings(load_text: Loader) -> None:
