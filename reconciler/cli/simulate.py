@@ -8,16 +8,17 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import structlog
 import typer
 
 from reconciler.cli.app import ConfigOption
-from reconciler.simulator import Faults, SimProcess, Simulator, World
-from reconciler.simulator.process import iso
-from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
+from reconciler.ledger import iso
+
+if TYPE_CHECKING:
+    from reconciler.simulator import SimProcess, Simulator, World
 
 COUNT_EVERY = 5.0
 """Seconds between two lines of counters on a terminal."""
@@ -71,6 +72,8 @@ def simulate(
 
     It needs no configuration; --config is taken because every command takes it.
     """
+    from reconciler.simulator import Faults, Simulator, World  # noqa: PLC0415 (loads aiohttp)
+
     del config
     log = structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr),
@@ -108,7 +111,7 @@ def simulate(
 
 
 async def _serve(
-    world: World, simulator: Simulator, processes: int, finish_within: float, ledger: str
+    world: "World", simulator: "Simulator", processes: int, finish_within: float, ledger: str
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -130,7 +133,7 @@ async def _serve(
     typer.echo(f"Stopped. {_counters(world)}", err=True)
 
 
-def _write_ledger(ledger: str, made: Iterable[SimProcess]) -> None:
+def _write_ledger(ledger: str, made: "Iterable[SimProcess]") -> None:
     """One JSON object a line, as `reconciler import` reads it."""
     lines = b"".join(
         orjson.dumps(
@@ -156,7 +159,7 @@ def _write_ledger(ledger: str, made: Iterable[SimProcess]) -> None:
         os.close(null)
 
 
-def _counters(world: World) -> str:
+def _counters(world: "World") -> str:
     finished = sent = lost = 0
     for process in world.processes.values():
         finished += process.finished
@@ -169,7 +172,7 @@ def _counters(world: World) -> str:
     )
 
 
-def _instructions(simulator: Simulator, made: list[SimProcess]) -> str:
+def _instructions(simulator: "Simulator", made: "list[SimProcess]") -> str:
     control = f"{simulator.base_url}/_simulator"
     return f"""\
 Simulated Assure API on {simulator.base_url}, with {len(made)} processes. Ctrl-C stops it.
@@ -178,8 +181,8 @@ For the daemon's configuration:
   [assure]
   base_url = "{simulator.base_url}"
   token_url = "{simulator.token_url}"
-  client_id = "{DEMO_CLIENT_ID}"
-  client_secret = "{DEMO_CLIENT_SECRET}"
+  client_id = "{simulator.client_id}"
+  client_secret = "{simulator.client_secret}"
 
 To play:
   curl {control}/processes -d '{{"finishIn": 5, "callback": "lose"}}'

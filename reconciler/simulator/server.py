@@ -55,6 +55,8 @@ class Simulator:
         self._host = host
         self._port = port
         self._sleep = sleep
+        self.client_id = client_id
+        self.client_secret = client_secret
         self.tokens = Tokens(client_id, client_secret, token_lifetime, world.monotonic)
         self._sender = CallbackSender(world, timeout=callback_timeout, log=log)
         self.aim(callback_url, authorization)
