@@ -1,4 +1,4 @@
-"""The log of one daemon: a logger to give to its parts, and what stands behind it."""
+"""Builds the log of one daemon: the logger for its parts, with processors, taps and a writer."""
 
 import os
 import threading
@@ -17,7 +17,6 @@ from reconciler.telemetry.render import ConsoleLine, json_line, stamp
 from reconciler.telemetry.writer import LineWriter
 
 LogFormat = Literal["json", "console", "auto"]
-
 
 Tap = Callable[[str, str | None, Mapping[str, Any]], None]
 """Gets level, event and fields of each line, before its level decides whether it is written."""

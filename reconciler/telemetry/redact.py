@@ -3,6 +3,8 @@
 A value under a name such as ``authorization`` is never shown. A secret that the configuration
 resolved is masked wherever it occurs. In text that others wrote, anything that looks like a
 credential (userinfo of a URL, ``Bearer x``, ``whsec_x``, ``password=x``) is masked too.
+
+The reasons: docs/decisions/030.
 """
 
 import math

@@ -1,8 +1,5 @@
 """Writes lines to a file descriptor in a thread of its own, without making the caller wait.
 
-The standard library's QueueListener is not used: it writes each line by itself, its ``stop``
-waits without a limit, and what it cannot queue goes to stderr.
-
 The reasons: docs/decisions/029.
 """
 
