@@ -124,7 +124,7 @@ class Sweep:
         if await self._recover():
             return True
         has_more = await self._overdue.tick()
-        await self._applier.recover()
+        has_more = await self._applier.recover() or has_more
         self._due.ring()
         self._news.ring()
         return has_more
@@ -135,8 +135,7 @@ class Sweep:
             self._has_mended_clock = not await self._overdue.mend_clock()
             return True
         if not self._has_applied:
-            await self._applier.recover(everything=True)
-            self._has_applied = True
+            self._has_applied = not await self._applier.recover(everything=True)
             return True
         if self._overdue.has_caught_up:
             return False

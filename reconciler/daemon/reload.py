@@ -1,6 +1,7 @@
 """SIGHUP: reads the configuration again and puts all of it in force, or nothing."""
 
 import asyncio
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -50,14 +51,19 @@ class InUse:
         self,
         current: Current[InForce],
         certificates: Current[Certificates],
+        tls: Current[ssl.SSLContext | None],
         clients: Clients,
         scheduler: Scheduler,
         bells: Sequence[Bell],
         logs: LogSystem,
     ) -> None:
-        """``bells`` are rung after it: more may be due, and a new ping is to be seen to work."""
+        """``tls`` is the public listener's. ``bells`` are rung after a reload: more may be due.
+
+        A new ping, too, is to be seen to work.
+        """
         self._current = current
         self._certificates = certificates
+        self._tls = tls
         self._clients = clients
         self._scheduler = scheduler
         self._bells = bells
@@ -71,10 +77,9 @@ class InUse:
         # From here on nothing can fail, and nothing is awaited: nobody sees half of a change.
         self._current.value = in_force(configuration.settings, configuration.secrets)
         self._certificates.value = certificates
+        self._tls.value = certificates.listener
         self._clients.use(clients)
-        listener, budget = self.also
-        listener.door = self._current.value.access
-        listener.use_tls(certificates.listener)
+        (budget,) = self.also
         budget.set_rate(configuration.settings.assure.requests_per_second)
         self._logs.set_level(configuration.settings.log.level)
         if self._current.value.access.is_open:

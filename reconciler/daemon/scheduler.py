@@ -128,12 +128,6 @@ class Scheduler:
         for loop in self._loops:
             loop.stop()
 
-    def progressed(self, name: str) -> None:
-        """A turn that takes long has got further."""
-        for loop in self._loops:
-            if loop.job.name == name:
-                loop.progressed_at = self._clock.monotonic()
-
     def reschedule(self) -> None:
         """Ring from now on as often as the jobs say now."""
         if self._ticker is None:

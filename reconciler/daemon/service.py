@@ -6,7 +6,6 @@ store; a bell tells one of them that there is something to do.
 
 import asyncio
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -26,9 +25,8 @@ from reconciler.daemon.scheduler import Scheduler
 from reconciler.daemon.summary import Statistics, Summary
 from reconciler.daemon.tasks import Part, Tasks
 from reconciler.delivery.deliverer import Deliverer
-from reconciler.inbound.applier import Applier
-from reconciler.inbound.intake import Intake
-from reconciler.inbound.listener import Listener, addresses, bind
+from reconciler.inbound.build import build_inbound
+from reconciler.inbound.listener import addresses, bind
 from reconciler.inbound.spool import Spool
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
@@ -42,7 +40,6 @@ from reconciler.runtime.clock import Clock
 from reconciler.runtime.current import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
 from reconciler.store.postgres.wait_for_server import ServerWait
 from reconciler.systemd.notify import Notifier
@@ -54,7 +51,7 @@ from reconciler.telemetry.metrics import Metrics
 class Service:
     """One daemon on an open store."""
 
-    def __init__(  # noqa: PLR0915 (it builds all)
+    def __init__(
         self,
         configuration: Configuration,
         certificates: Certificates,
@@ -78,7 +75,7 @@ class Service:
         clock = self._clock = StoreClock(store.database, clock or Clock(), log)
         settings, secrets = configuration.settings, configuration.secrets
         current = self._current = Current(in_force(settings, secrets))
-        held = Current(certificates)
+        held, tls = Current(certificates), Current(certificates.listener)
         self._begun_at = clock.monotonic()
         self.is_ready = asyncio.Event()
         self.listener_url = ""
@@ -104,13 +101,6 @@ class Service:
         spool = self._spool = Spool(Path(settings.store.spool), instance_id)
         scheduler = self._scheduler = Scheduler(clock, log)
 
-        def stored(receipts: Sequence[Receipt]) -> None:
-            applier.submit(receipts)
-
-        def applied() -> None:
-            due.ring()
-            news.ring()
-
         reconcile = build_reconcile(
             store.work,
             clients.assure,
@@ -127,19 +117,18 @@ class Service:
         deliverer = Deliverer(
             store.outbox, clients.delivery, news=news, owner=instance_id, clock=clock, log=log
         )
-        intake = Intake(store.inbox, spool, on_stored=stored, clock=clock, log=log)
-        applier = Applier(
+        inbound = build_inbound(
             store.inbox,
-            rules=lambda: current.value.rules,
-            now=clock.now,
-            on_applied=applied,
+            spool,
+            current,
+            tls,
+            due=due,
+            news=news,
+            clock=clock,
             log=log,
-            is_busy=lambda: intake.is_busy,
-            on_progress=lambda: scheduler.progressed("sweep"),
         )
-        listener = self._listener = Listener(
-            current.value.access, intake, clock=clock, log=log, tls=certificates.listener
-        )
+        listener = self._listener = inbound.listener
+        intake, applier = inbound.intake, inbound.applier
 
         own = self._own = OwnInstance(
             instance_id, current, sweeper=sweeper, breaker=breaker, intake=intake, clock=clock
@@ -197,8 +186,8 @@ class Service:
         self._notifier = notifier or Notifier({})
         self._watchdog = Watchdog(self._notifier, stale=scheduler.stale, log=log)
         bells = (tick, due, news, summary.bell, host_checks.bell)
-        in_use = InUse(current, held, clients, scheduler, bells, logs)
-        in_use.also = (listener, budget)
+        in_use = InUse(current, held, tls, clients, scheduler, bells, logs)
+        in_use.also = (budget,)
         self._reloader = (
             Reloader(source, configuration, in_use, self._notifier, self.is_ready, logs)
             if source is not None
@@ -207,9 +196,9 @@ class Service:
         parts = [
             Part("scheduler", scheduler),
             Part("sweeper", sweeper),
-            Part("listener", _ListenerPart(listener)),
+            Part("listener", listener),
             Part("intake", intake, after=("listener",)),
-            Part("drain", _Drain(intake), after=("listener",)),
+            Part("drain", inbound.drain, after=("listener",)),
             Part("applier", applier, after=("intake", "drain")),
             Part("recorder", recorder, after=("sweeper", "applier")),
             Part("deliverer", deliverer, after=("recorder",), is_kept_alive=True),
@@ -253,7 +242,7 @@ class Service:
 
     async def _open(self, listening: socket.socket) -> None:
         """Take callbacks from now on, and have the jobs done that have something to do."""
-        self._listener.start(listening)
+        self._listener.open(listening)
         if self._admin is not None:
             await self._admin.start()
         for job in (self._sweep, self._host_checks, self._housekeeping):
@@ -320,27 +309,3 @@ class Service:
             duration_ms=round(self._tasks.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )
-
-
-class _ListenerPart:
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._stopped = asyncio.Event()
-
-    async def run(self) -> None:
-        await self._stopped.wait()
-        await self._listener.stop()
-
-    def stop(self) -> None:
-        self._stopped.set()
-
-
-class _Drain:
-    def __init__(self, intake: Intake) -> None:
-        self._intake = intake
-
-    async def run(self) -> None:
-        await self._intake.drain()
-
-    def stop(self) -> None:
-        self._intake.stop()

@@ -14,7 +14,9 @@ from collections.abc import Callable
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
+from reconciler.runtime.current import Current
 
 BACKLOG = 1024
 """Connections that may wait in the kernel."""
@@ -22,34 +24,33 @@ BACKLOG = 1024
 _AT_ONCE = 64
 _PAUSE = 0.5
 """Seconds to wait when the system has no file descriptor left."""
-_GOODBYE = 1.0
+_TLS_GOODBYE = 1.0
 """Seconds that the other side has to take leave in TLS; its place is not free before."""
 
 
 class Acceptor:
-    """Accepts on one listening socket while fewer than ``most`` connections are open."""
+    """Accepts on one listening socket while there are places."""
 
     def __init__(
         self,
         listening: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
+        tls: Current[ssl.SSLContext | None],
         *,
-        most: int,
-        tls: ssl.SSLContext | None,
-        handshake_timeout: float,
-        quiet: LogLimit,
+        limits: Limits,
+        log_limit: LogLimit,
         log: FilteringBoundLogger,
     ) -> None:
+        """``protocol`` makes what serves one connection; it calls ``closed`` at its end."""
         self._socket = listening
         self._protocol = protocol
-        self._most = most
-        self.tls = tls
-        """What the next connections speak; None: plain HTTP."""
-        self._times = {
-            "ssl_handshake_timeout": handshake_timeout,
-            "ssl_shutdown_timeout": _GOODBYE,
+        self._tls = tls
+        self._most = limits.most_connections
+        self._timeouts = {
+            "ssl_handshake_timeout": limits.request_timeout,
+            "ssl_shutdown_timeout": _TLS_GOODBYE,
         }
-        self._quiet = quiet
+        self._log_limit = log_limit
         self._log = log
         self._open = 0
         self._is_reading = False
@@ -100,9 +101,10 @@ class Acceptor:
 
     async def _serve(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        times = self._times if self.tls else {}
+        tls = self._tls.value
+        timeouts = self._timeouts if tls else {}
         try:
-            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.tls, **times)
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=tls, **timeouts)
         except OSError as error:  # a sender that hung up, or a failed TLS handshake
             self._log.debug("connection_failed", error=type(error).__name__)
             connection.close()
@@ -110,7 +112,7 @@ class Acceptor:
 
     def _full(self, error: str | None) -> None:
         self._unread()
-        if self._quiet.may_log("connections_full"):
+        if self._log_limit.may_log("connections_full"):
             self._log.warning("connections_full", open=self._open, error=error)
 
     def _read(self) -> None:

@@ -14,9 +14,6 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.checks import Rejection
 
-REQUEST_TIMEOUT = 10.0
-"""Seconds from the first byte (or the connection) to the last byte of a request."""
-
 KEEPALIVE = 30.0
 """Seconds for which an idle connection is kept."""
 
@@ -57,7 +54,7 @@ class Connection(web.RequestHandler):
     """
 
     def __init__(
-        self, server: web.Server, host: Host, *, time_limit: float, log: FilteringBoundLogger
+        self, server: web.Server, host: Host, *, timeout: float, log: FilteringBoundLogger
     ) -> None:
         """Start the clock: a connection that never says anything is closed too."""
         super().__init__(
@@ -69,7 +66,7 @@ class Connection(web.RequestHandler):
             **_LIMITS,
         )
         self._host = host
-        self._time_limit = time_limit
+        self._timeout = timeout
         self._log = log
         self._accepted_at = self._loop.time()
         self._wire: asyncio.Transport | None = None
@@ -115,7 +112,7 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Go on with what the TLS handshake has left of the time."""
         self._wire = cast(asyncio.Transport, transport)
-        self._allow(self._accepted_at + self._time_limit - self._loop.time())
+        self._allow(self._accepted_at + self._timeout - self._loop.time())
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -124,7 +121,7 @@ class Connection(web.RequestHandler):
             return
         if data and not self.is_busy:
             self.idle.clear()
-            self._allow(self._time_limit)
+            self._allow(self._timeout)
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say to stay open
@@ -165,7 +162,7 @@ class Connection(web.RequestHandler):
         lingers = self._is_unreadable or not request.content.is_eof()
         if lingers:
             resp.force_close()
-        self._allow(self._time_limit)
+        self._allow(self._timeout)
         resp, is_lost = await super().finish_response(request, resp, start_time)
         if not is_lost:
             self._answered(has_more=resp.keep_alive is True and bool(self._messages))
@@ -179,7 +176,7 @@ class Connection(web.RequestHandler):
         ``has_more``: the next request has come with this one.
         """
         if has_more:
-            self._allow(self._time_limit)
+            self._allow(self._timeout)
             return
         self.idle.set()
         if self._wire is not None and self._wire.get_write_buffer_size() > 0:
@@ -205,7 +202,7 @@ class Connection(web.RequestHandler):
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGERING):
                 await self._has_ended.wait()
-        self._allow(self._time_limit)
+        self._allow(self._timeout)
 
     def _end_body(self) -> None:
         """Wake the reader of a body whose sender has gone before its end."""

@@ -1,70 +1,102 @@
-"""Putting groups of callbacks into the store, so that one bad row fails alone."""
+"""Writes groups of callbacks into the store, in time, and so that one bad row fails alone."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.spool import Spool
+from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.waiting import wait_at_most
 from reconciler.store.errors import StoreUnavailableError
-from reconciler.store.inbox import Receipt
+from reconciler.store.inbox import Inbox, Receipt
 
-
-class PutMany(Protocol):
-    """What is needed of the inbox."""
-
-    async def put_many(self, receipts: Sequence[Receipt]) -> None:
-        """Make ``receipts`` durable. Raises StoreError."""
-        ...
-
-    async def prove(self) -> None:
-        """Show by a real commit that the store takes writes. Raises StoreError."""
-        ...
-
-
-@dataclass(slots=True)
-class Written:
-    """What became of a group."""
-
-    stored: list[Receipt] = field(default_factory=list)
-    lost: list[Receipt] = field(default_factory=list)
-    """What the store refuses for its content, and could not be set aside either."""
+_T = TypeVar("_T")
 
 
 class InboxWriter:
-    """Writes to the inbox; what it refuses for its content is set aside in a file."""
+    """Writes to the inbox, and knows whether the store takes callbacks.
+
+    A write that takes too long is not cancelled, for that could cut a commit. If it succeeds late
+    it changes nothing: the callbacks are in the spool as well, and stored only once.
+    """
 
     def __init__(
-        self, inbox: PutMany, spool: Spool, *, clock: Clock, log: FilteringBoundLogger
+        self,
+        inbox: Inbox,
+        spool: Spool,
+        stored: StoredReceipts,
+        *,
+        clock: Clock,
+        log: FilteringBoundLogger,
     ) -> None:
+        """``spool`` takes what the store refuses for its content, ``stored`` the rest."""
         self._inbox = inbox
         self._spool = spool
+        self._stored = stored
         self._clock = clock
         self._log = log
+        self._late: set[asyncio.Task[Any]] = set()
+        self.trouble: str | None = None
+        """Why the store does not take callbacks; None while it does."""
 
-    async def put(self, receipts: Sequence[Receipt]) -> Written:
+    @property
+    def is_late(self) -> bool:
+        """Whether a write goes on that was given up: nobody asks a store that hangs already."""
+        return bool(self._late)
+
+    def unavailable(self, reason: str) -> None:
+        """Let callbacks go to the spool until ``recovered``."""
+        if self.trouble is None:
+            self.trouble = reason
+            self._log.error("store_unavailable", reason=reason)
+
+    def recovered(self) -> None:
+        """Let callbacks go to the store again."""
+        if self.trouble is not None:
+            self.trouble = None
+            self._log.info("store_recovered")
+
+    async def put(self, receipts: Sequence[Receipt], seconds: float) -> list[Receipt]:
         """Store ``receipts`` in one transaction, or one by one if that is refused.
 
-        Raises StoreUnavailableError; some may be stored even so.
+        Returns those that the store refuses for their content and that could not be set aside.
+        Raises StoreUnavailableError, after ``seconds`` at the latest; some may be stored even so.
         """
-        written = Written()
-        error = await self._refusal(receipts)
-        if error is None:
-            written.stored.extend(receipts)
-            return written
+        stored, lost = await self._in_time(self._put(receipts), seconds)
+        if stored:
+            self._tell(stored)
+        return lost
+
+    async def prove(self, seconds: float) -> None:
+        """Show within ``seconds`` that the store takes writes. Raises StoreUnavailableError."""
+        await self._in_time(self._prove(), seconds)
+
+    async def _in_time(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
+        task = asyncio.create_task(work)
+        try:
+            return await wait_at_most(task, seconds)
+        except TimeoutError:
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            self.unavailable("slow")
+            raise StoreUnavailableError("slow") from None
+
+    async def _put(self, receipts: Sequence[Receipt]) -> tuple[Sequence[Receipt], list[Receipt]]:
+        if await self._refusal(receipts) is None:
+            return receipts, []
+        stored, lost = [], []
         for receipt in receipts:
             error = await self._refusal([receipt])
             if error is None:
-                written.stored.append(receipt)
+                stored.append(receipt)
             elif not await self._set_aside(receipt, error):
-                written.lost.append(receipt)
-        return written
+                lost.append(receipt)
+        return stored, lost
 
-    async def prove(self) -> None:
-        """Show that the store takes writes. Raises StoreUnavailableError."""
+    async def _prove(self) -> None:
         try:
             await self._inbox.prove()
         except StoreUnavailableError:
@@ -86,7 +118,7 @@ class InboxWriter:
         return None
 
     async def _set_aside(self, receipt: Receipt, error: Exception) -> bool:
-        await self.prove()  # if the store takes nothing else either, the receipt is not at fault
+        await self._prove()  # if the store takes nothing else either, the receipt is not at fault
         try:
             await asyncio.to_thread(self._spool.put_poison, [receipt])
         except OSError as trouble:
@@ -96,3 +128,14 @@ class InboxWriter:
             "callback_poisoned", receipt_id=receipt.receipt_id, error=type(error).__name__
         )
         return True
+
+    def _tell(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            self._log.info(
+                "callback_received",
+                process_id=receipt.process_id,
+                dossier_id=receipt.dossier_id,
+                status=receipt.status,
+                receipt_id=receipt.receipt_id,
+            )
+        self._stored.put(receipts)

@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.config import AccessRules
+from reconciler.config import AccessRules, InForce
 from reconciler.inbound.acceptor import BACKLOG, Acceptor
 from reconciler.inbound.checks import (
     Address,
@@ -24,22 +24,13 @@ from reconciler.inbound.checks import (
     client_address,
     is_in,
 )
-from reconciler.inbound.connection import REQUEST_TIMEOUT, Connection
+from reconciler.inbound.connection import Connection
 from reconciler.inbound.intake import Intake, NotDurableError
+from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.current import Current
 from reconciler.store.inbox import Receipt
-
-MOST_CONNECTIONS = 1_000
-
-LINGER = 0.25
-"""Seconds in which a connection accepted just before the stop may still send its request."""
-
-ANSWERING = 8.0
-"""Seconds that our own part of a request can take: the store's time, the spool's and some."""
-
-SHUTDOWN = 4.0
-"""Seconds that aiohttp may take to close what is left: the sender waits for 10."""
 
 RETRY_AFTER = "5"
 """Seconds after which a sender that was answered 503 may try again."""
@@ -57,70 +48,65 @@ class Listener:
 
     def __init__(
         self,
-        door: AccessRules,
         intake: Intake,
+        current: Current[InForce],
+        tls: Current[ssl.SSLContext | None],
         *,
+        limits: Limits,
         clock: Clock,
         log: FilteringBoundLogger,
-        tls: ssl.SSLContext | None = None,
-        most_connections: int = MOST_CONNECTIONS,
-        request_timeout: float = REQUEST_TIMEOUT,
-        linger: float = LINGER,
     ) -> None:
-        self.door = door
+        """``tls``: what new connections speak; None: plain HTTP. Needs a running loop."""
         self._intake = intake
+        self._current = current
+        self._tls = tls
+        self._limits = limits
         self._clock = clock
         self._log = log
-        self._tls = tls
-        self._most = most_connections
-        self._request_timeout = request_timeout
-        self._linger = linger
-        self._server: web.Server | None = None
+        self._log_limit = LogLimit(clock)
+        self._server = web.Server(self._handle)
         self._acceptor: Acceptor | None = None
-        self._is_stopping = False
-        self._quiet = LogLimit(clock)
+        self._stopping = asyncio.Event()
         self.rejected: Counter[str] = Counter()
         """How many requests were refused, by code."""
         self.received = 0
+        """How many callbacks were answered 200."""
 
-    def start(self, listening: socket.socket) -> None:
-        """Accept on ``listening`` from now on."""
-        self._server = web.Server(self._handle)
+    def open(self, listening: socket.socket) -> None:
+        """Accept on ``listening`` until ``stop``. To be closed after ``run``."""
         self._acceptor = Acceptor(
             listening,
             self._connection,
-            most=self._most,
-            tls=self._tls,
-            handshake_timeout=self._request_timeout,
-            quiet=self._quiet,
+            self._tls,
+            limits=self._limits,
+            log_limit=self._log_limit,
             log=self._log,
         )
         self._acceptor.start()
 
-    def use_tls(self, tls: ssl.SSLContext | None) -> None:
-        """Serve connections from now on with ``tls``, or plain; those that are open go on."""
-        self._tls = tls
-        if self._acceptor is not None:
-            self._acceptor.tls = tls
+    def stop(self) -> None:
+        """Let ``run`` end."""
+        self._stopping.set()
 
-    async def stop(self) -> None:
-        """Stop accepting, finish what has begun, close. Nothing accepted is dropped.
+    async def run(self) -> None:
+        """Wait for ``stop``; then accept no more, finish what has begun and close.
 
-        The caller closes the listening socket afterwards.
+        Nothing accepted is dropped.
         """
-        if self._server is None or self._acceptor is None:
+        await self._stopping.wait()
+        if self._acceptor is None:
             return
-        self._is_stopping = True
-        until = asyncio.get_running_loop().time() + self._request_timeout + ANSWERING
+        limits = self._limits
+        until = asyncio.get_running_loop().time() + limits.request_timeout + limits.answering
         self._acceptor.stop()
         await self._acceptor.handshakes()
-        await asyncio.sleep(self._linger)
+        await asyncio.sleep(limits.stop_linger)
         with suppress(TimeoutError):  # only a bug of ours lasts longer
             async with asyncio.timeout_at(until):
                 while busy := self._busy():
                     await busy.idle.wait()
         self._server.pre_shutdown()  # else an idle connection is waited for
-        await self._server.shutdown(timeout=SHUTDOWN)
+        await self._server.shutdown(timeout=limits.shutdown)
 
     def closed(self) -> None:
         """Give the place of a connection that has ended to the next."""
@@ -140,38 +126,37 @@ class Listener:
         return _refusal(status, "internal", detail)
 
     def _connection(self) -> Connection:
-        assert self._server is not None
-        return Connection(self._server, self, time_limit=self._request_timeout, log=self._log)
+        timeout = self._limits.request_timeout
+        return Connection(self._server, self, timeout=timeout, log=self._log)
 
     def _busy(self) -> Connection | None:
-        assert self._server is not None
         for connection in cast(list[Connection], self._server.connections):
             if connection.is_busy:
                 return connection
         return None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        access = self._current.value.access
         try:
-            answer = await self._take(request)
+            answer = await self._take(request, access)
         except Rejection as rejection:
-            address = self._address_of(request)
+            address = _address_of(request, access)
             self._reject(rejection, str(address) if address else request.remote)
             answer = _refusal(rejection.status, rejection.code, rejection.detail)
-        if self._is_stopping:
+        if self._stopping.is_set():
             answer.force_close()
         return answer
 
-    async def _take(self, request: web.BaseRequest) -> web.Response:
+    async def _take(self, request: web.BaseRequest, access: AccessRules) -> web.Response:
         """Check a request and keep its callback. Raises Rejection."""
-        door = self.door
-        if door.path not in (request.path, request.rel_url.raw_path):
+        if access.path not in (request.path, request.rel_url.raw_path):
             raise Rejection(404, "not_found", "there is nothing here")
         if request.method != "POST":
             raise Rejection(405, "method_not_allowed", "only POST is answered here")
-        if door.allow_from and not is_in(self._address_of(request), door.allow_from):
+        if access.allow_from and not is_in(_address_of(request, access), access.allow_from):
             raise Rejection(403, "forbidden", "this address is not allowed")
-        check_authorization(request.headers.get("Authorization"), door.authorization)
-        body = await cast(Connection, request.protocol).read_body(request, door.max_body)
+        check_authorization(request.headers.get("Authorization"), access.authorization)
+        body = await cast(Connection, request.protocol).read_body(request, access.max_body)
         arrived = self._clock.monotonic()
         claim = check_body(body)
         try:
@@ -196,13 +181,9 @@ class Listener:
             body_sha256=claim.body_sha256,
         )
 
-    def _address_of(self, request: web.BaseRequest) -> Address | None:
-        forwarded = request.headers.getall("X-Forwarded-For", [])
-        return client_address(request.remote, forwarded, self.door.trusted_proxies)
-
     def _reject(self, rejection: Rejection, remote: str | None) -> None:
         self.rejected[rejection.code] += 1
-        if self._quiet.may_log(rejection.code):
+        if self._log_limit.may_log(rejection.code):
             self._log.warning(
                 "callback_rejected",
                 reason=rejection.code,
@@ -210,6 +191,11 @@ class Listener:
                 remote=remote,
                 total=self.rejected[rejection.code],
             )
+
+
+def _address_of(request: web.BaseRequest, access: AccessRules) -> Address | None:
+    forwarded = request.headers.getall("X-Forwarded-For", [])
+    return client_address(request.remote, forwarded, access.trusted_proxies)
 
 
 def _refusal(status: int, code: str, detail: str) -> web.Response:

@@ -8,7 +8,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,20 @@ import structlog
 import uvloop
 from structlog.testing import LogCapture
 
-from reconciler.config import AccessRules
+from reconciler.config import AccessRules, InForce, Secrets, in_force, load
 from reconciler.inbound.applier import Applier
+from reconciler.inbound.build import Inbound, build_inbound
 from reconciler.inbound.intake import Intake
+from reconciler.inbound.limits import Limits
 from reconciler.inbound.listener import Listener, bind
 from reconciler.inbound.spool import Spool
-from reconciler.ledger import Rules
+from reconciler.ledger import Outcome, Rules
+from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.store.inbox import Receipt
+from reconciler.runtime.current import Current
+from reconciler.store.apply import Observed
+from reconciler.store.database import Database
+from reconciler.store.inbox import Inbox, Receipt
 from reconciler.store.open import Store, open_store, prepare
 
 PATIENCE = 30.0
@@ -35,14 +41,14 @@ PATIENCE = 30.0
 CALLBACK = {"dossierId": "d-1", "processId": "p-1", "status": "accepted"}
 
 NOW = 1_750_000_000_000
-"""What the applier's clock shows, in UTC milliseconds."""
+"""Where the wall clock begins, in UTC milliseconds."""
 
 
-class Arrivals(Clock):
+class Ticking(Clock):
     """A clock whose wall time is another at each look, so that callbacks keep their order."""
 
     def __init__(self) -> None:
-        self._times = count(1_700_000_000_000)
+        self._times = count(NOW)
 
     def now(self) -> int:
         return next(self._times)
@@ -140,11 +146,11 @@ class Wire:
             await self._writer.wait_closed()
 
 
-class Gate:
+class Gate(Inbox):
     """The inbox, with a door in front that a test can shut, and a count of what went in."""
 
-    def __init__(self, store: Store) -> None:
-        self._inbox = store.inbox
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
         self.groups: list[int] = []
         """How many callbacks each ``put_many`` was given."""
         self.is_open = asyncio.Event()
@@ -152,15 +158,24 @@ class Gate:
         self.knocked = asyncio.Event()
         """Set when something waits at the shut door."""
         self.failure: Exception | None = None
+        self.bad: Exception | None = None
+        """Raised where a callback of a process called ``bad`` is to be applied."""
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
         self.groups.append(len(receipts))
         await self._pass()
-        await self._inbox.put_many(receipts)
+        await super().put_many(receipts)
 
     async def prove(self) -> None:
         await self._pass()
-        await self._inbox.prove()
+        await super().prove()
+
+    async def apply(
+        self, receipts: Sequence[Receipt], rules: Rules, now: int
+    ) -> list[tuple[Observed, Outcome]]:
+        if self.bad and any(each.process_id.startswith("bad") for each in receipts):
+            raise self.bad
+        return await super().apply(receipts, rules, now)
 
     async def _pass(self) -> None:
         if not self.is_open.is_set():
@@ -176,16 +191,29 @@ class House:
 
     store: Store
     gate: Gate
-    spool: Spool
     spool_path: Path
-    intake: Intake
-    applier: Applier
-    listener: Listener
-    new_listener: Callable[[], Listener]
+    current: Current[InForce]
+    tls: Current[ssl.SSLContext | None]
+    new_inbound: Callable[[], Inbound]
     listening: socket.socket
+    clock: Clock
+    due: Bell
+    news: Bell
     lines: LogCapture
-    log: Any
+    inbound: Inbound
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def listener(self) -> Listener:
+        return self.inbound.listener
+
+    @property
+    def intake(self) -> Intake:
+        return self.inbound.intake
+
+    @property
+    def applier(self) -> Applier:
+        return self.inbound.applier
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The fields of each line of this event."""
@@ -223,23 +251,33 @@ class House:
         except TimeoutError:
             pytest.fail(f"did not happen; the log says {self.lines.entries}")
 
-    def restart(self) -> None:
+    def start(self, parts: Sequence[str]) -> None:
+        for name in parts:
+            part = getattr(self.inbound, name)
+            self.tasks[name] = asyncio.create_task(part.run(), name=name)
+        if "listener" in parts:
+            self.listener.open(self.listening)
+
+    async def stop_listener(self) -> None:
+        self.listener.stop()
+        await self.tasks.pop("listener")
+
+    async def restart(self) -> None:
         """Accept again on the same socket, as the next process does under systemd."""
-        self.listener = self.new_listener()
-        self.listener.start(self.listening)
+        parts = {"listener": None, **self.tasks}
+        await self.finish()
+        self.inbound = self.new_inbound()
+        self.start([*parts])
 
     async def finish(self) -> None:
         """Stop everything in the service's order."""
-        await self.listener.stop()
-        self.listening.close()
-        self.intake.stop()
-        for name in ("intake", "drain"):
+        if "listener" in self.tasks:
+            await self.stop_listener()
+        for name in ("intake", "drain", "applier"):
+            getattr(self.inbound, name).stop()
             if name in self.tasks:
                 await self.tasks.pop(name)
-        self.applier.stop()
-        for name in list(self.tasks):
-            await self.tasks.pop(name)
-        self.spool.close()
+        self.inbound.spool.close()
 
 
 @dataclass(frozen=True)
@@ -255,11 +293,22 @@ class Plan:
     tls: ssl.SSLContext | None = None
     most_connections: int = 1000
     request_timeout: float = 10.0
-    linger: float = 0.0
-    store_patience: float = PATIENCE
-    spool_patience: float = PATIENCE
+    store_timeout: float = PATIENCE
+    spool_timeout: float = PATIENCE
     drain_interval: float = 0.01
+    stop_linger: float = 0.0
+    answering: float = 8.0
+    shutdown: float = 4.0
     parts: tuple[str, ...] = ("intake", "drain", "applier")
+    clock: Clock = field(default_factory=Ticking)
+
+    def access(self) -> AccessRules:
+        return AccessRules(
+            self.path, self.authorization, self.allow_from, self.trusted_proxies, self.max_body
+        )
+
+    def limits(self) -> Limits:
+        return Limits(**{limit.name: getattr(self, limit.name) for limit in fields(Limits)})
 
 
 BuildHouse = Callable[[Plan], Awaitable[House]]
@@ -275,29 +324,22 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def rules() -> Rules:
-    return Rules()
-
-
-@pytest.fixture
 async def build(
-    empty_store: Path, tmp_path: Path, rules: Rules, caplog: pytest.LogCaptureFixture
+    empty_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[BuildHouse]:
     """Build houses, and take them down again. What libraries log counts as a failure."""
     caplog.set_level(logging.WARNING)
     async with AsyncExitStack() as stack:
 
         async def build(plan: Plan) -> House:
-            return await stack.enter_async_context(_house(plan, empty_store, tmp_path, rules))
+            return await stack.enter_async_context(_house(plan, empty_store, tmp_path))
 
         yield build
     assert [record.getMessage() for record in caplog.records] == []
 
 
 @asynccontextmanager
-async def _house(
-    plan: Plan, empty_store: Path, tmp_path: Path, rules: Rules
-) -> AsyncIterator[House]:
+async def _house(plan: Plan, empty_store: Path, tmp_path: Path) -> AsyncIterator[House]:
     path = tmp_path / "reconciler.db"
     if not path.exists():
         shutil.copy(empty_store, path)
@@ -306,58 +348,40 @@ async def _house(
         None, processors=[lines], wrapper_class=structlog.make_filtering_bound_logger(0)
     )
     store = await open_store(f"sqlite:///{path}", is_daemon=True)
-    gate = Gate(store)
-    clock = Arrivals()
-    spool = Spool(tmp_path / "spool", "house")
-    applier = Applier(
-        store.inbox,
-        rules=lambda: rules,
-        now=lambda: NOW,
-        on_applied=lambda: None,
-        log=log,
-    )
-    intake = Intake(
-        gate,
-        spool,
-        on_stored=applier.submit,
-        clock=clock,
-        log=log,
-        store_patience=plan.store_patience,
-        spool_patience=plan.spool_patience,
-        drain_interval=plan.drain_interval,
-    )
-    door = AccessRules(
-        plan.path, plan.authorization, plan.allow_from, plan.trusted_proxies, plan.max_body
-    )
+    gate = Gate(store.database)
+    defaults = in_force(load(None, {}), Secrets(store_url=""))
+    current = Current(replace(defaults, rules=Rules(), access=plan.access()))
+    tls, clock, due, news = Current(plan.tls), plan.clock, Bell("due"), Bell("news")
+    serial = count(1)
 
-    def new_listener() -> Listener:
-        return Listener(
-            door,
-            intake,
+    def new_inbound() -> Inbound:
+        return build_inbound(
+            gate,
+            Spool(tmp_path / "spool", f"house-{next(serial)}"),
+            current,
+            tls,
+            due=due,
+            news=news,
             clock=clock,
             log=log,
-            tls=plan.tls,
-            most_connections=plan.most_connections,
-            request_timeout=plan.request_timeout,
-            linger=plan.linger,
+            limits=plan.limits(),
         )
 
     house = House(
         store=store,
         gate=gate,
-        spool=spool,
         spool_path=tmp_path / "spool",
-        intake=intake,
-        applier=applier,
-        listener=new_listener(),
-        new_listener=new_listener,
+        current=current,
+        tls=tls,
+        new_inbound=new_inbound,
         listening=bind(plan.host, 0),
+        clock=clock,
+        due=due,
+        news=news,
         lines=lines,
-        log=log,
+        inbound=new_inbound(),
     )
-    running = {"intake": intake.run, "drain": intake.drain, "applier": applier.run}
-    house.tasks = {name: asyncio.create_task(running[name]()) for name in plan.parts}
-    house.listener.start(house.listening)
+    house.start(["listener", *plan.parts])
     try:
         yield house
     finally:

@@ -1,15 +1,15 @@
 """The second step: what was stored reaches the ledger, now, at the next sweep or the next start."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
-from reconciler.inbound.applier import LEFT_BEHIND, MOST_AT_ONCE, Applier
-from reconciler.ledger import Rules
+from reconciler.inbound.applier import LEFT_BEHIND, MOST_AT_ONCE
+from reconciler.inbound.stored_receipts import BUSY, MOST_QUEUED
 from reconciler.store.errors import StoreError, StoreUnavailableError
-from reconciler.store.inbox import Inbox, Receipt
+from reconciler.store.inbox import Receipt
+from tests.clock import PlayedClock
 from tests.inbound.conftest import NOW, BuildHouse, House, Plan
 
 Make = Callable[..., Receipt]
@@ -17,8 +17,21 @@ Make = Callable[..., Receipt]
 
 @pytest.fixture
 async def silent(build: BuildHouse) -> House:
-    """A house in which nothing is applied but what the test applies."""
-    return await build(Plan(parts=()))
+    """A house in which nothing is applied but what the test applies, and time stands still."""
+    return await build(Plan(parts=(), clock=PlayedClock(NOW)))
+
+
+async def recover(house: House) -> int:
+    """Recover everything, as at the start; return in how many pieces that was done."""
+    pieces = 1
+    while await house.applier.recover(everything=True):
+        pieces += 1
+    return pieces
+
+
+async def apply_queued(house: House) -> None:
+    house.applier.stop()
+    await house.applier.run()
 
 
 async def unapplied(house: House) -> list[str]:
@@ -40,35 +53,17 @@ async def test_what_is_stored_is_applied(house: House, receipt: Make) -> None:
     assert await claims(house) == {f"p-{n}": "accepted" for n in range(250)}
 
 
-async def test_what_an_earlier_run_has_not_applied_is_found_at_start(
+async def test_what_an_earlier_run_has_not_applied_is_found_at_start_piece_by_piece(
     silent: House, receipt: Make
 ) -> None:
-    fresh = [receipt(f"p-{n}", received_at=NOW - n) for n in range(2 * MOST_AT_ONCE + 1)]
-    await silent.store.inbox.put_many(fresh)
-
-    found = [await silent.applier.recover(everything=True) for _ in range(2)]
-
-    assert found == [2 * MOST_AT_ONCE + 1, 0]
-    assert await unapplied(silent) == []
-
-
-async def test_a_long_recovery_tells_that_it_moves(silent: House, receipt: Make) -> None:
-    """Else whoever watches would take a daemon that has much to catch up on for a dead one."""
+    """Piece by piece, else a daemon that has much to catch up on would look like a dead one."""
     left = [receipt(f"p-{n}", received_at=NOW - n) for n in range(2 * MOST_AT_ONCE + 1)]
     await silent.store.inbox.put_many(left)
-    moves: list[int] = []
-    applier = Applier(
-        silent.store.inbox,
-        rules=Rules,
-        now=lambda: NOW,
-        on_applied=lambda: None,
-        log=silent.log,
-        on_progress=lambda: moves.append(1),
-    )
 
-    await applier.recover(everything=True)
-
-    assert len(moves) == 3
+    assert await silent.applier.recover(everything=True)
+    assert len(await unapplied(silent)) == MOST_AT_ONCE + 1
+    assert await recover(silent) == 2
+    assert await unapplied(silent) == []
 
 
 async def test_a_sweep_finds_only_what_has_been_left_behind(silent: House, receipt: Make) -> None:
@@ -79,8 +74,61 @@ async def test_a_sweep_finds_only_what_has_been_left_behind(silent: House, recei
         ]
     )
 
-    assert [await silent.applier.recover() for _ in range(2)] == [1, 0]
+    assert not await silent.applier.recover()
     assert await unapplied(silent) == ["on-its-way"]
+
+
+@pytest.mark.parametrize("how", ["recovered", "queued"])
+async def test_the_bells_are_rung_when_something_was_applied(
+    silent: House, receipt: Make, how: str
+) -> None:
+    await silent.applier.recover(everything=True)
+    assert not silent.due.is_rung
+    made = [receipt("p-1")]
+    await silent.store.inbox.put_many(made)
+
+    if how == "recovered":
+        await silent.applier.recover(everything=True)
+    else:
+        silent.inbound.stored.put(made)
+        await apply_queued(silent)
+
+    assert silent.due.is_rung
+    assert silent.news.is_rung
+
+
+async def test_what_does_not_fit_into_the_queue_is_found_in_the_inbox(
+    silent: House, receipt: Make
+) -> None:
+    silent.inbound.stored.put([receipt("p-1")] * MOST_QUEUED)
+    made = [receipt("p-2")]
+    await silent.store.inbox.put_many(made)
+    silent.inbound.stored.put(made)
+    await apply_queued(silent)
+    assert await unapplied(silent) == ["p-2"]
+
+    await recover(silent)
+    assert await unapplied(silent) == []
+
+
+async def test_applying_waits_while_callbacks_are_coming_in_but_not_for_ever(
+    build: BuildHouse, receipt: Make
+) -> None:
+    clock = PlayedClock()
+    house = await build(Plan(parts=(), clock=clock))
+    made, stored = [receipt("p-1")], house.inbound.stored
+    await house.store.inbox.put_many(made)
+    stored.put(made)
+    stored.expect()
+    house.start(["applier"])
+    for _ in range(3):
+        assert await unapplied(house) == ["p-1"]
+
+    async with asyncio.timeout(30):
+        while await unapplied(house):
+            clock.move(BUSY / 2)
+            stored.expect()
+    assert stored.is_busy
 
 
 async def test_callbacks_are_applied_in_the_order_of_their_arrival(
@@ -99,56 +147,32 @@ async def test_the_same_callback_applied_twice_changes_nothing(
 ) -> None:
     made = [receipt("p-1")]
     await silent.store.inbox.put_many(made)
-    silent.applier.submit(made)
-    silent.applier.submit(made)
-    assert await silent.applier.recover(everything=True) == 1
-    lines = [event for event in silent.events() if event != "callback_received"]
-    silent.applier.stop()
-    await silent.applier.run()
+    silent.inbound.stored.put(made)
+    silent.inbound.stored.put(made)
+    await recover(silent)
+    assert await claims(silent) == {"p-1": "accepted"}
+    lines = silent.events()
 
-    assert [event for event in silent.events() if event != "callback_received"] == lines
+    await apply_queued(silent)
 
-
-class Troubled:
-    """The inbox, but callbacks of some processes cannot be applied."""
-
-    def __init__(self, inbox: Inbox, failure: Exception | None) -> None:
-        self._inbox = inbox
-        self.failure = failure
-        self.unapplied = inbox.unapplied
-
-    async def apply(self, receipts: Sequence[Receipt], rules: Rules, now: int) -> Any:
-        if self.failure and any(each.process_id.startswith("bad") for each in receipts):
-            raise self.failure
-        return await self._inbox.apply(receipts, rules, now)
-
-
-def applier(house: House, inbox: Troubled) -> Applier:
-    return Applier(
-        inbox,  # type: ignore[arg-type]  # it is one, as far as an applier can see
-        rules=Rules,
-        now=lambda: NOW,
-        on_applied=lambda: None,
-        log=house.log,
-    )
+    assert silent.events() == lines
 
 
 async def test_what_an_unavailable_store_did_not_apply_is_applied_later(
     silent: House, receipt: Make
 ) -> None:
-    inbox = Troubled(silent.store.inbox, StoreUnavailableError("database is locked"))
-    late = applier(silent, inbox)
+    silent.gate.bad = StoreUnavailableError("database is locked")
     made = [receipt("bad-1"), receipt("p-1")]
     await silent.store.inbox.put_many(made)
-    late.submit(made)
-    late.stop()
-    await late.run()
+    silent.inbound.stored.put(made)
+    await apply_queued(silent)
     assert await unapplied(silent) == ["bad-1", "p-1"]
-    assert await late.recover(everything=True) == 0, "the caller need not ask again now"
+    assert await recover(silent) == 1, "the caller need not ask again now"
+    assert await unapplied(silent) == ["bad-1", "p-1"]
     assert not silent.logged("callback_not_applied")
 
-    inbox.failure = None
-    assert await late.recover(everything=True) == 2
+    silent.gate.bad = None
+    await recover(silent)
     assert await unapplied(silent) == []
 
 
@@ -156,16 +180,15 @@ async def test_what_an_unavailable_store_did_not_apply_is_applied_later(
 async def test_a_callback_that_cannot_be_applied_fails_alone_and_ends_no_loop(
     silent: House, receipt: Make, failure: Exception
 ) -> None:
-    late = applier(silent, Troubled(silent.store.inbox, failure))
+    silent.gate.bad = failure
     made = [receipt(name) for name in ("p-1", "bad-1", "p-2")]
     await silent.store.inbox.put_many(made)
-    late.submit(made)
-    late.stop()
+    silent.inbound.stored.put(made)
 
-    await late.run()
+    await apply_queued(silent)
 
     assert await unapplied(silent) == ["bad-1"]
-    assert await late.recover(everything=True) == 0
+    assert await recover(silent) == 1
     lines = silent.logged("callback_not_applied")
     assert [line["process_id"] for line in lines] == ["bad-1", "bad-1"]
     assert "a bug" not in str(lines)

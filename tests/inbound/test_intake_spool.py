@@ -19,7 +19,7 @@ from tests.inbound.conftest import BuildHouse, Dial, House, Plan, Wire, body, po
 Make = Callable[..., Receipt]
 
 LOCKED = StoreUnavailableError("database is locked")
-HASTY = Plan(store_patience=0.1)
+HASTY = Plan(store_timeout=0.1)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ async def test_a_store_that_fails_is_replaced_by_the_spool_until_it_recovers(
         assert (await wire.ask(post(body(processId=f"p-{number}")))).status == 200
 
     assert house.spooled_ids() == ["p-0", "p-1", "p-2"]
-    assert (house.intake.degraded, house.intake.spooled) == (True, 3)
+    assert (house.intake.trouble, house.intake.spooled) == (str(LOCKED), 3)
     assert await house.stored() == []
 
     house.gate.failure = None
@@ -123,22 +123,22 @@ async def test_without_store_and_spool_the_answer_is_503(house: House, wire: Wir
     assert house.logged("callback_not_durable") == [{"count": 1, "error": "FileExistsError"}]
     house.gate.failure = None
     house.spool_path.unlink()
-    await house.until(lambda: not house.intake.degraded)
+    await house.until(lambda: house.intake.trouble is None)
     assert (await wire.ask(post(body()))).status == 200
 
 
 async def test_a_spool_that_hangs_is_given_up_in_time_and_blocks_nobody(
     build: BuildHouse, wires: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = await build(Plan(spool_patience=0.1, store_patience=0.1))
+    house = await build(Plan(spool_timeout=0.1, store_timeout=0.1))
     released = threading.Event()
-    put_many = house.spool.put_many
+    put_many = house.inbound.spool.put_many
 
     def hang(receipts: Sequence[Receipt]) -> None:
         released.wait(30)
         put_many(receipts)
 
-    monkeypatch.setattr(house.spool, "put_many", hang)
+    monkeypatch.setattr(house.inbound.spool, "put_many", hang)
     house.gate.failure = LOCKED
     wire = await wires(house)
     try:
@@ -172,14 +172,14 @@ async def test_a_callback_is_not_lost_that_is_spooled_while_the_spool_is_drained
     second = house.intake.put(receipt("second"))
     await asyncio.to_thread(writing.wait, 30)
     house.gate.failure = None
-    draining = asyncio.create_task(house.intake.drain_once())
+    draining = asyncio.create_task(house.inbound.drain.drain_once())
     await asyncio.wait({draining}, timeout=0.1)
     may_write.set()
     await second
     assert await draining
 
     assert await house.stored_ids() == ["first", "second"]
-    assert not house.intake.degraded
+    assert house.intake.trouble is None
 
 
 async def test_nothing_new_overtakes_what_is_in_the_spool(
@@ -198,7 +198,7 @@ async def test_nothing_new_overtakes_what_is_in_the_spool(
         await put_many(receipts)
 
     monkeypatch.setattr(house.gate, "put_many", shut_first)
-    draining = asyncio.create_task(house.intake.drain_once())
+    draining = asyncio.create_task(house.inbound.drain.drain_once())
     await house.gate.knocked.wait()
     await house.intake.put(receipt("new-1"))
     house.gate.is_open.set()
@@ -214,14 +214,14 @@ async def test_nothing_new_overtakes_what_is_in_the_spool(
 async def test_a_store_that_hangs_while_the_spool_is_drained_is_given_up_too(
     build: BuildHouse, receipt: Make, tmp_path: Path
 ) -> None:
-    house = await build(Plan(store_patience=0.1, parts=("intake",)))
+    house = await build(Plan(store_timeout=0.1, parts=("intake",)))
     earlier = Spool(tmp_path / "spool", "earlier")
     earlier.put_many([receipt("p-1")])
     earlier.close()
     house.gate.is_open.clear()
 
-    assert not await house.intake.drain_once()
-    assert house.intake.degraded
+    assert not await house.inbound.drain.drain_once()
+    assert house.intake.trouble is not None
     assert house.logged("store_unavailable") == [{"reason": "slow"}]
 
     await house.intake.put(receipt("p-2"))
@@ -245,12 +245,12 @@ async def test_a_drain_that_fails_midway_is_made_good_by_the_next(
         await put_many(receipts)
 
     house.gate.put_many = fail_second  # type: ignore[method-assign]
-    assert not await house.intake.drain_once()
+    assert not await house.inbound.drain.drain_once()
     assert len(await house.stored()) == MOST_AT_ONCE
     assert len(house.spooled_ids()) == MOST_AT_ONCE + 1
-    assert house.intake.degraded
+    assert house.intake.trouble is not None
 
-    assert await house.intake.drain_once()
+    assert await house.inbound.drain.drain_once()
     assert await house.stored_ids() == names
     assert house.spooled_ids() == []
 
@@ -262,6 +262,7 @@ async def test_a_hanging_store_does_not_hold_up_the_stop(build: BuildHouse, rece
 
     async with asyncio.timeout(30):
         house.intake.stop()
+        house.inbound.drain.stop()
         await house.tasks.pop("intake")
         await house.tasks.pop("drain")
     assert house.spooled_ids() == ["p-1"]

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from reconciler.inbound import listener as listener_module
+from reconciler.inbound.limits import LIMITS
 from tests.inbound.conftest import PATIENCE, BuildHouse, Dial, House, Plan, Wire, body, post
 
 ROUNDS = 10
@@ -13,12 +13,12 @@ ROUNDS = 10
 
 async def stop(house: House) -> None:
     async with asyncio.timeout(PATIENCE):
-        await house.listener.stop()
+        await house.stop_listener()
 
 
 async def test_restarts_under_load_lose_nothing(build: BuildHouse, wires: Dial) -> None:
     """The test keeps the listening socket open, as systemd does: nothing is ever refused."""
-    house = await build(Plan(linger=listener_module.LINGER))
+    house = await build(Plan(stop_linger=LIMITS.stop_linger))
     is_over = asyncio.Event()
     answered: list[str] = []
 
@@ -47,7 +47,7 @@ async def test_restarts_under_load_lose_nothing(build: BuildHouse, wires: Dial) 
             while len(answered) < answered_before + 100:
                 await asyncio.sleep(0.002)
         await stop(house)
-        house.restart()
+        await house.restart()
     is_over.set()
     async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*clients)
@@ -76,9 +76,9 @@ async def test_a_stop_waits_for_the_answer_that_is_under_way(house: House, wires
 
 
 async def test_a_stop_does_not_wait_for_clients_that_say_nothing(
-    house: House, wires: Dial, monkeypatch: pytest.MonkeyPatch
+    build: BuildHouse, wires: Dial
 ) -> None:
-    monkeypatch.setattr(listener_module, "SHUTDOWN", 3600.0)
+    house = await build(Plan(shutdown=3600.0))
     silent, idle = await wires(house), await wires(house)
     assert (await idle.ask(post(body()))).status == 200
 
@@ -126,12 +126,10 @@ async def test_a_request_that_never_ends_holds_a_stop_up_for_its_time_only(
 
 
 async def test_a_request_that_we_never_answer_does_not_hold_a_stop_up_for_ever(
-    build: BuildHouse, wires: Dial, monkeypatch: pytest.MonkeyPatch
+    build: BuildHouse, wires: Dial
 ) -> None:
     """Such as when the intake has died of a bug."""
-    monkeypatch.setattr(listener_module, "ANSWERING", 0.1)
-    monkeypatch.setattr(listener_module, "SHUTDOWN", 0.1)
-    house = await build(Plan(parts=(), request_timeout=0.1))
+    house = await build(Plan(parts=(), request_timeout=0.1, answering=0.1, shutdown=0.1))
     wire = await wires(house)
     await wire.send(post(body()))
     await (await wires(house)).ask(post(b"", path="/other"))
@@ -149,7 +147,7 @@ async def test_a_connection_that_comes_after_the_stop_waits_for_the_next_process
     await wire.send(post(body()))
     assert await house.stored() == []
 
-    house.restart()
+    await house.restart()
 
     assert (await wire.answer()).status == 200
 
@@ -164,10 +162,12 @@ async def test_connections_beyond_the_limit_wait_for_the_next_process(
 
     await stop(house)
     assert await inside.rest() == b""
-    house.restart()
+    await house.restart()
 
     assert (await outside.answer()).status == 200
 
 
 async def test_a_stop_before_the_start_does_nothing(house: House) -> None:
-    await house.new_listener().stop()
+    listener = house.new_inbound().listener
+    listener.stop()
+    await listener.run()

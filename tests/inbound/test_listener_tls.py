@@ -124,7 +124,7 @@ async def test_a_stop_waits_for_a_handshake_but_not_longer_than_for_a_request(
     await hanging.send(b"\x16\x03\x01\x02\x00\x01")
 
     async with asyncio.timeout(PATIENCE):
-        await house.listener.stop()
+        await house.stop_listener()
 
     assert await hanging.rest() == b""
     await good.close()
@@ -178,7 +178,7 @@ async def test_a_new_certificate_is_for_new_connections_and_the_old_ones_go_on(
         subprocess.run, _NEW.split(), cwd=tmp_path, check=True, capture_output=True
     )
     certificate = tmp_path / "certificate.pem"
-    house.listener.use_tls(server_context(str(certificate), str(tmp_path / "key.pem")))
+    house.tls.value = server_context(str(certificate), str(tmp_path / "key.pem"))
 
     with pytest.raises(ssl.SSLCertVerificationError):
         await dial_tls(house)  # which trusts only the old one

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.assure import Endpoint
 from reconciler.inbound.applier import Applier
+from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.ledger import (
     Backoff,
     Lane,
@@ -144,11 +145,14 @@ class Instance:
             log=self.log,
         )
         self.recorder, self.sweeper, self.watch = parts.recorder, parts.sweeper, parts.overdue
+        self.stored = StoredReceipts(clock)
         self.applier = Applier(
             store.inbox,
-            rules=lambda: play.rules,
-            now=clock.now,
-            on_applied=self.due.ring,
+            self.stored,
+            self.current,
+            due=self.due,
+            news=Bell("news"),
+            clock=clock,
             log=self.log,
         )
         self.set_rules(play.rules)
@@ -300,7 +304,8 @@ class Play:
             body_sha256=sha256(b"").digest(),
         )
         await self.store.inbox.put_many([receipt])
-        self.instances[0].applier.submit([receipt])
+        self.instances[0].log.info("callback_received", process_id=receipt.process_id)
+        self.instances[0].stored.put([receipt])
         return receipt
 
     async def listen(self, request: web.Request) -> web.Response:

@@ -1,0 +1,55 @@
+"""Writes callbacks to the spool from the event loop: in time, and one group after the other."""
+
+import asyncio
+from collections.abc import Sequence
+
+from structlog.typing import FilteringBoundLogger
+
+from reconciler.inbound.spool import Spool
+from reconciler.runtime.waiting import wait_at_most
+from reconciler.store.inbox import Receipt
+
+
+class SpoolWriter:
+    """Writes groups in a thread; a write that hangs is given up and never cancelled."""
+
+    def __init__(self, spool: Spool, log: FilteringBoundLogger) -> None:
+        self._spool = spool
+        self._log = log
+        self._writing: asyncio.Task[None] | None = None
+        self.begun = 0
+        """Writes so far. Who finds it changed knows that something may have come."""
+        self.waiting = 0
+        """Callbacks that wait in the spool."""
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether a write goes on, or hangs."""
+        return self._writing is not None and not self._writing.done()
+
+    async def put(self, receipts: Sequence[Receipt], seconds: float) -> None:
+        """Make ``receipts`` durable.
+
+        Raises OSError; after ``seconds``, or at once while an earlier write hangs, TimeoutError.
+        """
+        if self.is_writing:
+            raise TimeoutError
+        self.begun += 1
+        self._writing = asyncio.create_task(asyncio.to_thread(self._spool.put_many, receipts))
+        await wait_at_most(self._writing, seconds)
+        self.waiting += len(receipts)
+        for receipt in receipts:
+            self._log.info(
+                "callback_spooled",
+                process_id=receipt.process_id,
+                dossier_id=receipt.dossier_id,
+                status=receipt.status,
+                receipt_id=receipt.receipt_id,
+            )
+
+    async def recount(self) -> None:
+        """Correct ``waiting`` by what others did; not while we are writing. Raises OSError."""
+        before, was_writing = self.begun, self.is_writing
+        count = await asyncio.to_thread(self._spool.count)
+        if before == self.begun and not was_writing:
+            self.waiting = count

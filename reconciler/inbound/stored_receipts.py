@@ -1,0 +1,50 @@
+"""The queue between intake and applier: callbacks that are stored, and not applied yet."""
+
+from collections.abc import Sequence
+from math import inf
+
+from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
+from reconciler.store.inbox import Receipt
+
+MOST_QUEUED = 20_000
+"""Callbacks that are remembered here; what comes beyond them is found in the inbox later."""
+
+BUSY = 0.01
+"""Seconds since the last arrival of a callback for which more are expected."""
+
+
+class StoredReceipts:
+    """Hands on what the intake has stored, and whether more is arriving."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: list[Receipt] = []
+        self._arrived_at = -inf
+        self.bell = Bell("stored")
+        """Rung when there is something to take; the applier waits for it."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether callbacks are coming in just now."""
+        return self._clock.monotonic() - self._arrived_at < BUSY
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to take."""
+        return not self._queue
+
+    def expect(self) -> None:
+        """Note that a callback has arrived, which is about to be stored."""
+        self._arrived_at = self._clock.monotonic()
+
+    def put(self, receipts: Sequence[Receipt]) -> None:
+        """Queue what the store has taken, as far as there is room."""
+        if len(self._queue) < MOST_QUEUED:
+            self._queue.extend(receipts)
+        self.bell.ring()
+
+    def take(self, most: int) -> list[Receipt]:
+        """Return the oldest that are queued, so many at the most."""
+        taken, self._queue = self._queue[:most], self._queue[most:]
+        return taken
