@@ -42,7 +42,7 @@ OTHER: dict[str, Any] = {
     "assure.timeout": "5s",
     "assure.max_concurrency": 3,
     "assure.requests_per_second": 7,
-    "assure.proxy": "http://proxy.example:3128",
+    "assure.proxy": "http://u:canary@proxy.example:3128",
     "assure.ca_file": "ca.pem",
     "assure.final_statuses": ["accepted"],
     "assure.pending_statuses": ["pending"],
@@ -56,7 +56,7 @@ OTHER: dict[str, Any] = {
     "reconcile.backoff.factor": 3.0,
     "reconcile.backoff.max": "2h",
     "reconcile.backoff.jitter": 0.2,
-    "store.url": "sqlite:///other.db",
+    "store.url": "postgresql://u:canary@other.example/d",
     "store.spool": "other",
     "store.migrate_on_start": False,
     "delivery.url": "https://other.example/",
@@ -65,7 +65,7 @@ OTHER: dict[str, Any] = {
     "delivery.timeout": "5s",
     "delivery.max_concurrency": 3,
     "delivery.give_up_after": "1d",
-    "delivery.proxy": "http://proxy.example:3128",
+    "delivery.proxy": "http://u:canary@proxy.example:3128",
     "delivery.ca_file": "ca.pem",
     "delivery.backoff.initial": "6s",
     "delivery.backoff.factor": 3.0,
@@ -128,6 +128,14 @@ def test_every_secret_has_an_attribute_of_its_own() -> None:
     attributes = [attribute_of(path) for path in keys_where(is_secret)]
     assert set(attributes) <= {each.name for each in fields(Secrets)}
     assert len(set(attributes)) == len(attributes)
+
+
+@pytest.mark.parametrize("key", [".".join(path) for path in keys_where(is_secret)])
+def test_every_secret_is_kept_out_of_the_log(key: str) -> None:
+    before = reading(WHOLE).secrets.all_values()
+    text = OTHER[key] if isinstance(OTHER[key], str) else json.dumps(OTHER[key])
+    hidden = reading({**WHOLE, variable(key): text}).secrets.all_values()
+    assert set(hidden) - set(before) != set()
 
 
 @pytest.mark.parametrize("key", sorted(OTHER))

@@ -159,6 +159,19 @@ def test_the_architecture_names_every_room(documents: list[Any], root: Path) -> 
     assert rooms - set(re.findall(r"`(\w+/)`", architecture.section("Rooms"))) == set()
 
 
+def test_contributing_says_in_which_file_each_of_twenty_behaviours_is(
+    documents: list[Any], root: Path
+) -> None:
+    (contributing,) = (each for each in documents if each.name == "CONTRIBUTING.md")
+    _, _, table = contributing.text.partition("\n### Where is it done?\n")
+    rows = re.findall(
+        r"^\| (.+) \| (`reconciler/.+`) \|$", table.partition("\n## ")[0], re.MULTILINE
+    )
+    assert len({behaviour for behaviour, _ in rows}) >= 20
+    named = [file for _, files in rows for file in re.findall(r"`([^`]+)`", files)]
+    assert [file for file in named if not (root / file).is_file()] == []
+
+
 def _first_column(readme: Any, heading: str) -> Iterator[str]:
     """Yield what the rows of the table with this heading are about."""
     _, _, table = readme.section("Day two").partition(f"| {heading} |")
