@@ -184,7 +184,7 @@ class Service:
             log=log,
         )
         self._notifier = notifier or Notifier({})
-        self._watchdog = Watchdog(self._notifier, stale=scheduler.stale, log=log)
+        self._watchdog = Watchdog(self._notifier, scheduler, log)
         bells = (tick, due, news, summary.bell, host_checks.bell)
         in_use = InUse(current, held, tls, clients, scheduler, bells, logs)
         in_use.also = (budget,)

@@ -1,8 +1,8 @@
-"""Accepting connections, with our own hand on the listening socket.
+"""Accepts connections on the listening socket, without asyncio's server.
 
-asyncio's server closes accepted connections that it has not served yet, and cannot pause. Here
-``accept`` is called by us, so stopping is exact (nothing accepted is dropped), and beyond the
-limit connections wait in the kernel instead of being refused.
+asyncio's server closes connections that it has accepted and not served yet, and cannot pause. This
+one calls ``accept`` itself, so a stop drops nothing that was accepted, and connections beyond the
+limit wait in the kernel instead of being refused.
 
 The reasons: docs/decisions/024.
 """
@@ -23,13 +23,13 @@ BACKLOG = 1024
 
 _AT_ONCE = 64
 _PAUSE = 0.5
-"""Seconds to wait when the system has no file descriptor left."""
-_TLS_GOODBYE = 1.0
-"""Seconds that the other side has to take leave in TLS; its place is not free before."""
+"""Seconds until the next attempt when the system has no file descriptor left."""
+_TLS_SHUTDOWN = 1.0
+"""Seconds that the other side has to end TLS; its place is not free before."""
 
 
 class Acceptor:
-    """Accepts on one listening socket while there are places."""
+    """Accepts on one listening socket while fewer connections are open than may be."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class Acceptor:
         log_limit: LogLimit,
         log: FilteringBoundLogger,
     ) -> None:
-        """``protocol`` makes what serves one connection; it calls ``closed`` at its end."""
+        """``protocol`` makes the protocol of one connection, which calls ``closed`` at its end."""
         self._socket = listening
         self._protocol = protocol
         self._tls = tls
         self._most = limits.most_connections
         self._timeouts = {
             "ssl_handshake_timeout": limits.request_timeout,
-            "ssl_shutdown_timeout": _TLS_GOODBYE,
+            "ssl_shutdown_timeout": _TLS_SHUTDOWN,
         }
         self._log_limit = log_limit
         self._log = log
@@ -63,14 +63,14 @@ class Acceptor:
         self._read()
 
     def stop(self) -> None:
-        """Take what waits in the kernel, then accept nothing more."""
+        """Accept the connections that wait in the kernel, then no more."""
         if self._is_reading:
             self._accept(most=BACKLOG)
         self._is_stopped = True
         self._unread()
 
     def closed(self) -> None:
-        """One connection has ended: its place is free."""
+        """Give the place of a connection that has ended to the next."""
         self._open -= 1
         if not self._is_reading and not self._is_stopped:
             self._read()
@@ -89,7 +89,7 @@ class Acceptor:
                 connection, _peer = self._socket.accept()
             except (BlockingIOError, ConnectionAbortedError, InterruptedError):
                 return
-            except OSError as error:  # EMFILE and its kin: they wait in the kernel meanwhile
+            except OSError as error:  # EMFILE and the like: connections wait in the kernel
                 self._full(error.strerror)
                 asyncio.get_running_loop().call_later(_PAUSE, self._read)
                 return

@@ -1,4 +1,4 @@
-"""The second step of a callback: what the inbox holds is applied to the ledger, in batches."""
+"""Applies stored callbacks to the ledger, in batches."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,24 +18,27 @@ from reconciler.store.inbox import Inbox, Receipt
 MOST_AT_ONCE = 200
 """Callbacks applied in one transaction: some 20 ms of the writer."""
 
-POLITENESS = 0.2
-"""Seconds that a batch waits at the most while callbacks are still coming in: the 200 is what
-Assure waits for, and applying takes several times the work."""
+LONGEST_WAIT = 0.2
+"""Seconds that a batch waits at most while callbacks arrive: Assure waits for its 200, and applying
+takes several times the work of storing."""
+
+_STEP = 0.01
+"""Seconds between two looks whether callbacks still arrive."""
 
 LEFT_BEHIND = 10_000
-"""Milliseconds after which a callback that was not applied is looked for in the inbox."""
+"""Milliseconds after its arrival from which an unapplied callback is looked for in the inbox."""
 
 
 class _Place(NamedTuple):
-    """How far a recovery has come."""
+    """The place in the inbox that a recovery has reached."""
 
     before: int
-    """Arrivals until then, in UTC milliseconds, are looked at."""
+    """Only callbacks that arrived until then, in UTC milliseconds, are looked at."""
     last: Receipt | None
 
 
 class Applier:
-    """Applies stored callbacks; one that failed, or whose daemon died, is found again."""
+    """Applies stored callbacks, and finds those that an error or a crash has left unapplied."""
 
     def __init__(
         self,
@@ -48,9 +51,9 @@ class Applier:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """``due`` and ``news`` are rung when callbacks have been applied.
+        """``due`` and ``news`` are rung after callbacks were applied.
 
-        A process may be due for its confirmation; the application may have a result to get.
+        A process may be due for its confirmation, and a result may wait for its delivery.
         """
         self._inbox = inbox
         self._stored = stored
@@ -68,7 +71,7 @@ class Applier:
             if self._stored.is_empty:
                 await self._stored.bell.wait()
                 continue
-            await self._be_polite()
+            await self._wait_while_busy()
             batch = self._stored.take(MOST_AT_ONCE)
             with suppress(StoreUnavailableError):  # they are in the inbox: ``recover`` finds them
                 await self._apply(batch)
@@ -80,9 +83,9 @@ class Applier:
         self._stored.bell.ring()
 
     async def recover(self, *, everything: bool = False) -> bool:
-        """Apply a batch of what the inbox holds and nobody has applied; True if there is more.
+        """Apply one batch of callbacks that were left unapplied; True where there are more.
 
-        ``everything``: at start, when nothing else can be on its way to the ledger.
+        ``everything``: at the start, when none can be in the queue of a running daemon.
         """
         before = self._clock.now() - (0 if everything else LEFT_BEHIND)
         place, self._place = self._place or _Place(before, None), None
@@ -90,11 +93,11 @@ class Applier:
             found = await self._inbox.unapplied(place.before, MOST_AT_ONCE, after=place.last)
             if found and await self._apply(found):
                 self._ring()
-        except StoreUnavailableError:  # what is left is found again with the next tick
+        except StoreUnavailableError:  # the next tick finds them again
             return False
         if len(found) < MOST_AT_ONCE:
             return False
-        # Behind the last: callbacks that cannot be applied do not stand before the others.
+        # Go on behind the last one: callbacks that cannot be applied do not stop the others.
         self._place = _Place(place.before, found[-1])
         return True
 
@@ -102,11 +105,11 @@ class Applier:
         self._due.ring()
         self._news.ring()
 
-    async def _be_polite(self) -> None:
-        """Wait while callbacks are coming in, so that storing them comes before applying."""
-        until = self._clock.monotonic() + POLITENESS
+    async def _wait_while_busy(self) -> None:
+        """Wait while callbacks arrive, so that storing comes before applying."""
+        until = self._clock.monotonic() + LONGEST_WAIT
         while self._stored.is_busy and not self._is_stopping and self._clock.monotonic() < until:
-            await self._clock.sleep(POLITENESS / 20)
+            await self._clock.sleep(_STEP)
 
     async def _apply(self, batch: Sequence[Receipt]) -> int:
         """Apply ``batch``, one by one if that fails; return how many are applied now."""

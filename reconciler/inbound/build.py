@@ -23,7 +23,7 @@ from reconciler.store.inbox import Inbox
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """The parts in the order in which they stop, and what lies between them."""
+    """The parts in the order in which they stop, and the two things between them."""
 
     listener: Listener
     intake: Intake

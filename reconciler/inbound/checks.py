@@ -1,4 +1,4 @@
-"""What a callback must be before it is kept. The order of the checks is the contract's."""
+"""Checks a callback before it is kept. The contract fixes the order of the checks."""
 
 import hashlib
 import hmac
@@ -30,8 +30,8 @@ _ANSWERS = {
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
 
 
-class Rejection(Exception):  # noqa: N818 (an answer, not an error of ours)
-    """A request that is answered with an error. ``code`` is stable, ``detail`` for people."""
+class Rejection(Exception):  # noqa: N818 (an answer, no failure of ours)
+    """Ends a request with an error. ``code`` is stable, ``detail`` for people."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
         super().__init__(code)
@@ -54,7 +54,7 @@ class Claim:
 def client_address(
     peer: str | None, forwarded: Sequence[str], trusted: Sequence[Network]
 ) -> Address | None:
-    """Return the address a request came from; None if that cannot be told.
+    """Return the address a request came from; None where nobody can tell.
 
     ``forwarded`` are the values of X-Forwarded-For. It is believed only from a trusted proxy, and
     read from the right: the first address that is not a trusted proxy is the client's, because
@@ -85,7 +85,7 @@ def _address(text: str) -> Address | None:
 
 
 def check_authorization(value: str | None, accepted: Sequence[bytes]) -> None:
-    """Demand one of the ``accepted`` values; every one is compared, in constant time."""
+    """Require one of the ``accepted`` values; all of them are compared, in constant time."""
     if not accepted:
         return
     given = (value or "").encode("utf-8", "surrogateescape")
@@ -95,7 +95,7 @@ def check_authorization(value: str | None, accepted: Sequence[bytes]) -> None:
 
 
 def check_body(body: bytes) -> Claim:
-    """Return what a callback claims, or raise the 400 that it earns."""
+    """Return the members of a callback, or raise a 400."""
     parsed = _parsed(body)
     if not isinstance(parsed, dict):
         raise Rejection(400, "not_an_object", "the body is not a JSON object")
@@ -106,10 +106,10 @@ def check_body(body: bytes) -> Claim:
 
 
 def _parsed(body: bytes) -> Any:
-    """Return what the JSON in ``body`` says, or raise a 400.
+    """Return the JSON value in ``body``, or raise a 400.
 
     orjson refuses numbers that no machine can hold, and half a surrogate pair. Both are JSON
-    (RFC 8259, 6 and 8.2), and in a member that nobody needs no reason to lose a callback.
+    (RFC 8259, 6 and 8.2), and a callback that has them in another member must not be lost.
     """
     try:
         return orjson.loads(body)

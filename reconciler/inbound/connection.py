@@ -1,4 +1,4 @@
-"""One connection of the public listener: aiohttp's, with a time limit and a polite end.
+"""One connection of the public listener: aiohttp's, with a time limit and a gentle end.
 
 A subclass of ``aiohttp.web.RequestHandler``, whose methods it overrides or calls are public. Two
 of its private members are read, so pyproject.toml pins aiohttp's minor version: ``_loop``, and
@@ -18,10 +18,10 @@ KEEPALIVE = 30.0
 """Seconds for which an idle connection is kept."""
 
 LINGERING = 3.0
-"""Seconds to read on after a refusal, so that the sender gets to see the answer."""
+"""Seconds to read on after a refusal, so that the sender can see the answer."""
 
 _AFTER_EOF = 0.1
-"""Seconds to find out that what a sender has left behind is not a whole request."""
+"""Seconds in which a request must turn out to be whole whose sender has finished writing."""
 
 _LIMITS: dict[str, Any] = {
     "max_line_size": 8190,
@@ -29,48 +29,48 @@ _LIMITS: dict[str, Any] = {
     "max_headers": 64,
     "read_bufsize": 2**16,
 }
-"""What one connection may make us hold: bytes of a header, headers, and bytes of a body."""
+"""The most that one connection may make us hold."""
 
 
-class Host(Protocol):
+class Owner(Protocol):
     """The listener, as its connections see it."""
 
     def unreadable(
         self, request: web.BaseRequest, status: int, error: BaseException | None
     ) -> web.Response:
-        """Return the answer to what is not HTTP, or to a request that a bug of ours has ended."""
+        """Return the answer to bytes that are not HTTP, or to a request that a bug has ended."""
         ...
 
     def closed(self) -> None:
-        """Learn that a connection has ended."""
+        """Give the place of a connection that has ended to the next."""
         ...
 
 
 class Connection(web.RequestHandler):
-    """Reads requests and writes answers, and is cut when a request takes too long.
+    """Reads requests and writes answers; is cut off when a request takes too long.
 
-    The time runs while we wait for the other side: for its handshake, its request, or for it to
-    take the answer. It stands still while we work, which has its own limits.
+    The time runs while we wait for the other side: for its handshake, for its request, and until it
+    has taken the answer. It stands still while we work, which has limits of its own.
     """
 
     def __init__(
-        self, server: web.Server, host: Host, *, timeout: float, log: FilteringBoundLogger
+        self, server: web.Server, owner: Owner, *, timeout: float, log: FilteringBoundLogger
     ) -> None:
-        """Start the clock: a connection that never says anything is closed too."""
+        """Start the clock, so that a silent connection is cut off too."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # None is how it is turned off
             keepalive_timeout=KEEPALIVE,
-            lingering_time=0.0,  # ours works for what is not HTTP, too
+            lingering_time=0.0,  # ours also works where the request was not HTTP
             **_LIMITS,
         )
-        self._host = host
+        self._owner = owner
         self._timeout = timeout
         self._log = log
         self._accepted_at = self._loop.time()
         self._wire: asyncio.Transport | None = None
-        """The transport until it is really closed; aiohttp's own attribute ends earlier."""
+        """The transport until it is closed; aiohttp forgets its own earlier."""
         self._timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
         self._is_unreadable = False
@@ -110,13 +110,13 @@ class Connection(web.RequestHandler):
         return bytes(body)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Go on with what the TLS handshake has left of the time."""
+        """Let the clock run on: the time of a TLS handshake counts."""
         self._wire = cast(asyncio.Transport, transport)
         self._allow(self._accepted_at + self._timeout - self._loop.time())
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Start the clock at the first byte after an answer; aiohttp also calls it with none."""
+        """Start the clock at the first byte of a request; aiohttp also calls this with none."""
         if self._is_lingering:
             return
         if data and not self.is_busy:
@@ -125,7 +125,7 @@ class Connection(web.RequestHandler):
         super().data_received(data)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio lets it say to stay open
-        """The sender has finished writing; what it has sent whole still gets its answer."""
+        """Stay open for the answer to a request that the sender has sent whole."""
         self._has_ended.set()
         self._end_body()
         if not self.is_busy or self._wire is None:
@@ -140,7 +140,7 @@ class Connection(web.RequestHandler):
         self._wire = None
         self._has_ended.set()
         self.idle.set()
-        self._host.closed()
+        self._owner.closed()
         super().connection_lost(exc)
 
     def handle_error(
@@ -152,12 +152,12 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer in JSON and close."""
         self._is_unreadable = True
-        return self._host.unreadable(request, status, exc)
+        return self._owner.unreadable(request, status, exc)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write the answer. A sender that has not finished can read it before we close."""
+        """Write the answer; a sender that is still sending can read it before we close."""
         self._body = None
         lingers = self._is_unreadable or not request.content.is_eof()
         if lingers:
@@ -171,9 +171,9 @@ class Connection(web.RequestHandler):
         return resp, is_lost
 
     def _answered(self, *, has_more: bool) -> None:
-        """Let the time run on only for what the other side still owes.
+        """Stop the clock, unless the other side still has something to do.
 
-        ``has_more``: the next request has come with this one.
+        ``has_more``: the next request has arrived with this one.
         """
         if has_more:
             self._allow(self._timeout)
@@ -187,7 +187,7 @@ class Connection(web.RequestHandler):
             self._stop_timer()
 
     async def _linger(self) -> None:
-        """Discard what the sender still sends, until it has seen the answer and hangs up.
+        """Discard what still arrives, until the sender has seen the answer and hangs up.
 
         Closing at once would reset the connection, and the answer with it.
         """
@@ -205,7 +205,7 @@ class Connection(web.RequestHandler):
         self._allow(self._timeout)
 
     def _end_body(self) -> None:
-        """Wake the reader of a body whose sender has gone before its end."""
+        """End the reading of a body whose sender has finished too early."""
         if self._body is not None and self._has_ended.is_set() and not self._body.is_eof():
             self._body.set_exception(ConnectionResetError())
 
@@ -223,11 +223,11 @@ class Connection(web.RequestHandler):
         self._timer = None
         self._log.debug("connection_timeout")
         if self._wire is not None:
-            self._wire.abort()  # to close would wait until the other side has read
+            self._wire.abort()  # closing would wait for the other side to read
 
 
 async def _meet_expectation(request: web.BaseRequest) -> None:
-    """Ask for the body, where the sender waits to be asked."""
+    """Ask for the body where the sender waits for that."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0

@@ -1,4 +1,4 @@
-"""Brings what waits in the spool into the store, whenever there is something and it can."""
+"""Brings spooled callbacks into the store as soon as it takes them."""
 
 import asyncio
 from contextlib import suppress
@@ -15,7 +15,7 @@ from reconciler.store.errors import StoreUnavailableError
 
 
 class Drain:
-    """Empties the spool, also of what earlier daemons have left, in the order of arrival."""
+    """Empties the spool in the order of arrival, also of files that earlier daemons have left."""
 
     def __init__(
         self,
@@ -43,11 +43,11 @@ class Drain:
                 await asyncio.wait_for(self._stopped.wait(), self._limits.drain_interval)
 
     def stop(self) -> None:
-        """Let ``run`` end. What is left in the spool is drained after the next start."""
+        """Let ``run`` end. The next start drains the rest."""
         self._stopped.set()
 
     async def drain_once(self) -> bool:
-        """Empty the spool once; False if that was not possible."""
+        """Empty the spool once; False where that was not possible."""
         writer = self._inbox_writer
         try:
             if writer.trouble is not None or not await asyncio.to_thread(self._spool.is_empty):
@@ -67,7 +67,7 @@ class Drain:
         return True
 
     async def _drain_all(self) -> None:
-        """Drain until nothing has been spooled meanwhile: so nothing new overtakes the old."""
+        """Drain until nothing was spooled meanwhile, so that nothing new overtakes the old."""
         drained, begun = 0, -1
         try:
             while begun != self._spool_writer.begun or self._spool_writer.is_writing:

@@ -1,4 +1,4 @@
-"""Writes groups of callbacks into the store, in time, and so that one bad row fails alone."""
+"""Writes groups of callbacks into the store within a time limit. One bad row fails alone."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -44,7 +44,7 @@ class InboxWriter:
 
     @property
     def is_late(self) -> bool:
-        """Whether a write goes on that was given up: nobody asks a store that hangs already."""
+        """Whether a write still runs that was given up. A store that hangs is not asked again."""
         return bool(self._late)
 
     def unavailable(self, reason: str) -> None:
@@ -105,7 +105,7 @@ class InboxWriter:
             raise StoreUnavailableError(type(error).__name__) from error
 
     async def _refusal(self, receipts: Sequence[Receipt]) -> Exception | None:
-        """Store ``receipts``, or return why not, if it may be for their content."""
+        """Store ``receipts``; return the error where it may be due to their content."""
         begun = self._clock.monotonic()
         try:
             await self._inbox.put_many(receipts)
@@ -118,7 +118,7 @@ class InboxWriter:
         return None
 
     async def _set_aside(self, receipt: Receipt, error: Exception) -> bool:
-        await self._prove()  # if the store takes nothing else either, the receipt is not at fault
+        await self._prove()  # fails where the store takes nothing at all: no fault of the receipt
         try:
             await asyncio.to_thread(self._spool.put_poison, [receipt])
         except OSError as trouble:

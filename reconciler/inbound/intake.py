@@ -44,7 +44,7 @@ class Intake:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """``stored`` is told of arrivals, so that others wait for them."""
+        """``stored`` is told of arrivals, so that applying waits for them."""
         self._inbox_writer = inbox_writer
         self._spool_writer = spool_writer
         self._stored = stored
@@ -66,7 +66,7 @@ class Intake:
         return self._spool_writer.waiting
 
     def put(self, receipt: Receipt) -> asyncio.Future[None]:
-        """Return a future that is done when ``receipt`` is durable, or NotDurableError."""
+        """Return a future that ends when ``receipt`` is durable, or with NotDurableError."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._stored.expect()
         self._waiting.append((receipt, durable, self._clock.monotonic()))
@@ -95,7 +95,7 @@ class Intake:
         self._arrived.ring()
 
     async def _keep(self, receipts: Sequence[Receipt], since: float) -> set[str]:
-        """Make ``receipts`` durable, wherever; return the ids of those that could not be."""
+        """Make ``receipts`` durable; return the ids of those that nobody could keep."""
         store_until = since + self._limits.store_timeout
         if self.trouble is None and not self._inbox_writer.is_late:
             try:

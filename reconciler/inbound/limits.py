@@ -1,29 +1,29 @@
-"""Limits of this room that nobody configures."""
+"""Limits of the listener and the intake that are no setting."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Numbers, and times in seconds. A sender waits 10 s for its answer."""
+    """Times are seconds. Assure waits 10 s for its answer."""
 
     most_connections: int = 1_000
-    """Open connections; further ones wait in the kernel."""
+    """Connections open at once; further ones wait in the kernel."""
     request_timeout: float = 10.0
     """From the first byte (or the connection) to the last byte of a request."""
     store_timeout: float = 3.0
-    """After its arrival within which a callback must be committed; then it is spooled."""
+    """From its arrival until a callback is spooled because it is not committed."""
     spool_timeout: float = 4.0
-    """That the spool may take after that."""
+    """For the spool after that."""
     drain_interval: float = 1.0
-    """Between looks whether something is in the spool, and the store takes it."""
+    """Between two attempts to drain the spool."""
     stop_linger: float = 0.25
-    """In which a connection accepted just before the stop may still send its request."""
+    """In which a connection that was accepted just before the stop may send its request."""
     answering: float = 8.0
-    """That our own part of a request can take: the store's time, the spool's and some."""
+    """For our own part of a request: store, spool and some reserve."""
     shutdown: float = 4.0
-    """That aiohttp may take to close what is left."""
+    """For aiohttp to close the connections that are left."""
 
 
 LIMITS = Limits()
-"""Those of a daemon; tests have shorter ones."""
+"""The limits of a daemon; tests have shorter ones."""

@@ -1,4 +1,4 @@
-"""The public listener: one path, one method, and a 200 only for what is durable."""
+"""The public listener: answers callbacks on one path, and 200 only when they are durable."""
 
 import asyncio
 import os
@@ -56,7 +56,7 @@ class Listener:
         clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
-        """``tls``: what new connections speak; None: plain HTTP. Needs a running loop."""
+        """``tls`` is for new connections; None: plain HTTP. Needs a running loop."""
         self._intake = intake
         self._current = current
         self._tls = tls
@@ -73,7 +73,7 @@ class Listener:
         """How many callbacks were answered 200."""
 
     def open(self, listening: socket.socket) -> None:
-        """Accept on ``listening`` until ``stop``. To be closed after ``run``."""
+        """Accept on ``listening`` until ``stop``. The caller closes it after ``run``."""
         self._acceptor = Acceptor(
             listening,
             self._connection,
@@ -89,9 +89,9 @@ class Listener:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Wait for ``stop``; then accept no more, finish what has begun and close.
+        """Wait for ``stop``; then accept no more, answer what has begun, and close.
 
-        Nothing accepted is dropped.
+        Drops nothing that was accepted.
         """
         await self._stopping.wait()
         if self._acceptor is None:
@@ -116,10 +116,10 @@ class Listener:
     def unreadable(
         self, request: web.BaseRequest, status: int, error: BaseException | None
     ) -> web.Response:
-        """Return the answer to what is not HTTP, or to a request that a bug of ours has ended."""
+        """Return the answer to bytes that are not HTTP, or to a request that a bug has ended."""
         if status < 500:
             rejection = Rejection(status, "bad_http", "this is not an HTTP request we can read")
-            self._reject(rejection, request.remote)  # what headers there are, nobody can tell
+            self._reject(rejection, request.remote)  # its headers cannot be read either
             return _refusal(rejection.status, rejection.code, rejection.detail)
         self._log.error("request_failed", exc_info=error)
         detail = "this request could not be answered; the log says more"

@@ -1,4 +1,4 @@
-"""Log lines that strangers can cause: the first few are written, the rest counted elsewhere."""
+"""Limits log lines that strangers can cause; who logs them counts the rest."""
 
 from reconciler.runtime.clock import Clock
 

@@ -1,7 +1,7 @@
-"""Where callbacks wait, fsynced, while the store cannot take them.
+"""The spool: files in which callbacks wait, fsynced, while the store cannot take them.
 
-One file for each process that writes, locked by it, of lines with a checksum each. Whoever finds
-a file whose lock is free drains it: its owner is gone. All methods block; call them in a thread.
+Each process that writes has a file of its own and locks it. A file whose lock is free has lost its
+owner, and any daemon drains it. Each line has a checksum. All methods block: call them in a thread.
 """
 
 import errno
@@ -21,7 +21,7 @@ from reconciler.store.inbox import Receipt
 
 SUFFIX = ".spool"
 POISON = "poison.jsonl"
-"""Callbacks that the store refuses for their content: kept for a person to look at."""
+"""The file for callbacks that the store refuses for their content; a person looks at it."""
 
 _NEW = ".new"
 
@@ -33,7 +33,7 @@ class SpoolFile:
     path: Path
     fd: int
     acknowledged: bool = False
-    """Whether it holds a callback that may have been answered 200; else it can be thrown away."""
+    """Whether it may hold a callback that was answered 200; else it can be thrown away."""
     damaged: int = 0
     """Lines that were torn or failed their checksum, once it has been read."""
 
@@ -54,12 +54,12 @@ class Spool:
     def put_many(self, receipts: Sequence[Receipt]) -> None:
         """Make ``receipts`` durable: on disk, fsynced, in a directory that is fsynced too.
 
-        Raises OSError. After a failed fsync nobody knows what the file holds: the next write
+        Raises OSError. After a failed fsync nobody knows what the file holds, so the next write
         begins a new one.
         """
         with self._lock:
             if self._current is not None and not _is_there(self._current):
-                os.close(self._current.fd)  # nobody would find what is written to it now
+                os.close(self._current.fd)  # nobody would find a callback that is written to it now
                 self._current = None
             file = self._current = self._current or self._begin()
             try:
@@ -77,7 +77,7 @@ class Spool:
             file.acknowledged = True
 
     def put_poison(self, receipts: Sequence[Receipt]) -> None:
-        """Set aside what no retry can bring into the store. Raises OSError."""
+        """Set ``receipts`` aside that no retry can bring into the store. Raises OSError."""
         self._make_directory()
         fd = os.open(self._directory / POISON, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
@@ -92,7 +92,7 @@ class Spool:
         return not self._files()
 
     def take(self) -> list[SpoolFile]:
-        """Return the files to drain, locked: our own, and those whose owner is gone.
+        """Return the files to drain, locked: our own and those whose owner is gone.
 
         New callbacks go to a new file from now on. Raises OSError.
         """
@@ -143,23 +143,23 @@ class Spool:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let the locks go. What is still here is drained by the next daemon."""
+        """Release the locks. The next daemon drains the rest."""
         if not self._lock.acquire(blocking=False):
-            return  # a write hangs in a dead disk; the locks end with the process
+            return  # a write hangs on a dead disk; the locks end with the process
         for file in [*self._full, *([self._current] if self._current else [])]:
             os.close(file.fd)
         self._full, self._current = [], None
         self._lock.release()
 
     def _files(self) -> list[Path]:
-        """Unlike ``glob``, tells a directory that cannot be read from an empty one."""
+        """List the files; unlike ``glob``, this fails for a directory that cannot be read."""
         try:
             return sorted(path for path in self._directory.iterdir() if path.suffix == SUFFIX)
         except FileNotFoundError:
             return []
 
     def _begin(self) -> SpoolFile:
-        """Create a file that nobody sees under its name before it is locked."""
+        """Create a file that gets its name only when it is locked."""
         self._make_directory()
         self._serial += 1
         path = self._directory / f"{self._owner}-{self._serial:06}{SUFFIX}"
@@ -177,7 +177,7 @@ class Spool:
         return SpoolFile(path, fd)
 
     def _make_directory(self) -> None:
-        """Create the directory, and make durable that it is there."""
+        """Create the directory durably."""
         missing = [
             path for path in (self._directory, *self._directory.parents) if not path.exists()
         ]
@@ -187,7 +187,7 @@ class Spool:
 
 
 def _is_there(file: SpoolFile) -> bool:
-    """Tell whether the open file still stands under its name: a person may have removed it."""
+    """Tell whether the open file still has its name: a person may have removed it."""
     try:
         named, held = file.path.stat(), os.fstat(file.fd)
     except (FileNotFoundError, NotADirectoryError):
@@ -223,7 +223,7 @@ def _lines(path: Path) -> int:
 
 
 def _lock(path: Path) -> int | None:
-    """Lock a file whose owner is gone; None while it lives, or if it is not for us to read."""
+    """Lock a file whose owner is gone; None while it lives, or where we may not read the file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, PermissionError):

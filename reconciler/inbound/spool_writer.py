@@ -1,4 +1,4 @@
-"""Writes callbacks to the spool from the event loop: in time, and one group after the other."""
+"""Writes callbacks to the spool from the event loop, within a time limit."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,20 +11,20 @@ from reconciler.store.inbox import Receipt
 
 
 class SpoolWriter:
-    """Writes groups in a thread; a write that hangs is given up and never cancelled."""
+    """Writes one group after the other in a thread; gives up a write that hangs."""
 
     def __init__(self, spool: Spool, log: FilteringBoundLogger) -> None:
         self._spool = spool
         self._log = log
         self._writing: asyncio.Task[None] | None = None
         self.begun = 0
-        """Writes so far. Who finds it changed knows that something may have come."""
+        """The number of writes begun so far; where it has changed, the spool may have more."""
         self.waiting = 0
         """Callbacks that wait in the spool."""
 
     @property
     def is_writing(self) -> bool:
-        """Whether a write goes on, or hangs."""
+        """Whether a write runs, or hangs."""
         return self._writing is not None and not self._writing.done()
 
     async def put(self, receipts: Sequence[Receipt], seconds: float) -> None:
@@ -48,7 +48,7 @@ class SpoolWriter:
             )
 
     async def recount(self) -> None:
-        """Correct ``waiting`` by what others did; not while we are writing. Raises OSError."""
+        """Count ``waiting`` anew, for others write and drain too. Raises OSError."""
         before, was_writing = self.begun, self.is_writing
         count = await asyncio.to_thread(self._spool.count)
         if before == self.begun and not was_writing:

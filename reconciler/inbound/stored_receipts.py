@@ -1,4 +1,4 @@
-"""The queue between intake and applier: callbacks that are stored, and not applied yet."""
+"""The queue between intake and applier: callbacks that are stored and not applied yet."""
 
 from collections.abc import Sequence
 from math import inf
@@ -8,14 +8,14 @@ from reconciler.runtime.clock import Clock
 from reconciler.store.inbox import Receipt
 
 MOST_QUEUED = 20_000
-"""Callbacks that are remembered here; what comes beyond them is found in the inbox later."""
+"""Callbacks in the queue at most, roughly. The applier finds the others in the inbox later."""
 
 BUSY = 0.01
-"""Seconds since the last arrival of a callback for which more are expected."""
+"""Seconds after the arrival of a callback for which more are expected."""
 
 
 class StoredReceipts:
-    """Hands on what the intake has stored, and whether more is arriving."""
+    """Hands stored callbacks to the applier, and tells it whether more are arriving."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -26,7 +26,7 @@ class StoredReceipts:
 
     @property
     def is_busy(self) -> bool:
-        """Whether callbacks are coming in just now."""
+        """Whether callbacks are arriving just now."""
         return self._clock.monotonic() - self._arrived_at < BUSY
 
     @property
@@ -35,16 +35,16 @@ class StoredReceipts:
         return not self._queue
 
     def expect(self) -> None:
-        """Note that a callback has arrived, which is about to be stored."""
+        """Note that a callback has arrived and is about to be stored."""
         self._arrived_at = self._clock.monotonic()
 
     def put(self, receipts: Sequence[Receipt]) -> None:
-        """Queue what the store has taken, as far as there is room."""
+        """Queue callbacks that the store has taken, unless the queue is full."""
         if len(self._queue) < MOST_QUEUED:
             self._queue.extend(receipts)
         self.bell.ring()
 
     def take(self, most: int) -> list[Receipt]:
-        """Return the oldest that are queued, so many at the most."""
+        """Return the oldest in the queue, ``most`` of them or fewer."""
         taken, self._queue = self._queue[:most], self._queue[most:]
         return taken

@@ -1,4 +1,4 @@
-"""The public listener's TLS: TLS 1.2 and 1.3 with forward secrecy, and when its certificate ends.
+"""The public listener's TLS: versions 1.2 and 1.3 with forward secrecy.
 
 The ciphers of 1.2 are those of Mozilla's "intermediate" profile, without the finite-field ones;
 those of 1.3 are all good. https://wiki.mozilla.org/Security/Server_Side_TLS
@@ -10,10 +10,10 @@ from contextlib import suppress
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _NO_CHECK_TIME = 0x200000
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, which ``ssl`` has no name for."""
+"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which ``ssl`` has no name."""
 
 _TURNS = 4
-"""More than a handshake has flights."""
+"""Exchanges of messages; a handshake needs fewer."""
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:
@@ -27,7 +27,7 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
-        # A password is never asked for: at a terminal that would hang, for a daemon it is no use.
+        # With a password given nobody is asked for one: at a terminal that would hang.
         context.load_cert_chain(certificate, key, password="")
     except OSError as error:  # an ssl.SSLError too: not PEM, or a key that does not fit
         files = f"listener.tls: cannot use {certificate!r} with {key!r}"
@@ -38,8 +38,8 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
 def expires_at(context: ssl.SSLContext, certificate: str) -> int | None:
     """Return when the certificate of ``context`` ends, in UTC seconds; None if nobody can tell.
 
-    ``ssl`` tells of a certificate only what the other side has shown in a handshake. So one is
-    made, in memory, with a client that takes this certificate for good at any time.
+    ``ssl`` parses only a certificate that the other side has shown in a handshake. So this makes
+    one in memory, with a client that trusts this certificate at any time.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False

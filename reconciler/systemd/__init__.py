@@ -1,1 +1,1 @@
-"""The protocols of a service manager: sd_notify, watchdog pings, passed sockets."""
+"""The protocols of systemd: sd_notify, watchdog pings, passed sockets."""

@@ -1,6 +1,6 @@
-"""The listening socket that a service manager has opened for us: sd_listen_fds(3).
+"""Takes the listening socket that the service manager has opened: sd_listen_fds(3).
 
-It stays open in the manager while we restart, so connections wait in the kernel meanwhile.
+The manager keeps it open while we restart, so connections wait in the kernel meanwhile.
 https://www.freedesktop.org/software/systemd/man/latest/sd_listen_fds.html
 """
 
@@ -9,14 +9,14 @@ import socket
 from collections.abc import Mapping
 
 NAME = "callbacks"
-"""What the socket is called where several are passed (FileDescriptorName= of the socket unit)."""
+"""The name of the socket where several are passed (FileDescriptorName= of the socket unit)."""
 
 _FIRST = 3
-"""The first descriptor that is passed."""
+"""The first passed descriptor."""
 
 
 class PassedSocketError(ValueError):
-    """What was passed cannot be used. The text is one line that says what to do."""
+    """The passed socket cannot be used. The text is one line that says what to do."""
 
 
 def passed_socket(environ: Mapping[str, str], first: int = _FIRST) -> socket.socket | None:

@@ -1,4 +1,4 @@
-"""What the daemon tells its service manager: sd_notify(3), in pure Python.
+"""Tells the service manager the state of the daemon: sd_notify(3), in pure Python.
 
 https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 """
@@ -17,37 +17,37 @@ VARIABLES = (
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
 )
-"""What the service manager says to this process alone."""
+"""The variables by which the service manager speaks to this process alone."""
 
 
 def forget(environ: MutableMapping[str, str]) -> None:
-    """Take the service manager's variables out of ``environ``: they are not for children."""
+    """Remove the service manager's variables from ``environ``: they are not for children."""
     for name in VARIABLES:
         environ.pop(name, None)
 
 
 class Notifier:
-    """Tells the service manager how things are; does nothing where there is none.
+    """Sends states to the service manager; does nothing where there is none.
 
-    Telling never blocks and never fails: a manager that does not listen must not stop the work.
+    Sending never blocks and never fails: a manager that does not read must not stop the work.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """``environ`` has NOTIFY_SOCKET (also an abstract one) and WATCHDOG_USEC, if any."""
+        """``environ`` may have NOTIFY_SOCKET (a path or an abstract name) and WATCHDOG_USEC."""
         path = environ.get("NOTIFY_SOCKET", "")
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self.watchdog_timeout = _watchdog_timeout(environ) if path else None
-        """Seconds without a ping after which we are killed; None: nobody watches."""
+        """Seconds without a ping after which the manager kills us; None: it does not watch."""
         self.is_stopping = False
         """Whether the stop has begun."""
 
     def ready(self) -> None:
-        """Everything is up, or the reload is done. Not told any more once the stop has begun."""
+        """Tell that the start or a reload is done; after the stop has begun this says nothing."""
         if not self.is_stopping:
             self._send("READY=1")
 
     def reloading(self) -> None:
-        """The configuration is being read again; ``ready`` ends it, whatever came of it."""
+        """Tell that a reload has begun; ``ready`` must follow, whatever comes of it."""
         # In one datagram with the time: that is what Type=notify-reload asks for.
         self._send(
             f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}"
@@ -55,7 +55,7 @@ class Notifier:
 
     @contextmanager
     def around_reload(self) -> Iterator[None]:
-        """Tell that the configuration is read again, for as long as the block takes."""
+        """Tell that a reload lasts as long as the block."""
         self.reloading()
         try:
             yield
@@ -63,22 +63,22 @@ class Notifier:
             self.ready()
 
     def stopping(self) -> None:
-        """The stop has begun."""
+        """Tell that the stop has begun."""
         self.is_stopping = True
         self._send("STOPPING=1")
 
     def watchdog(self) -> None:
-        """All is alive."""
+        """Tell that all is alive."""
         self._send("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Tell a person who asks ``systemctl status`` how things are, in one line."""
+        """Set the one line that ``systemctl status`` shows."""
         self._send(f"STATUS={' '.join(text.split())}")
 
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        # OSError: nobody there, or its queue is full; ValueError: a path too long for an address.
+        # OSError: nobody reads, or the queue is full; ValueError: the path is too long.
         with (
             suppress(OSError, ValueError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,

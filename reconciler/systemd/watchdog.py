@@ -1,32 +1,37 @@
-"""The pings that keep the service manager from killing us, as long as all is alive."""
+"""Sends the pings without which the service manager kills this process."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.systemd.notify import Notifier
 
 
-class Watchdog:
-    """Pings at half of the manager's time-out, from the event loop and only while nothing is stale.
+class Jobs(Protocol):
+    """The repeated jobs that must make progress."""
 
-    So a loop that stands still, and an event loop that is blocked, both end the pings, and the
-    manager ends the process.
+    def stale(self) -> list[str]:
+        """Return the names of those that have made none lately."""
+        ...
+
+
+class Watchdog:
+    """Pings at half of the manager's time-out, from the event loop, while no job is stale.
+
+    So both a job that stands still and a blocked event loop end the pings, and the manager then
+    ends the process.
     """
 
-    def __init__(
-        self, notifier: Notifier, *, stale: Callable[[], list[str]], log: FilteringBoundLogger
-    ) -> None:
-        """``stale`` returns the names of what has not ticked lately."""
+    def __init__(self, notifier: Notifier, jobs: Jobs, log: FilteringBoundLogger) -> None:
         self._notifier = notifier
-        self._stale = stale
+        self._jobs = jobs
         self._log = log
         self._timer: asyncio.TimerHandle | None = None
         self._was_stale: list[str] = []
 
     def start(self) -> None:
-        """Ping from now on, if anybody watches."""
+        """Ping from now on, where the manager watches."""
         if self._notifier.watchdog_timeout is not None:
             self._ping(self._notifier.watchdog_timeout / 2)
 
@@ -38,7 +43,7 @@ class Watchdog:
 
     def _ping(self, interval: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(interval, self._ping, interval)
-        stale = self._stale()
+        stale = self._jobs.stale()
         if not stale:
             self._notifier.watchdog()
         elif stale != self._was_stale:

@@ -1,4 +1,4 @@
-"""A listener and all that stands behind it: a real socket, a real SQLite file, a real spool."""
+"""The parts that take callbacks in, on a real socket, a real SQLite file and a real spool."""
 
 import asyncio
 import logging
@@ -36,16 +36,16 @@ from reconciler.store.inbox import Inbox, Receipt
 from reconciler.store.open import Store, open_store, prepare
 
 PATIENCE = 30.0
-"""Seconds within which what must happen has happened on a slow, busy machine."""
+"""Seconds after which a condition counts as never met, on a slow, busy machine."""
 
 CALLBACK = {"dossierId": "d-1", "processId": "p-1", "status": "accepted"}
 
 NOW = 1_750_000_000_000
-"""Where the wall clock begins, in UTC milliseconds."""
+"""The begin of the wall clock, in UTC milliseconds."""
 
 
 class Ticking(Clock):
-    """A clock whose wall time is another at each look, so that callbacks keep their order."""
+    """A clock whose wall time differs at each look, so that callbacks keep their order."""
 
     def __init__(self) -> None:
         self._times = count(NOW)
@@ -60,7 +60,7 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Whatever has a socket runs on both event loops; the rest, on one."""
+    """Run each test with a socket on both event loops, the others on one."""
     fixtures = getattr(item, "fixturenames", ())
     return LOOPS if "wires" in fixtures else {"asyncio": asyncio.new_event_loop}
 
@@ -124,7 +124,7 @@ class Wire:
         return await self.answer()
 
     async def rest(self) -> bytes:
-        """What still comes until the listener closes; empty too when it resets."""
+        """Read until the listener closes; a reset counts as a close."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self._reader.read()
@@ -147,7 +147,7 @@ class Wire:
 
 
 class Gate(Inbox):
-    """The inbox, with a door in front that a test can shut, and a count of what went in."""
+    """The inbox behind a gate that a test can shut; counts what passes."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -156,7 +156,7 @@ class Gate(Inbox):
         self.is_open = asyncio.Event()
         self.is_open.set()
         self.knocked = asyncio.Event()
-        """Set when something waits at the shut door."""
+        """Set when something waits at the shut gate."""
         self.failure: Exception | None = None
         self.bad: Exception | None = None
         """Raised where a callback of a process called ``bad`` is to be applied."""
@@ -187,7 +187,7 @@ class Gate(Inbox):
 
 @dataclass
 class House:
-    """Everything a test wants to touch."""
+    """The parts on their store, and all that a test looks at or changes."""
 
     store: Store
     gate: Gate
@@ -282,7 +282,7 @@ class House:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a test wants to be otherwise."""
+    """The settings and limits of a house, where a test wants other ones."""
 
     authorization: tuple[bytes, ...] = ()
     allow_from: tuple[Any, ...] = ()
@@ -327,7 +327,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def build(
     empty_store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[BuildHouse]:
-    """Build houses, and take them down again. What libraries log counts as a failure."""
+    """Build houses, and stop them at the end. A line that a library logs is a failure."""
     caplog.set_level(logging.WARNING)
     async with AsyncExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""The second step: what was stored reaches the ledger, now, at the next sweep or the next start."""
+"""Stored callbacks reach the ledger: at once, with the next sweep or after the next start."""
 
 import asyncio
 from collections.abc import Callable

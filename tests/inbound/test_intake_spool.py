@@ -1,4 +1,4 @@
-"""When the store cannot: the spool takes over, and gives everything back, once and in order."""
+"""The spool takes over while the store cannot, and gives everything back once and in order."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Making callbacks durable together: one transaction for those that wait, 200 only after it."""
+"""Callbacks that wait become durable in one transaction, and 200 comes only after it."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Who is let in: the address a request really comes from."""
+"""The listener lets in by the address that a request really comes from."""
 
 from ipaddress import ip_address, ip_network
 

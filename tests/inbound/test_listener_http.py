@@ -1,4 +1,4 @@
-"""HTTP as it is spoken by clients that are old, clumsy, chatty or no HTTP clients at all."""
+"""Old, clumsy and chatty HTTP clients are served; others get one clear answer."""
 
 import gzip
 import zlib

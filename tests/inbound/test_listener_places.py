@@ -1,4 +1,4 @@
-"""Places: how many connections are open at once, and what becomes of those beyond."""
+"""The number of open connections is limited, and further ones wait."""
 
 import asyncio
 import errno

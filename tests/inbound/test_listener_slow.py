@@ -1,4 +1,4 @@
-"""Clients that are slow, silent or gone: they are cut, and nobody else waits for them."""
+"""Clients that are slow, silent or gone are cut off, and nobody else waits for them."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""A stop loses nothing: what was accepted is answered, what was not waits for the next process."""
+"""A stop loses nothing: an accepted request is answered, others wait for the next process."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""The spool on disk: torn, flipped, orphaned, shared, full, and never lying."""
+"""Spool files may be torn, damaged, orphaned, shared or many, and are never misread."""
 
 import os
 import shutil

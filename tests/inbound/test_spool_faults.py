@@ -1,4 +1,4 @@
-"""The spool and a disk that fails: what counts as kept is on it, and nothing else piles up."""
+"""On a failing disk the spool holds every callback that counts as kept, and piles up nothing."""
 
 import errno
 import fcntl

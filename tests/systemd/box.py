@@ -24,7 +24,7 @@ ENVIRON = (
     "RECONCILER_CONFIG=/etc/reconciler/reconciler.toml",  # as docs/install.md has it
 )
 PROGRAM = Path("/opt/reconciler")
-"""Where docs/install.md puts the virtual environment."""
+"""The virtual environment of docs/install.md."""
 
 CHECKOUT = Path("/srv/reconciler")
 WRITTEN = Path("/run/written")

@@ -1,4 +1,4 @@
-"""The socket that systemd passes: which one is taken, and what is refused in one line."""
+"""The daemon takes the right one of the passed sockets, and refuses others in one line."""
 
 import os
 import socket

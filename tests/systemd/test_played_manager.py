@@ -1,4 +1,4 @@
-"""What the daemon tells a service manager, and what it makes of the socket that it is given."""
+"""The daemon under a played service manager: its messages, and the socket that it is given."""
 
 import asyncio
 import shutil

@@ -1,4 +1,4 @@
-"""What the service manager is told, read from a real datagram socket."""
+"""The notifier's messages, read from a real datagram socket."""
 
 import asyncio
 import os
@@ -106,51 +106,57 @@ def test_children_do_not_see_what_was_said_to_us() -> None:
     assert environ == {"PATH": "/bin"}
 
 
+class Jobs:
+    """Jobs that are as stale as a test wants."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.asked = 0
+
+    def stale(self) -> list[str]:
+        self.asked += 1
+        return list(self.names)
+
+    async def asked_again(self, times: int) -> None:
+        until = self.asked + times
+        async with asyncio.timeout(30):
+            while self.asked < until:
+                await asyncio.sleep(0.001)
+
+
 async def test_pings_come_only_while_nothing_is_stale(manager: socket.socket) -> None:
     manager.setblocking(False)
     loop = asyncio.get_running_loop()
-    stale: list[str] = []
-    asked = 0
-
-    def ask() -> list[str]:
-        nonlocal asked
-        asked += 1
-        return list(stale)
-
-    async def ask_again(times: int) -> None:
-        until = asked + times
-        async with asyncio.timeout(30):
-            while asked < until:
-                await asyncio.sleep(0.001)
+    jobs = Jobs()
 
     capture = LogCapture()
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[capture])
     notifier = Notifier(environ_of(manager, WATCHDOG_USEC="10000"))
-    watchdog = Watchdog(notifier, stale=ask, log=log)
+    watchdog = Watchdog(notifier, jobs, log)
     watchdog.start()
     for _ in range(3):
         assert await loop.sock_recv(manager, 4096) == b"WATCHDOG=1"
 
-    stale.append("sweep")
-    await ask_again(1)
+    jobs.names.append("sweep")
+    await jobs.asked_again(1)
     with suppress(BlockingIOError):  # those that came before it was stale
         while True:
             manager.recv(4096)
-    await ask_again(3)
+    await jobs.asked_again(3)
     with pytest.raises(BlockingIOError):
         manager.recv(4096)
-    assert capture.entries == [{"event": "watchdog_withheld", "log_level": "error", "loops": stale}]
+    (line,) = capture.entries
+    assert line == {"event": "watchdog_withheld", "log_level": "error", "loops": ["sweep"]}
 
-    stale.clear()
+    jobs.names.clear()
     assert await loop.sock_recv(manager, 4096) == b"WATCHDOG=1"
     watchdog.stop()
 
 
 async def test_nobody_is_pinged_who_does_not_watch(manager: socket.socket) -> None:
-    def never() -> list[str]:
-        raise AssertionError
-
-    watchdog = Watchdog(Notifier(environ_of(manager)), stale=never, log=structlog.get_logger())
+    jobs = Jobs()
+    watchdog = Watchdog(Notifier(environ_of(manager)), jobs, structlog.get_logger())
     watchdog.start()
     await asyncio.sleep(0)
     watchdog.stop()
+    assert jobs.asked == 0

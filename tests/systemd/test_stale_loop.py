@@ -1,4 +1,4 @@
-"""A loop that no longer ticks ends the pings, although the event loop still turns."""
+"""A job that no longer ticks ends the pings, although the event loop still turns."""
 
 import asyncio
 import json
