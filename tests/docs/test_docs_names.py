@@ -153,10 +153,24 @@ def test_the_readme_names_every_exit_code(readme: Any) -> None:
     assert set(_first_column(readme, "exit code")) == codes | {"0"}
 
 
-def test_the_architecture_names_every_room(documents: list[Any], root: Path) -> None:
+def test_the_architecture_names_every_room_and_what_it_imports(
+    documents: list[Any], root: Path
+) -> None:
     (architecture,) = (each for each in documents if each.name == "docs/architecture.md")
-    rooms = {f"{path.parent.name}/" for path in (root / "reconciler").glob("*/__init__.py")}
-    assert rooms - set(re.findall(r"`(\w+/)`", architecture.section("Rooms"))) == set()
+    rows = re.findall(r"^\| `(\w+)/` \| .+ \|(.*) \|$", architecture.section("Rooms"), re.MULTILINE)
+    told = {room: set(re.findall(r"`(\w+)/`", imports)) for room, imports in rows}
+    rooms = {path.parent.name for path in (root / "reconciler").glob("*/__init__.py")}
+    assert told.keys() == rooms
+    told["daemon"] = rooms - told["daemon"] - {"daemon"}  # it says "all but"
+    assert told == {room: _imported_by(root / "reconciler" / room) - {room} for room in rooms}
+
+
+def _imported_by(room: Path) -> set[str]:
+    found = (
+        re.findall(r"^ *(?:from|import) reconciler\.(\w+)", path.read_text(), re.MULTILINE)
+        for path in room.rglob("*.py")
+    )
+    return {name for names in found for name in names}
 
 
 def test_contributing_says_in_which_file_each_of_twenty_behaviours_is(
