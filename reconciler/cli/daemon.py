@@ -119,8 +119,8 @@ async def _main(
     ``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
     store that could not be reached yet.
     """
+    from reconciler.daemon.build import build_service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.daemon.reload import ConfigSource  # noqa: PLC0415 (after the log)
-    from reconciler.daemon.service import Service  # noqa: PLC0415 (the heaviest import, after the log)
     from reconciler.store.open import open_store  # noqa: PLC0415
     from reconciler.store.postgres.wait_for_server import ServerWait, log_opened  # noqa: PLC0415
 
@@ -136,7 +136,7 @@ async def _main(
             await log_opened(store.database, logs.logger)
         else:
             server_wait = ServerWait(store.database, later, logs.logger)
-        service = Service(
+        service = build_service(
             present,
             certificates,
             store,

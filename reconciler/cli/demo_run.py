@@ -13,8 +13,8 @@ from rich.text import Text
 
 from reconciler.cli.errors import FAILED, CommandError
 from reconciler.config import Configuration, load, resolve_secrets, rules
+from reconciler.daemon.build import build_service
 from reconciler.daemon.certificates import load_certificates
-from reconciler.daemon.service import Service
 from reconciler.ledger import Registration, State, TrackedProcess
 from reconciler.runtime.clock import Clock
 from reconciler.simulator import Faults, SimProcess, Simulator, World
@@ -96,7 +96,7 @@ class Demo:
         store = await open_store(secrets.store_url, is_daemon=True)
         stop = asyncio.Event()
         certificates, _ = load_certificates(settings)
-        service = Service(Configuration(settings, secrets, {}), certificates, store, logs)
+        service = build_service(Configuration(settings, secrets, {}), certificates, store, logs)
         running = asyncio.create_task(service.run(stop))
         try:
             await asyncio.wait(

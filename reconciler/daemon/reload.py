@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from structlog.typing import FilteringBoundLogger
 
@@ -68,7 +68,6 @@ class InUse:
         self._scheduler = scheduler
         self._bells = bells
         self._logs = logs
-        self.also: tuple[Any, ...] = ()
 
     async def replace(self, change: Change, certificates: Certificates) -> None:
         """Put ``change`` in force, dropping no connection. Raises ValueError: nothing changed."""
@@ -79,8 +78,6 @@ class InUse:
         self._certificates.value = certificates
         self._tls.value = certificates.listener
         self._clients.use(clients)
-        (budget,) = self.also
-        budget.set_rate(configuration.settings.assure.requests_per_second)
         self._logs.set_level(configuration.settings.log.level)
         if self._current.value.access.is_open:
             self._logs.logger.warning("callbacks_unauthenticated")

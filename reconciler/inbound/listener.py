@@ -66,6 +66,7 @@ class Listener:
         self._log_limit = LogLimit(clock)
         self._server = web.Server(self._handle)
         self._acceptor: Acceptor | None = None
+        self._listening: socket.socket | None = None
         self._stopping = asyncio.Event()
         self.rejected: Counter[str] = Counter()
         """How many requests were refused, by code."""
@@ -73,7 +74,8 @@ class Listener:
         """How many callbacks were answered 200."""
 
     def open(self, listening: socket.socket) -> None:
-        """Accept on ``listening`` until ``stop``. The caller closes it after ``run``."""
+        """Accept on ``listening`` until ``stop``; ``run`` closes it at its end."""
+        self._listening = listening
         self._acceptor = Acceptor(
             listening,
             self._connection,
@@ -107,6 +109,8 @@ class Listener:
                     await busy.idle.wait()
         self._server.pre_shutdown()  # else an idle connection is waited for
         await self._server.shutdown(timeout=limits.shutdown)
+        if self._listening is not None:  # a proxy is refused at once, and asks another daemon
+            self._listening.close()
 
     def closed(self) -> None:
         """Give the place of a connection that has ended to the next."""

@@ -256,7 +256,7 @@ class House:
             part = getattr(self.inbound, name)
             self.tasks[name] = asyncio.create_task(part.run(), name=name)
         if "listener" in parts:
-            self.listener.open(self.listening)
+            self.listener.open(self.listening.dup())
 
     async def stop_listener(self) -> None:
         self.listener.stop()

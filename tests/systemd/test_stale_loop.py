@@ -5,9 +5,9 @@ import json
 from typing import Any
 
 from reconciler.config import Configuration, load, resolve_secrets
+from reconciler.daemon.build import build_service
 from reconciler.daemon.certificates import load_certificates
 from reconciler.daemon.scheduler import STALE
-from reconciler.daemon.service import Service
 from reconciler.runtime.clock import Clock
 from reconciler.store.open import open_store, prepare
 from reconciler.systemd.notify import Notifier
@@ -38,7 +38,9 @@ async def test_a_loop_that_does_not_tick_gets_no_pings_until_it_does(
         notifier = Notifier({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "10000"})
         certificates, _ = load_certificates(settings)
         configuration = Configuration(settings, secrets, {})
-        service = Service(configuration, certificates, store, logs, clock=clock, notifier=notifier)
+        service = build_service(
+            configuration, certificates, store, logs, clock=clock, notifier=notifier
+        )
         running = asyncio.create_task(service.run(stop))
         try:
             await manager.told("WATCHDOG=1", 3)
