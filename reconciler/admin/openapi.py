@@ -55,6 +55,7 @@ _PROCESS = _object(
         "notifyAttempts": _COUNT,
         "fetchAttempts": _COUNT,
         "lastError": _TEXT,
+        "endedAt": _TIME,
     }
 )
 _ENTRY = _object({"at": _TIME, "event": _WORD})

@@ -128,6 +128,13 @@ class TrackedProcess:
     lease: Lease | None = None
 
     @property
+    def ended_at(self) -> int | None:
+        """When it ended with its present result; a correction is a new end. None while open."""
+        if self.state.is_open:
+            return None
+        return self.state_since if self.settled_at is None else self.settled_at
+
+    @property
     def lane(self) -> Lane | None:
         """The sweeper's queue that it is in; None when it will never be due again."""
         if self.next_check_at is None:

@@ -36,4 +36,5 @@ def process_json(process: TrackedProcess) -> ProcessJson:
         "notifyAttempts": process.notify_attempts,
         "fetchAttempts": process.fetch_attempts,
         "lastError": process.last_error,
+        "endedAt": iso(process.ended_at),
     }

@@ -9,7 +9,7 @@ from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
 from reconciler.store.retry import retried
 from reconciler.store.rows import from_row
-from reconciler.store.schema import ENDED, deliveries, processes
+from reconciler.store.schema import deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
 
 _D = deliveries.c
@@ -55,9 +55,8 @@ class Redelivery:
         """Return the processes that ended at or after ``since``, the oldest first."""
         query = (
             select(processes.c.process_id)
-            .where(ENDED)
-            .where(processes.c.state_since >= since)
-            .order_by(processes.c.state_since)
+            .where(processes.c.ended_at.is_not(None), processes.c.ended_at >= since)
+            .order_by(processes.c.ended_at)
         )
         async with self._database.read() as connection:
             return list((await connection.execute(query)).scalars())

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from reconciler.store.errors import StoreError
 
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this program reads and writes; a test holds it against the migrations."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -13,7 +13,7 @@ _BOOLEANS = tuple(f.name for f in fields(TrackedProcess) if f.type is bool)
 
 
 def to_row(process: TrackedProcess) -> dict[str, Any]:
-    """Return every column of the row, with the lane and the flattened lease."""
+    """Return every column of the row, with the lane, the end and the flattened lease."""
     row = dict(vars(process))
     held: Lease | None = row.pop("lease")
     lane = process.lane
@@ -21,6 +21,7 @@ def to_row(process: TrackedProcess) -> dict[str, Any]:
         if row[name] is not None:
             row[name] = row[name].value
     row["lane"] = None if lane is None else lane.value
+    row["ended_at"] = process.ended_at
     row["lease_owner"] = held.owner if held else None
     row["lease_verb"] = held.verb.value if held else None
     row["lease_begun_at"] = held.begun_at if held else None

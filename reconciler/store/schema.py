@@ -68,8 +68,9 @@ processes = Table(
     Column("lease_verb", Word),
     Column("lease_begun_at", Millis),
     Column("lease_until", Millis),
+    Column("ended_at", Millis),
 )
-"""The ledger: one row a process, with every field of ``TrackedProcess`` and its lane."""
+"""The ledger: one row a process, with every field of ``TrackedProcess``, its lane and its end."""
 
 _OPEN_ENDED = text("next_check_at IS NOT NULL")
 Index(
@@ -108,6 +109,15 @@ Index(
     processes.c.process_id,
     sqlite_where=ENDED,
     postgresql_where=ENDED,
+)
+
+_HAS_ENDED = text("ended_at IS NOT NULL")
+Index(
+    "ix_processes_endings",
+    processes.c.ended_at,
+    processes.c.process_id,
+    sqlite_where=_HAS_ENDED,
+    postgresql_where=_HAS_ENDED,
 )
 
 callbacks = Table(

@@ -5,7 +5,7 @@ from heapq import merge
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, bindparam, func, select, tuple_
+from sqlalchemy import Column, ColumnElement, bindparam, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import State, TrackedProcess
@@ -97,21 +97,36 @@ class Views:
         self, *, since: int, limit: int, cursor: str | None
     ) -> tuple[list[TrackedProcess], str | None]:
         """Return one page of processes settled at or after ``since``, the earliest first."""
-        key = tuple_(processes.c.settled_at, processes.c.process_id)
-        at, process_id = (since, "") if cursor is None else position_in(cursor)
+        return await self._since(processes.c.settled_at, since, limit, cursor)
+
+    async def ended(
+        self, *, since: int, limit: int, cursor: str | None
+    ) -> tuple[list[TrackedProcess], str | None]:
+        """Return one page of processes that ended at or after ``since``, the earliest first.
+
+        Those that are ``gone`` or ``expired`` are among them, and a corrected one ends again.
+        """
+        return await self._since(processes.c.ended_at, since, limit, cursor)
+
+    async def _since(
+        self, at: Column[int], since: int, limit: int, cursor: str | None
+    ) -> tuple[list[TrackedProcess], str | None]:
+        """Return one page of those that have the time ``at``, in its order."""
+        position = (since, "") if cursor is None else position_in(cursor)
         query = (
             select(processes)
-            .where(processes.c.settled_at.is_not(None))
-            .where(key >= _position(at, process_id))
-            .order_by(processes.c.settled_at, processes.c.process_id)
+            .where(at.is_not(None))
+            .where(tuple_(at, processes.c.process_id) >= _position(*position))
+            .order_by(at, processes.c.process_id)
             .limit(limit + 1)
         )
         async with self._database.read() as connection:
-            found = [from_row(row) for row in (await connection.execute(query)).mappings()]
+            found = (await connection.execute(query)).mappings().all()
+        page = [from_row(row) for row in found[:limit]]
         if len(found) <= limit:
-            return found, None
+            return page, None
         following = found[limit]
-        return found[:limit], cursor_of(following.settled_at or 0, following.process_id)
+        return page, cursor_of(following[at.name] or 0, following["process_id"])
 
     async def counts(self) -> Counts:
         """Return the counts."""

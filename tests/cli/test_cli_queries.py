@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MEMBERS = [
     "processId", "dossierId", "provider", "processType", "reference", "state", "status",
     "settledBy", "createdAt", "registeredAt", "callbackAt", "claimedStatus", "settledAt",
-    "revision", "nextCheckAt", "notifyAttempts", "fetchAttempts", "lastError",
+    "revision", "nextCheckAt", "notifyAttempts", "fetchAttempts", "lastError", "endedAt",
 ]  # fmt: skip
 STATES = ["waiting", "reported", "overdue", "settled", "gone", "expired"]
 

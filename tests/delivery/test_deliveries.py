@@ -18,7 +18,7 @@ HOUR = 3_600_000
 MEMBERS = {
     "processId", "dossierId", "provider", "processType", "reference", "state", "status",
     "settledBy", "createdAt", "registeredAt", "callbackAt", "claimedStatus", "settledAt",
-    "revision", "nextCheckAt", "notifyAttempts", "fetchAttempts", "lastError",
+    "revision", "nextCheckAt", "notifyAttempts", "fetchAttempts", "lastError", "endedAt",
 }  # fmt: skip
 RULES = Rules(default=Policy(confirm_callbacks=False), deliver=True)
 

@@ -197,6 +197,28 @@ async def test_a_detail_is_a_process_with_its_timeline_read_in_one_transaction(
     assert await views.detail("p2") is None
 
 
+async def test_all_that_ended_since_a_time_are_listed_in_the_order_of_their_ends(
+    store: Store, rules: Rules, look: Look
+) -> None:
+    """Who polls hears of every end: ``gone`` and ``expired`` too, and of each correction."""
+    await register(store, rules, *(f"p{number}" for number in range(7)))
+    ended = [("settled", 1, 1), ("gone", 2, None), ("expired", 2, None), ("settled", 0, 3)]
+    for number, (state, since, settled) in enumerate(ended):
+        await store.work.record([(f"p{number}", Recheck(Verb.FETCH, "ann"))], rules, NOW)
+        values = ("accepted", "fetch", settled and NOW + settled) if settled else (None, None, None)
+        look(
+            "UPDATE processes SET state = ?, state_since = ?, status = ?, settled_by = ?,"
+            " settled_at = ?, ended_at = coalesce(settled_at, ?) WHERE process_id = ?",
+            state, NOW + since, *values, NOW + (settled or since), f"p{number}",
+        )  # fmt: skip
+    found, cursor = await store.views.ended(since=NOW + 1, limit=2, cursor=None)
+    assert ids_of(found) == ["p0", "p1"]
+    found, cursor = await store.views.ended(since=NOW + 1, limit=2, cursor=cursor)
+    assert (ids_of(found), cursor) == (["p2", "p3"], None)
+    assert [process.ended_at for process in found] == [NOW + 2, NOW + 3]
+    assert await store.views.ended(since=NOW + 4, limit=2, cursor=None) == ([], None)
+
+
 async def test_an_empty_ledger_counts_nothing(store: Store) -> None:
     assert await store.views.counts() == Counts(
         states=dict.fromkeys(map(str, State), 0),

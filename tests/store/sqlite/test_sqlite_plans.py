@@ -99,6 +99,8 @@ async def pages(store: Store, _rules: Rules) -> None:
         await store.views.page(state=state, limit=3, cursor=cursor)
     _, cursor = await store.views.settled(since=NOW, limit=1, cursor=None)
     await store.views.settled(since=NOW, limit=1, cursor=cursor)
+    _, cursor = await store.views.ended(since=NOW, limit=1, cursor=None)
+    await store.views.ended(since=NOW, limit=1, cursor=cursor)
     await store.views.process("p1")
     await store.views.timeline("p1")
 
