@@ -19,15 +19,15 @@ import aiohttp
 from benchmarks.children import PATIENCE, python
 from benchmarks.figures import Figure, ratio
 from benchmarks.workspace import Place, Workspace, now
+from reconciler.delivery.attempt import RetryPolicy
 from reconciler.delivery.client import build_delivery_client
 from reconciler.delivery.deliverer import Deliverer
-from reconciler.delivery.sender import RetryPolicy
 from reconciler.delivery.signing import Signer
 from reconciler.ledger import Backoff, TrackedProcess
 from reconciler.outbound.session import build_session, trusting
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.open import open_store

@@ -15,7 +15,7 @@ from reconciler.config import InForce
 from reconciler.operations import Actor
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.open import Store
 from reconciler.telemetry.metrics import Metrics
 

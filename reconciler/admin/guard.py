@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.config import InForce
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 
 OPEN_PATHS = frozenset({"/live", "/ready"})
 """Asked by load balancers and supervisors, which have no token."""

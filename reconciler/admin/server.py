@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import guard
 from reconciler.config import InForce, ListenAddress
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 
 LARGEST_BODY = 4 * 1024 * 1024
 

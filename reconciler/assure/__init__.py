@@ -12,7 +12,7 @@ from reconciler.assure.errors import (
     TokenUnavailable,
     Unauthorized,
 )
-from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.process_answer import ProcessStatus
 
 __all__ = [
     "AssureClient",

@@ -16,7 +16,7 @@ from reconciler.assure.errors import (
     Throttled,
     Unauthorized,
 )
-from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.process_answer import ProcessStatus
 from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
 from reconciler.outbound.budget import Budget

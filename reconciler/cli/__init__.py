@@ -24,13 +24,13 @@ def _register() -> None:
     """Import the modules of all commands; each registers its own."""
     from reconciler.cli import (  # noqa: PLC0415
         backup,  # noqa: F401
-        changes,  # noqa: F401
         check_db,  # noqa: F401
         copy,  # noqa: F401
         daemon,  # noqa: F401
         deliveries,  # noqa: F401
         demo,  # noqa: F401
         importing,  # noqa: F401
+        ledger_changes,  # noqa: F401
         queries,  # noqa: F401
     )
     from reconciler.cli.app import Command, app  # noqa: PLC0415

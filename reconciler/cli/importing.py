@@ -17,7 +17,7 @@ from reconciler.cli.import_formats import Record, read
 from reconciler.cli.output import print_json, progress_bar
 from reconciler.cli.session import Session, opened_store
 from reconciler.ledger import Registration
-from reconciler.store.registry import Registered
+from reconciler.store.registrations import Registered
 
 AT_ONCE = 200
 """Processes in one transaction: some 20 ms of the writer."""

@@ -22,7 +22,7 @@ from reconciler.config import (
 )
 from reconciler.operations import Actor
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.errors import StoreError
 from reconciler.store.open import Store, open_store, prepare

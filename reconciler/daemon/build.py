@@ -22,7 +22,6 @@ from reconciler.daemon.reload import ConfigSource, InUse, Reloader
 from reconciler.daemon.scheduler import Scheduler
 from reconciler.daemon.service import Built, Service
 from reconciler.daemon.summary import Statistics, Summary
-from reconciler.daemon.tasks import Part, Tasks
 from reconciler.delivery.deliverer import Deliverer
 from reconciler.inbound.build import build_inbound
 from reconciler.inbound.spool import Spool
@@ -35,7 +34,7 @@ from reconciler.reconcile.build import build_reconcile
 from reconciler.reconcile.misconfiguration import CallbackPath
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.open import Store
 from reconciler.store.postgres.wait_for_server import ServerWait
@@ -170,33 +169,22 @@ def build_service(
         log=log,
     )
 
-    # The parts, in the order of the stop
     ready = asyncio.Event()
-    parts = [
-        Part("scheduler", scheduler),
-        Part("sweeper", reconcile.sweeper),
-        Part("listener", inbound.listener),
-        Part("intake", inbound.intake, after=("listener",)),
-        Part("drain", inbound.drain, after=("listener",)),
-        Part("applier", inbound.applier, after=("intake", "drain")),
-        Part("recorder", reconcile.recorder, after=("sweeper", "applier")),
-        Part("deliverer", deliverer, after=("recorder",), is_kept_alive=True),
-    ]
-    if server_wait is not None:
-        parts.insert(0, Part("store", server_wait))
     reloader = None
     if source is not None:
         bells = (tick, due, news, summary.bell, host_checks.bell)
         in_use = InUse(current, held, tls, clients, scheduler, bells, logs)
         reloader = Reloader(source, configuration, in_use, notifier, ready, logs)
-        parts.insert(0, Part("reloader", reloader))
     return Service(
         Built(
             current=current,
-            tasks=Tasks(parts, clock, log),
-            listener=inbound.listener,
-            admin=admin,
+            scheduler=scheduler,
+            inbound=inbound,
+            reconcile=reconcile,
+            deliverer=deliverer,
+            server_wait=server_wait,
             reloader=reloader,
+            admin=admin,
             heartbeat=heartbeat,
             membership=membership,
             readiness=readiness,

@@ -10,15 +10,15 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.assure import Endpoint
 from reconciler.config import Change, Configuration
 from reconciler.daemon.certificates import Certificates
+from reconciler.delivery.attempt import RetryPolicy
 from reconciler.delivery.client import DeliveryClient, build_delivery_client
-from reconciler.delivery.sender import RetryPolicy
 from reconciler.ledger import Backoff
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import Retired
-from reconciler.reconcile.connection import AssureConnection, build_connection
+from reconciler.reconcile.assure_connection import AssureConnection, build_connection
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 
 LONGEST_CALL = 6
 """Times ``assure.timeout`` after which a call that has begun must be over: it may last four."""

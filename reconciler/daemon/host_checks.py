@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.daemon.certificates import Certificates
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.runtime.disk import Space, space_of
 
 SECONDS = 60.0

@@ -12,7 +12,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import InForce
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.database import Database
 from reconciler.store.locks import try_lock
 from reconciler.store.maintenance.retention import RetentionPeriods, Stage, stages

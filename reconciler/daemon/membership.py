@@ -9,12 +9,12 @@ from structlog.typing import FilteringBoundLogger
 from reconciler import __version__
 from reconciler.admin.health import Described
 from reconciler.config import InForce
-from reconciler.inbound.intake import Intake
+from reconciler.inbound.group_commit import Intake
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.share import Portion, Share, portion
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.instances import Instance, Instances
 
 

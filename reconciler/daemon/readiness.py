@@ -5,10 +5,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 from reconciler.admin.health import Readiness
-from reconciler.inbound.intake import Intake
+from reconciler.inbound.group_commit import Intake
 from reconciler.inbound.spool import Spool
 from reconciler.outbound.breaker import Breaker
-from reconciler.runtime.waiting import wait_at_most
+from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Inbox
 

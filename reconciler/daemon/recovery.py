@@ -8,11 +8,11 @@ The reasons: docs/decisions/017.
 from reconciler.config import InForce
 from reconciler.daemon.membership import Membership
 from reconciler.inbound.applier import Applier
-from reconciler.reconcile.connection import AssureConnection
+from reconciler.reconcile.assure_connection import AssureConnection
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.clock import StoreClock
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues

@@ -24,7 +24,7 @@ from reconciler.daemon.certificates import Certificates, load_certificates
 from reconciler.daemon.clients import Clients
 from reconciler.daemon.scheduler import Scheduler
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.telemetry.logging import LogSystem
 
 

@@ -16,15 +16,19 @@ from reconciler.daemon.membership import Membership
 from reconciler.daemon.readiness import ReadinessCheck
 from reconciler.daemon.recovery import Heartbeat
 from reconciler.daemon.reload import Reloader
-from reconciler.daemon.scheduler import Job
+from reconciler.daemon.scheduler import Job, Scheduler
 from reconciler.daemon.summary import Summary
-from reconciler.daemon.tasks import Tasks
-from reconciler.inbound.listener import Listener, addresses, bind
+from reconciler.daemon.tasks import Part, Runnable, Tasks
+from reconciler.delivery.deliverer import Deliverer
+from reconciler.inbound.build import Inbound
+from reconciler.inbound.listener import addresses, bind
 from reconciler.inbound.spool import Spool
 from reconciler.outbound.ping import Ping
+from reconciler.reconcile.build import Reconcile
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.errors import StoreError, StoreUnavailableError
+from reconciler.store.postgres.wait_for_server import ServerWait
 from reconciler.systemd.notify import Notifier
 from reconciler.systemd.watchdog import Watchdog
 from reconciler.telemetry.logging import LogSystem
@@ -35,10 +39,13 @@ class Built:
     """The parts of one daemon, and what it opens and closes around them."""
 
     current: Current[InForce]
-    tasks: Tasks
-    listener: Listener
-    admin: AdminServer | None
+    scheduler: Scheduler
+    inbound: Inbound
+    reconcile: Reconcile
+    deliverer: Deliverer
+    server_wait: ServerWait | None
     reloader: Reloader | None
+    admin: AdminServer | None
     heartbeat: Heartbeat
     membership: Membership
     readiness: ReadinessCheck
@@ -50,6 +57,26 @@ class Built:
     spool: Spool
     notifier: Notifier
     watchdog: Watchdog
+
+
+def _parts_in_the_order_of_the_stop(built: Built) -> list[Part]:
+    """Return all parts: first those that begin new work, last those that write down results."""
+    inbound, reconcile = built.inbound, built.reconcile
+    first: list[tuple[str, Runnable | None]] = [
+        ("reloader", built.reloader),
+        ("store", built.server_wait),
+    ]
+    return [
+        *(Part(name, work) for name, work in first if work is not None),
+        Part("scheduler", built.scheduler),
+        Part("sweeper", reconcile.sweeper),
+        Part("listener", inbound.listener),
+        Part("intake", inbound.intake, after=("listener",)),
+        Part("drain", inbound.drain, after=("listener",)),
+        Part("applier", inbound.applier, after=("intake", "drain")),
+        Part("recorder", reconcile.recorder, after=("sweeper", "applier")),
+        Part("deliverer", built.deliverer, after=("recorder",), is_kept_alive=True),
+    ]
 
 
 class Service:
@@ -72,6 +99,7 @@ class Service:
         self._clock = clock
         self._logs = logs
         self._log = logs.logger
+        self._tasks = Tasks(_parts_in_the_order_of_the_stop(built), clock, logs.logger)
         self._begun_at = clock.monotonic()
         self.is_ready = ready
         self.listener_url = ""
@@ -90,14 +118,14 @@ class Service:
             listening = self._bind()
             with suppress(StoreUnavailableError):  # then a later heartbeat is the first
                 await self._built.heartbeat.turn()
-            async with self._built.tasks.running():
+            async with self._tasks.running():
                 await self._open(listening)
                 await self._serve(stop, listening)
             await self._say_goodbye()
         finally:
             await self._close(listening)
         self._tell_stopped()
-        return not self._built.tasks.failed.is_set()
+        return not self._tasks.failed.is_set()
 
     def _bind(self) -> socket.socket:
         listener = self._built.current.value.settings.listener
@@ -110,7 +138,7 @@ class Service:
 
     async def _open(self, listening: socket.socket) -> None:
         """Take callbacks from now on, and have the jobs done that have something to do."""
-        self._built.listener.open(listening)
+        self._built.inbound.listener.open(listening)
         if self._built.admin is not None:
             await self._built.admin.start()
         for job in self._built.first_jobs:
@@ -118,7 +146,7 @@ class Service:
 
     async def _serve(self, stop: asyncio.Event, listening: socket.socket) -> None:
         """Tell readiness as soon as callbacks are kept; return when the stop begins."""
-        ending = [asyncio.create_task(event.wait()) for event in (stop, self._built.tasks.failed)]
+        ending = [asyncio.create_task(event.wait()) for event in (stop, self._tasks.failed)]
         try:
             while not any(task.done() for task in ending):
                 if (await self._built.readiness.check()).is_ready:
@@ -130,7 +158,7 @@ class Service:
             for task in ending:
                 task.cancel()
             await asyncio.gather(*ending, return_exceptions=True)
-        failed = self._built.tasks.failed.is_set()
+        failed = self._tasks.failed.is_set()
         self._log.info("stopping", reason="part_failed" if failed else "signal")
         self._built.readiness.is_stopping = True
         self._built.notifier.stopping()
@@ -157,7 +185,7 @@ class Service:
 
     async def _say_goodbye(self) -> None:
         """Take this daemon's row away. A store that hangs may keep it: the row runs out."""
-        if self._built.tasks.has_time:
+        if self._tasks.has_time:
             with suppress(StoreError):
                 await self._built.membership.leave()
 
@@ -174,6 +202,6 @@ class Service:
     def _tell_stopped(self) -> None:
         self._log.info(
             "stopped",
-            duration_ms=round(self._built.tasks.stopping_for * 1000),
+            duration_ms=round(self._tasks.stopping_for * 1000),
             log_lines_dropped=self._logs.dropped,
         )

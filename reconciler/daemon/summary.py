@@ -10,14 +10,14 @@ from reconciler.config import InForce
 from reconciler.daemon.host_checks import HostChecks
 from reconciler.daemon.readiness import ReadinessCheck
 from reconciler.daemon.scheduler import Scheduler
-from reconciler.inbound.intake import Intake
+from reconciler.inbound.group_commit import Intake
 from reconciler.inbound.listener import Listener
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.ping import Ping
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock, age
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.views import Views
 from reconciler.telemetry.logging import LogSystem
 

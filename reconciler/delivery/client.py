@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.delivery.sender import RetryPolicy, Sender
+from reconciler.delivery.attempt import RetryPolicy, Sender
 from reconciler.delivery.signing import Signer
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.session import build_session

@@ -8,7 +8,7 @@ from reconciler.delivery.client import DeliveryClient
 from reconciler.delivery.worker import OutboxWorker
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.outbox import Outbox
 
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.delivery.attempt import Sender, SignedRequest
 from reconciler.delivery.client import DeliveryClient
-from reconciler.delivery.sender import Sender, SignedRequest
 from reconciler.runtime.clock import Clock
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.errors import StoreError, StoreUnavailableError

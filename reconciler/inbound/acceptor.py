@@ -16,7 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 
 BACKLOG = 1024
 """Connections that may wait in the kernel."""

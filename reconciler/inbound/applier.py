@@ -10,7 +10,7 @@ from reconciler.config import InForce
 from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.announce import announce
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt

@@ -8,8 +8,8 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import InForce
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.drain import Drain
+from reconciler.inbound.group_commit import Intake
 from reconciler.inbound.inbox_writer import InboxWriter
-from reconciler.inbound.intake import Intake
 from reconciler.inbound.limits import LIMITS, Limits
 from reconciler.inbound.listener import Listener
 from reconciler.inbound.spool import Spool
@@ -17,7 +17,7 @@ from reconciler.inbound.spool_writer import SpoolWriter
 from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.inbox import Inbox
 
 

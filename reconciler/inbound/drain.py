@@ -6,8 +6,8 @@ from itertools import islice
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.inbound.group_commit import MOST_AT_ONCE
 from reconciler.inbound.inbox_writer import InboxWriter
-from reconciler.inbound.intake import MOST_AT_ONCE
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.spool import Spool
 from reconciler.inbound.spool_writer import SpoolWriter

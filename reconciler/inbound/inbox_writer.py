@@ -8,8 +8,8 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.spool import Spool
 from reconciler.inbound.stored_receipts import StoredReceipts
+from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.waiting import wait_at_most
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
 

@@ -25,11 +25,11 @@ from reconciler.inbound.checks import (
     is_in,
 )
 from reconciler.inbound.connection import Connection
-from reconciler.inbound.intake import Intake, NotDurableError
+from reconciler.inbound.group_commit import Intake, NotDurableError
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.inbox import Receipt
 
 RETRY_AFTER = "5"

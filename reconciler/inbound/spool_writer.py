@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.spool import Spool
-from reconciler.runtime.waiting import wait_at_most
+from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.store.inbox import Receipt
 
 

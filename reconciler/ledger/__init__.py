@@ -4,7 +4,8 @@ No I/O, no clock, no async, no third-party library. ``decide`` tells what is nex
 ``transition`` is the only function that changes a state. docs/lifecycle.md is its specification.
 """
 
-from reconciler.ledger.decision import Call, Decision, Idle, TurnOverdue, decide, lease
+from reconciler.ledger.as_json import iso, process_json
+from reconciler.ledger.next_call import Call, Decision, Idle, TurnOverdue, decide, lease
 from reconciler.ledger.observation import (
     Callback,
     CallFailed,
@@ -32,7 +33,6 @@ from reconciler.ledger.process import (
     TrackedProcess,
 )
 from reconciler.ledger.registration import is_other_dossier
-from reconciler.ledger.shape import iso, process_json
 from reconciler.ledger.transition import transition
 
 __all__ = [

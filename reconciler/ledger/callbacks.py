@@ -7,8 +7,8 @@ from reconciler.ledger.observation import Callback
 from reconciler.ledger.policy import Rules, Verb
 from reconciler.ledger.process import Entry, Outcome, SettledBy, State, TrackedProcess
 from reconciler.ledger.registration import adopt
-from reconciler.ledger.replacing import replace
-from reconciler.ledger.steps import enter, owe_verification, settle
+from reconciler.ledger.replace import replace
+from reconciler.ledger.state_changes import enter, owe_verification, settle
 
 
 def on_callback(

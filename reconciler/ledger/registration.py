@@ -1,10 +1,10 @@
 """Puts processes on the ledger, and merges a second registration into the first."""
 
-from reconciler.ledger.decision import timeout_at
+from reconciler.ledger.next_call import timeout_at
 from reconciler.ledger.observation import Callback, Registration
 from reconciler.ledger.policy import Rules
 from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
-from reconciler.ledger.replacing import replace
+from reconciler.ledger.replace import replace
 
 
 def is_other_dossier(known: TrackedProcess, registration: Registration) -> bool:

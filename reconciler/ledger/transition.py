@@ -1,7 +1,8 @@
 """The one function that changes a process. Pure and total; docs/lifecycle.md is its table."""
 
+from reconciler.ledger.call_results import on_result
 from reconciler.ledger.callbacks import on_callback
-from reconciler.ledger.decision import next_verb, turns_overdue
+from reconciler.ledger.next_call import next_verb, turns_overdue
 from reconciler.ledger.observation import (
     Callback,
     ClockJumpedBack,
@@ -13,9 +14,8 @@ from reconciler.ledger.observation import (
 from reconciler.ledger.policy import Rules, Verb
 from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
 from reconciler.ledger.registration import register
-from reconciler.ledger.replacing import replace
-from reconciler.ledger.results import on_result
-from reconciler.ledger.steps import enter, owe_verification
+from reconciler.ledger.replace import replace
+from reconciler.ledger.state_changes import enter, owe_verification
 
 
 def transition(

@@ -7,7 +7,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import InForce
 from reconciler.ledger import Rules
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.open import Store
 
 

@@ -7,7 +7,7 @@ from reconciler.ledger import Recheck, Registration, State, Verb
 from reconciler.ledger.identifiers import can_be_id
 from reconciler.operations.actor import Actor
 from reconciler.store.announce import announce
-from reconciler.store.registry import Registered
+from reconciler.store.registrations import Registered
 
 AT_ONCE = 100
 """Rechecks in one transaction, which keeps the daemon's inbox waiting."""

@@ -7,13 +7,13 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import InForce
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
-from reconciler.reconcile.connection import AssureConnection
+from reconciler.reconcile.assure_connection import AssureConnection
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.work_queue import WorkQueue
 
 

@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.config import InForce
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.announce import announce
 from reconciler.store.work_queue import WorkQueue
 

@@ -8,7 +8,7 @@ from reconciler.config import InForce
 from reconciler.ledger import Observation
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.announce import announce
 from reconciler.store.apply import Observed
 from reconciler.store.errors import StoreError, StoreUnavailableError

@@ -14,12 +14,12 @@ from reconciler.config import InForce
 from reconciler.ledger import CallFailed, Lane, TrackedProcess
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
+from reconciler.reconcile.assure_connection import AssureConnection
 from reconciler.reconcile.caller import Caller
-from reconciler.reconcile.connection import AssureConnection
 from reconciler.reconcile.recorder import Recorder
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.work_queue import WorkQueue
 

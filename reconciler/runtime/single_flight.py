@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.waiting import wait_at_most
 
 CACHE = 1.0
 """Seconds for which a result is good enough."""

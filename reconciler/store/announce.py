@@ -6,7 +6,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.ledger import Outcome
 from reconciler.store.apply import Observed
-from reconciler.telemetry.catalogue import level_of
+from reconciler.telemetry.event_catalogue import level_of
 
 
 def announce(log: FilteringBoundLogger, changes: Iterable[tuple[Observed, Outcome]]) -> None:

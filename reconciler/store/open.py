@@ -8,7 +8,7 @@ from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues
 from reconciler.store.outbox import Outbox
 from reconciler.store.redelivery import Redelivery
-from reconciler.store.registry import Registry
+from reconciler.store.registrations import Registry
 from reconciler.store.sqlite.database import SqliteDatabase
 from reconciler.store.sqlite.lock import DaemonLock
 from reconciler.store.sqlite.migrate import prepare_sqlite

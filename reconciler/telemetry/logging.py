@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, Literal, TextIO
 import structlog
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.telemetry.catalogue import CATALOGUE
+from reconciler.telemetry.event_catalogue import CATALOGUE
 from reconciler.telemetry.events import RANK
 from reconciler.telemetry.failure import FailureReducer
-from reconciler.telemetry.library import LibraryLogs
+from reconciler.telemetry.library_logs import LibraryLogs
 from reconciler.telemetry.redact import Redactor
 from reconciler.telemetry.render import ConsoleLine, json_line, stamp
 from reconciler.telemetry.writer import LineWriter

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
+from reconciler.telemetry.event_catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.events import RANK
 
 OTHER: Final = "other"

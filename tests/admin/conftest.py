@@ -22,7 +22,7 @@ from reconciler.admin.openapi import openapi
 from reconciler.admin.server import AdminServer
 from reconciler.config import Secrets, in_force, load
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.instances import Instance
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.metrics import Metrics

@@ -10,7 +10,7 @@ from structlog.testing import LogCapture
 
 from reconciler.daemon.certificates import Certificates
 from reconciler.daemon.host_checks import HostChecks
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from tests.clock import PlayedClock
 
 HOUR = 3_600_000

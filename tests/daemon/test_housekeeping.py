@@ -19,7 +19,7 @@ from reconciler.daemon.housekeeping import FIRST, LEAST, MOST, MOST_BATCHES, Hou
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.maintenance.retention import RetentionPeriods
 from reconciler.store.open import Store, open_store

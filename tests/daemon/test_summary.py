@@ -11,7 +11,7 @@ from reconciler.admin.health import Readiness
 from reconciler.config import Secrets, in_force, load
 from reconciler.daemon.summary import Statistics, Summary
 from reconciler.ledger import State
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.views import Counts
 from tests.clock import PlayedClock

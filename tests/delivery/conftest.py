@@ -12,13 +12,13 @@ import pytest
 import structlog
 from aiohttp import web
 
+from reconciler.delivery.attempt import RetryPolicy
 from reconciler.delivery.client import DeliveryClient, build_delivery_client
 from reconciler.delivery.deliverer import Deliverer
-from reconciler.delivery.sender import RetryPolicy
 from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
 from reconciler.outbound.session import trusting
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.open import Store, open_store, prepare
 from reconciler.store.outbox import Outbox
 from tests.clock import PlayedClock

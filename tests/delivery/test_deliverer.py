@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from reconciler.delivery.client import DeliveryClient
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.delivery_row import DeliveryState
 from tests.delivery.conftest import running
 

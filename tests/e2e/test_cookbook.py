@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from reconciler.simulator import Faults
-from reconciler.telemetry.catalogue import CATALOGUE
+from reconciler.telemetry.event_catalogue import CATALOGUE
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "monitoring.md"
 RECIPES = re.findall(r"^```sh\n(.*?)\n```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)

@@ -22,14 +22,14 @@ from structlog.testing import LogCapture
 from reconciler.config import AccessRules, InForce, Secrets, in_force, load
 from reconciler.inbound.applier import Applier
 from reconciler.inbound.build import Inbound, build_inbound
-from reconciler.inbound.intake import Intake
+from reconciler.inbound.group_commit import Intake
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.listener import Listener, bind
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome, Rules
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.apply import Observed
 from reconciler.store.database import Database
 from reconciler.store.inbox import Inbox, Receipt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.inbound.intake import MOST_AT_ONCE, NotDurableError
+from reconciler.inbound.group_commit import MOST_AT_ONCE, NotDurableError
 from reconciler.inbound.spool import Spool
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt

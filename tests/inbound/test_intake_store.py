@@ -7,7 +7,7 @@ import orjson
 import pytest
 from sqlalchemy import text
 
-from reconciler.inbound.intake import MOST_AT_ONCE, NotDurableError
+from reconciler.inbound.group_commit import MOST_AT_ONCE, NotDurableError
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Receipt
 from tests.inbound.conftest import BuildHouse, Dial, House, Plan, Wire, body, post

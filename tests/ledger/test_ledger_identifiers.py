@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from reconciler.assure.process_status import ProcessStatus
+from reconciler.assure.process_answer import ProcessStatus
 from reconciler.inbound.checks import Rejection, check_text
 from reconciler.ledger.identifiers import LONGEST, Flaw, can_be_id, flaw_of_id, flaw_of_text
 from reconciler.operations.registration import BadRegistrationError, registration_from

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
+from reconciler.telemetry.event_catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 from tests.monitoring.conftest import ROOT, SHIPPED
 

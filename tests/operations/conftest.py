@@ -12,7 +12,7 @@ from structlog.testing import LogCapture
 from reconciler.config import Secrets, in_force, load
 from reconciler.ledger import Callback, Registration
 from reconciler.operations import Actor
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.open import open_store, prepare
 from tests.clock import NOW, PlayedClock
 

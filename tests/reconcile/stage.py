@@ -30,11 +30,11 @@ from reconciler.ledger import (
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.outbound.session import trusting
+from reconciler.reconcile.assure_connection import build_connection
 from reconciler.reconcile.build import build_reconcile
-from reconciler.reconcile.connection import build_connection
 from reconciler.reconcile.misconfiguration import CallbackPath
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.simulator import Simulator, World
 from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
 from reconciler.store.apply import Observed

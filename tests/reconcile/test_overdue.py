@@ -11,7 +11,7 @@ from reconciler.ledger import Lane, Recheck, State, TrackedProcess, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE
 from reconciler.reconcile.overdue import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, OverdueChecker
 from reconciler.runtime.bell import Bell
-from reconciler.runtime.current import Current
+from reconciler.runtime.current_value import Current
 from reconciler.store.work_queue import WorkQueue
 from tests.configuration import in_force_with
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from reconciler.runtime.bell import Bell
+from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.runtime.clock import Clock, age
 from reconciler.runtime.disk import space_of, sync_directory
 from reconciler.runtime.single_flight import CACHE, SingleFlight
-from reconciler.runtime.waiting import wait_at_most
 from tests.clock import PlayedClock
 
 

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.telemetry.library import LibraryHandler
+from reconciler.telemetry.library_logs import LibraryHandler
 from reconciler.telemetry.logging import LogSystem
 
 Record = Callable[..., str]

@@ -102,7 +102,7 @@ def test_the_automatic_format_is_for_people_on_a_terminal(
 
 def test_importing_the_room_costs_nothing() -> None:
     program = (
-        "import sys, reconciler.telemetry.catalogue;"
+        "import sys, reconciler.telemetry.event_catalogue;"
         "print({'structlog', 'orjson', 'logging', 'asyncio', 'rich'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

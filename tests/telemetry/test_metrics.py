@@ -13,7 +13,7 @@ import reconciler
 from reconciler.inbound.checks import Rejection, check_text
 from reconciler.ledger import SettledBy, State
 from reconciler.telemetry import metric_catalogue as catalogue
-from reconciler.telemetry.catalogue import CATALOGUE as EVENTS
+from reconciler.telemetry.event_catalogue import CATALOGUE as EVENTS
 from reconciler.telemetry.metric_catalogue import BY_NAME, CATALOGUE, OTHER
 from reconciler.telemetry.metrics import Metrics, outcome_of
 

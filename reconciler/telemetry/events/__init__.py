@@ -1,4 +1,4 @@
-"""The log events, a table for each area. ``reconciler.telemetry.catalogue`` joins the tables."""
+"""The log events, a table for each area; ``telemetry/event_catalogue.py`` joins the tables."""
 
 from dataclasses import dataclass
 from typing import Final, Literal

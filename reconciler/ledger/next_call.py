@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from reconciler.ledger.policy import Policy, Rules, Verb
 from reconciler.ledger.process import Lease, State, TrackedProcess
-from reconciler.ledger.replacing import replace
+from reconciler.ledger.replace import replace
 
 
 @dataclass(frozen=True, slots=True)

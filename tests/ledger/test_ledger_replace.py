@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reconciler.ledger import Outcome, State, TrackedProcess, Verb
 from reconciler.ledger.process import Lease
-from reconciler.ledger.replacing import replace
+from reconciler.ledger.replace import replace
 
 PROCESS = TrackedProcess(process_id="p", dossier_id="d", registered_at=1, timeout_from=1)
 VALUES: list[Any] = [

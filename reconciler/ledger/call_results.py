@@ -19,8 +19,8 @@ from reconciler.ledger.process import (
     State,
     TrackedProcess,
 )
-from reconciler.ledger.replacing import replace
-from reconciler.ledger.steps import (
+from reconciler.ledger.replace import replace
+from reconciler.ledger.state_changes import (
     call_again,
     correct,
     end_verification,

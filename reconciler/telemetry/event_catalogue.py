@@ -1,6 +1,6 @@
 """The catalogue of every log event. An entry stands in the table of its area, in ``events/``.
 
-``python -m reconciler.telemetry.catalogue`` prints the table of docs/logs.md. Tests hold the
+``python -m reconciler.telemetry.event_catalogue`` prints the table of docs/logs.md. Tests hold the
 catalogue against the code and the table against the catalogue.
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import reconciler
-from reconciler.telemetry import catalogue as events
+from reconciler.telemetry import event_catalogue as events
 from reconciler.telemetry.events import RANK
 from reconciler.telemetry.redact import TEXTS_OF_OTHERS, names_a_secret
 
@@ -228,7 +228,7 @@ def test_the_document_holds_exactly_the_rendered_table() -> None:
     document = DOCUMENT.read_text("utf-8")
     _, _, rest = document.partition("<!-- events: begin -->\n")
     table, _, _ = rest.partition("\n<!-- events: end -->")
-    assert table == events.table(), "python -m reconciler.telemetry.catalogue prints it"
+    assert table == events.table(), "python -m reconciler.telemetry.event_catalogue prints it"
 
 
 def test_the_walk_finds_every_way_of_naming_an_event() -> None:

@@ -1,6 +1,6 @@
 """The steps of which every row of the table in docs/lifecycle.md is made."""
 
-from reconciler.ledger.decision import ladder, next_verb, timeout_at
+from reconciler.ledger.next_call import ladder, next_verb, timeout_at
 from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
 from reconciler.ledger.process import (
     Delivery,
@@ -10,7 +10,7 @@ from reconciler.ledger.process import (
     State,
     TrackedProcess,
 )
-from reconciler.ledger.replacing import replace
+from reconciler.ledger.replace import replace
 
 
 def enter(
