@@ -10,6 +10,7 @@ from aiohttp import web
 from reconciler.delivery.client import DeliveryClient
 from reconciler.runtime.current_value import Current
 from reconciler.store.delivery_row import DeliveryState
+from reconciler.store.outbox import Leased, Outbox
 from tests.delivery.conftest import running
 
 
@@ -113,26 +114,32 @@ async def test_a_deliverer_that_has_failed_can_be_run_again(
         await bench.until(lambda rows: delivered(rows) == 1)
 
 
-async def test_one_that_is_cut_short_leaves_nothing_running(bench: Any) -> None:
-    hold = asyncio.Event()
+class SlowToEnd(Outbox):
+    """An outbox whose claim takes a while to end when it is cancelled, as a commit does."""
 
-    async def answer(_request: web.Request) -> web.Response:
-        await hold.wait()
-        return web.Response()
+    has_begun = has_ended = False
 
-    bench.receiver.answer = answer
+    async def claim(self, *_most: Any, **_about: Any) -> list[Leased]:
+        self.has_begun = True
+        never: asyncio.Future[list[Leased]] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.has_ended = True
+
+
+async def test_one_that_is_cut_short_ends_after_its_tasks(bench: Any) -> None:
+    outbox = bench.use(SlowToEnd)
     await bench.settle("p-1")
-    before = asyncio.all_tasks()
     task = asyncio.create_task(bench.deliverer(Current(bench.client())).run())
-    await bench.receiver.has(1)
-    own = {each for each in asyncio.all_tasks() - before if "reconciler" in repr(each)}
-    assert len(own) > 2
+    await bench.until(lambda _: outbox.has_begun)
 
     task.cancel()
     await asyncio.wait({task})
 
-    assert [each for each in own if not each.done()] == []
-    hold.set()
+    assert outbox.has_ended
 
 
 async def test_a_client_that_cannot_be_built_leaves_nothing_open(bench: Any) -> None:

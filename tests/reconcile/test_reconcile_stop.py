@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.assure import AssureClient, ProcessStatus
 from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import MINUTE
 
@@ -111,6 +112,33 @@ async def test_a_sweeper_that_is_cut_short_leaves_nothing_running(play: Play) ->
     one.sweeping.cancel()
     await asyncio.wait({one.sweeping})
     assert working() == []
+
+
+async def test_a_sweeper_that_is_cut_short_ends_after_its_calls(
+    play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    ended: list[str] = []
+
+    async def slow_to_end(_client: AssureClient, *about: str, until: float) -> ProcessStatus:
+        called.append(about[1])
+        never: asyncio.Future[ProcessStatus] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        finally:
+            for _ in range(10):
+                await asyncio.sleep(0)
+            ended.append(about[1])
+
+    monkeypatch.setattr(AssureClient, "get_process", slow_to_end)
+    await play.register_many(["p1", "p2"])
+    await play.tick(15 * MINUTE)
+    await play.until(lambda: len(called) == 2)
+
+    one.sweeping.cancel()
+    await asyncio.wait({one.sweeping})
+
+    assert sorted(ended) == ["p1", "p2"]
 
 
 def working() -> list[str]:
