@@ -1,8 +1,11 @@
 """``import``: many processes from a file, a bad line never in the way of the good ones."""
 
 import os
+import signal
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, BinaryIO
@@ -45,7 +48,8 @@ def import_(
                 task = progress.add_task(escape(name), total=_size(source))
                 records = read(source, name, session.actor.name)
                 while batch := list(islice(records, AT_ONCE)):
-                    _store(session, batch, counts, strict=strict)
+                    with _uninterrupted():
+                        _store(session, batch, counts, strict=strict)
                     progress.update(task, completed=_position(source))
         finally:  # whatever stopped us, what was registered before is on the ledger
             if any(counts.values()):
@@ -55,6 +59,28 @@ def import_(
     else:
         skipped = f", {counts['skipped']} bad lines skipped" if counts["skipped"] else ""
         complain(f"{counts['created']} new, {counts['known']} known{skipped}")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold a first Ctrl-C back to the end of the block, so that what is committed is counted."""
+    if threading.current_thread() is not threading.main_thread():  # no signal arrives there
+        yield
+        return
+    held: list[int] = []
+
+    def hold(number: int, _frame: object) -> None:
+        if held:
+            raise KeyboardInterrupt
+        held.append(number)
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if held:
+        raise KeyboardInterrupt
 
 
 def _store(session: Session, batch: list[Record], counts: dict[str, int], *, strict: bool) -> None:
