@@ -1,25 +1,99 @@
-"""The routes of the admin listener."""
+"""The routes of the ledger: health, numbers, and processes."""
 
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict  # pydantic takes Python's own only from 3.12 on
 
 from reconciler import operations
 from reconciler.admin.guard import ApiError, answer
-from reconciler.admin.health import Described, Health
-from reconciler.admin.openapi import MOST_AT_ONCE, openapi
-from reconciler.admin.requests import choice, from_store, json_of, limit_of, query_of
+from reconciler.admin.health import Described, Health, ReadyJson
+from reconciler.admin.openapi import ErrorJson
+from reconciler.admin.requests import (
+    CURSOR,
+    LIMIT,
+    PAGE,
+    Parameter,
+    bad_choice,
+    from_store,
+    json_of,
+    one_of,
+    query_of,
+)
+from reconciler.admin.routing import Answer, Route
 from reconciler.ledger import Registration, State, Verb
 from reconciler.ledger.identifiers import can_be_id
 from reconciler.operations import Actor
-from reconciler.operations.json_shapes import detail_json, page_json, status_json, with_own
+from reconciler.operations.json_shapes import (
+    Count,
+    DetailJson,
+    PageJson,
+    StatusJson,
+    detail_json,
+    page_json,
+    status_json,
+    with_own,
+)
 from reconciler.operations.registration import (
     BadRegistrationError,
+    Id,
+    RegistrationBody,
     parse_time,
     registration_from,
 )
 from reconciler.runtime.bell import Bell
-from reconciler.store.paging import BadCursorError
+
+MOST_AT_ONCE = 1_000
+"""Processes in one array: it is one transaction, and the inbox waits behind it."""
+
+
+class LiveJson(TypedDict):
+    """Whether every job makes progress."""
+
+    live: bool
+    stale: list[str]
+
+
+class CountedJson(TypedDict):
+    """How many registrations were new, and how many known."""
+
+    created: Count
+    known: Count
+
+
+class RecheckBody(BaseModel):
+    """The call that a person wants; none: the one that is next."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    verb: Verb | None = None
+
+
+class RecheckedJson(TypedDict):
+    """The process that is due now."""
+
+    processId: Id
+    verb: Verb | None
+
+
+def _read_since(text: str) -> int | None:
+    try:
+        return parse_time("settledSince", text)
+    except BadRegistrationError as error:
+        raise ApiError(400, "bad_settledSince", str(error)) from None
+
+
+STATE = one_of("state", State)
+SETTLED_SINCE = Parameter(
+    "settledSince",
+    Annotated[str, Field(json_schema_extra={"format": "date-time"})],
+    "settled since then, the earliest first",
+    _read_since,
+)
+Several = Annotated[list[RegistrationBody], Field(max_length=MOST_AT_ONCE)]
+_ONE = "/v1/processes/{processId}"
+_UNKNOWN = Answer("No such process is on the ledger.", ErrorJson)
 
 
 class Api:
@@ -33,44 +107,51 @@ class Api:
         self._own = own
         self._due = due
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return all routes."""
-        one = "/v1/processes/{process_id:[^/]+}"  # braces too, which aiohttp leaves out
-        return [
-            web.get("/live", self.live),
-            web.get("/ready", self.ready),
-            web.get("/openapi.json", self.openapi),
-            web.get("/v1/status", self.status),
-            web.post("/v1/processes", self.register),
-            web.get("/v1/processes", self.processes),
-            web.get(one, self.process),
-            web.delete(one, self.forget),
-            web.post(f"{one}/recheck", self.recheck),
-        ]
-
+    @Route(
+        "GET",
+        "/live",
+        {200: Answer("Yes.", LiveJson), 503: Answer("No; `stale` names the jobs.", LiveJson)},
+        is_open=True,
+    )
     async def live(self, _request: web.Request) -> web.Response:
-        """Answer 200 while every job makes progress."""
+        """Tell whether every job makes progress."""
         stale = self._health.stale()
-        return answer(503 if stale else 200, {"live": not stale, "stale": stale})
+        return answer(503 if stale else 200, LiveJson(live=not stale, stale=stale))
 
+    @Route(
+        "GET",
+        "/ready",
+        {
+            200: Answer("Yes; `degraded` names what is not as it should be.", ReadyJson),
+            503: Answer("No, for `reason`.", ReadyJson),
+        },
+        is_open=True,
+    )
     async def ready(self, _request: web.Request) -> web.Response:
-        """Answer 200 exactly while a callback would be answered 200."""
+        """Tell whether a callback would be answered 200."""
         readiness = await self._health.ready()
         return answer(200 if readiness.is_ready else 503, readiness.as_json())
 
-    async def openapi(self, _request: web.Request) -> web.Response:
-        """Describe this API."""
-        return answer(200, openapi())
-
+    @Route("GET", "/v1/status", {200: Answer("Numbers.", StatusJson)})
     async def status(self, _request: web.Request) -> web.Response:
-        """Return the whole in numbers."""
+        """Return the ledger in numbers."""
         now = self._actor.clock.now()
         counts = await from_store(self._store.views.counts())
         live = await from_store(self._store.instances.live(now))
         return answer(200, status_json(counts, with_own(self._own.instance(), live), now))
 
+    @Route(
+        "POST",
+        "/v1/processes",
+        {
+            200: Answer("All were known.", CountedJson),
+            201: Answer("At least one is new.", CountedJson),
+            409: Answer("Known with another dossierId.", ErrorJson),
+        },
+        body=RegistrationBody | Several,
+    )
     async def register(self, request: web.Request) -> web.Response:
-        """Put one process, or an array of them, on the ledger."""
+        """Put one process or an array of them on the ledger, whole or not at all."""
         body = await json_of(request)
         items = body if isinstance(body, list) else [body]
         if len(items) > MOST_AT_ONCE:
@@ -82,58 +163,81 @@ class Api:
         if done.conflicts:
             raise ApiError(409, "other_dossier", _conflict(done.conflicts, registrations, body))
         self._due.ring()
-        counted = {"created": done.created, "known": done.known}
+        counted = CountedJson(created=done.created, known=done.known)
         return answer(201 if done.created else 200, counted)
 
+    @Route(
+        "GET",
+        "/v1/processes",
+        {200: Answer("A page.", PageJson)},
+        query=(STATE, SETTLED_SINCE, LIMIT, CURSOR),
+    )
     async def processes(self, request: web.Request) -> web.Response:
         """Return a page of the ledger, the newest first."""
-        query = query_of(request, "state", "settledSince", "limit", "cursor")
-        state = choice("state", query.get("state"), State)
-        limit, cursor = limit_of(query.get("limit")), query.get("cursor")
-        since = _settled_since(query.get("settledSince"))
+        query = query_of(request, STATE, SETTLED_SINCE, LIMIT, CURSOR)
+        state, since = query.get("state"), query.get("settledSince")
+        limit, cursor = query.get("limit", PAGE), query.get("cursor")
         if since is None:
             page = self._store.views.page(state=state, limit=limit, cursor=cursor)
         elif state in (None, State.SETTLED):
             page = self._store.views.settled(since=since, limit=limit, cursor=cursor)
         else:  # nothing of another state is settled
             return answer(200, page_json([], None))
-        try:
-            return answer(200, page_json(*await from_store(page)))
-        except BadCursorError as error:
-            raise ApiError(400, "bad_cursor", str(error)) from None
+        return answer(200, page_json(*await from_store(page)))
 
+    @Route("GET", _ONE, {200: Answer("The process.", DetailJson), 404: _UNKNOWN})
     async def process(self, request: web.Request) -> web.Response:
         """Return one process with its timeline."""
         detail = await from_store(self._store.views.detail(_process_id(request)))
         if detail is None:
-            raise _unknown()
+            _raise_unknown()
         return answer(200, detail_json(detail))
 
+    @Route("DELETE", _ONE, {204: Answer("It is forgotten."), 404: _UNKNOWN})
     async def forget(self, request: web.Request) -> web.Response:
         """Remove everything about one process."""
         if not await from_store(operations.forget(self._actor, _process_id(request))):
-            raise _unknown()
+            _raise_unknown()
         return web.Response(status=204)
 
+    @Route(
+        "POST",
+        f"{_ONE}/recheck",
+        {202: Answer("It is due.", RecheckedJson), 404: _UNKNOWN},
+        body=RecheckBody,
+        needs_body=False,
+    )
     async def recheck(self, request: web.Request) -> web.Response:
         """Make one process due now."""
-        body = await json_of(request) if await request.read() else {}
-        if not isinstance(body, dict) or body.keys() - {"verb"}:
-            raise ApiError(400, "bad_request", 'the body is {} or {"verb": "notify" or "fetch"}')
-        verb = choice("verb", body.get("verb"), Verb)
+        verb = _verb(await json_of(request) if await request.read() else {})
         process_id = _process_id(request)
         done = await from_store(operations.recheck(self._actor, [process_id], verb))
         if done.unknown:
-            raise _unknown()
+            _raise_unknown()
         self._due.ring()
-        return answer(202, {"processId": process_id, "verb": verb})
+        return answer(202, RecheckedJson(processId=process_id, verb=verb))
 
 
 def _process_id(request: web.Request) -> str:
-    process_id = request.match_info["process_id"]
+    process_id = request.match_info["processId"]
     if not can_be_id(process_id):
-        raise _unknown()
+        _raise_unknown()
     return process_id
+
+
+def _raise_unknown() -> NoReturn:
+    raise ApiError(404, "unknown_process", "no such process is on the ledger")
+
+
+def _verb(body: Any) -> Verb | None:
+    try:
+        return RecheckBody.model_validate(body).verb
+    except ValidationError as error:
+        if any(each["loc"] == ("verb",) for each in error.errors()):
+            raise bad_choice("verb", Verb) from None
+        raise ApiError(
+            400, "bad_request", 'the body is {} or {"verb": "notify" or "fetch"}'
+        ) from None
 
 
 def _registrations(items: list[Any], by: str, *, is_array: bool) -> list[Registration]:
@@ -153,14 +257,3 @@ def _conflict(indexes: tuple[int, ...], registrations: list[Registration], body:
     named = [f"[{i}] {registrations[i].process_id}" for i in indexes[:20]]
     which = "; ".join(named) if isinstance(body, list) else registrations[0].process_id
     return f"known with another dossierId, nothing was registered: {which}"
-
-
-def _settled_since(text: str | None) -> int | None:
-    try:
-        return parse_time("settledSince", text)
-    except BadRegistrationError as error:
-        raise ApiError(400, "bad_settledSince", str(error)) from None
-
-
-def _unknown() -> ApiError:
-    return ApiError(404, "unknown_process", "no such process is on the ledger")

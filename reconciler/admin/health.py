@@ -1,7 +1,9 @@
 """Health: alive means that every job makes progress; ready, that callbacks are answered 200."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NotRequired, Protocol
+
+from typing_extensions import TypedDict  # pydantic takes Python's own only from 3.12 on
 
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.single_flight import SingleFlight
@@ -9,6 +11,14 @@ from reconciler.store.instances import Instance
 
 LIMIT = 10.0
 """Seconds after which a check that has not ended counts as failed; it ends by itself before."""
+
+
+class ReadyJson(TypedDict):
+    """The body of ``/ready``."""
+
+    ready: bool
+    degraded: list[str]
+    reason: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +29,12 @@ class Readiness:
     degraded: tuple[str, ...] = ()
     reason: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ReadyJson:
         """Return the body of ``/ready``."""
-        body: dict[str, Any] = {"ready": self.is_ready, "degraded": list(self.degraded)}
-        return body if self.reason is None else {**body, "reason": self.reason}
+        body = ReadyJson(ready=self.is_ready, degraded=list(self.degraded))
+        if self.reason is not None:
+            body["reason"] = self.reason
+        return body
 
 
 class Described(Protocol):

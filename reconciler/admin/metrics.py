@@ -16,6 +16,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from reconciler.admin.health import Described, Health
+from reconciler.admin.routing import Answer, Route
 from reconciler.runtime.clock import Clock, age
 from reconciler.runtime.disk import Space, space_of
 from reconciler.runtime.single_flight import SingleFlight
@@ -26,6 +27,9 @@ from reconciler.telemetry.metric_catalogue import BY_NAME, OTHER
 
 LIMIT = 4.0
 """Seconds that a scrape waits for the store, the disks and the readiness: together, not each."""
+
+_PLAIN = "text/plain"
+_OPENMETRICS = "application/openmetrics-text"
 
 T = TypeVar("T")
 Value = tuple[tuple[str, ...], float]
@@ -49,15 +53,16 @@ class MetricsPage:
         self._gauges = gauges
         registry.register(gauges)
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the route."""
-        return [web.get("/metrics", self.metrics)]
-
+    @Route(
+        "GET",
+        "/metrics",
+        {200: Answer("Every metric that has a value.", str, (_PLAIN, _OPENMETRICS))},
+    )
     async def metrics(self, request: web.Request) -> web.Response:
-        """Answer a scrape, within a few seconds whatever the store does."""
+        """Return all metrics, within a few seconds whatever the store does."""
         await self._gauges.look()
         # Not the library's choice, which puts what the request says into the answer's header.
-        if "application/openmetrics-text" in request.headers.get("Accept", ""):
+        if _OPENMETRICS in request.headers.get("Accept", ""):
             body = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
             return _text(body, openmetrics.CONTENT_TYPE_LATEST)
         return _text(generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4)

@@ -7,7 +7,6 @@ reloads itself by a meta tag. Of a process it shows the id, the provider and tim
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import jinja2
@@ -15,8 +14,9 @@ from aiohttp import web
 
 from reconciler import __version__
 from reconciler.admin.health import Described, Health
+from reconciler.admin.routing import Answer, Route
 from reconciler.ledger import State, TrackedProcess
-from reconciler.operations.json_shapes import status_json, with_own
+from reconciler.operations.json_shapes import StatusJson, status_json, with_own
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.single_flight import SingleFlight
 from reconciler.store.delivery_row import DeliveryState
@@ -33,6 +33,8 @@ REFRESH = 15
 SHOWN = 10
 """Rows of each of the two lists: overdue processes, dead deliveries."""
 
+_HTML = ("text/html",)
+
 NONE = "\N{EN DASH}"
 
 _POLICY = (
@@ -46,7 +48,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 class _Snapshot:
     """The answers of the store."""
 
-    status: dict[str, Any]
+    status: StatusJson
     overdue: list[TrackedProcess] = field(default_factory=list)
     dead: list[OutboxRow] = field(default_factory=list)
 
@@ -72,12 +74,16 @@ class StatusPage:
         environment.filters["segment"] = lambda text: quote(text, safe="")
         self._template = environment.get_template("page.html")
 
-    def routes(self) -> list[web.RouteDef]:
-        """Return the route."""
-        return [web.get("/", self.page)]
-
+    @Route(
+        "GET",
+        "/",
+        {
+            200: Answer("The ledger on one page.", str, _HTML),
+            503: Answer("The same, without the store's part.", str, _HTML),
+        },
+    )
     async def page(self, _request: web.Request) -> web.Response:
-        """Return the page: 503 while the store does not answer, with what is known without it."""
+        """Return the status page, for people. While the store does not answer it says so."""
         now, own = self._clock.now(), self._own.instance()
         try:
             snapshot = await self._snapshot.get(LIMIT)

@@ -44,7 +44,7 @@ def deliveries(
         print_json(page)
         return
     columns = ("id", "processId", "type", "state", "attempts", "nextAttemptAt", "lastError")
-    print_table(columns, ([item[name] for name in columns] for item in page["items"]))
+    print_table(columns, ([dict(item)[name] for name in columns] for item in page["items"]))
 
 
 @app.command()

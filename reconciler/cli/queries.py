@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -29,12 +29,17 @@ from reconciler.cli.session import Session, opened_store
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import State
 from reconciler.ledger.identifiers import can_be_id
-from reconciler.operations.json_shapes import detail_json, page_json, status_json
+from reconciler.operations.json_shapes import (
+    EntryJson,
+    ProcessJson,
+    StatusJson,
+    detail_json,
+    page_json,
+    status_json,
+)
 
 WATCH = 2.0
 """Seconds between two looks of ``status --watch``."""
-
-Json = dict[str, Any]
 
 
 @app.command("list")
@@ -69,7 +74,7 @@ def list_(
         complain(f"there are more than these {limit}; --limit shows them")
 
 
-def _row(item: Json, now: int) -> tuple[str | None, ...]:
+def _row(item: ProcessJson, now: int) -> tuple[str | None, ...]:
     claim = item["claimedStatus"] and f"{item['claimedStatus']}?"
     return (
         item["processId"],
@@ -107,20 +112,20 @@ def show(
     if json:
         print_json(found)
         return
-    timeline = found.pop("timeline")
-    told = {name: value for name, value in found.items() if value is not None}
     rows = [
-        (name, _at(value, now) if name.endswith("At") else value) for name, value in told.items()
+        (name, _at(str(value), now) if name.endswith("At") else value)
+        for name, value in found.items()
+        if value is not None and name != "timeline"
     ]
     print_lines(aligned(rows))
-    print_lines(["", *aligned(_history(timeline))])
+    print_lines(["", *aligned(_history(found["timeline"]))])
 
 
 def _at(at: str | None, now: int) -> str:
     return NOTHING if at is None else f"{moment(at)}, {when(at, now)}"
 
 
-def _history(timeline: list[Json]) -> Iterator[tuple[str, str, str, str]]:
+def _history(timeline: list[EntryJson]) -> Iterator[tuple[str, str, str, str]]:
     """Yield time, distance from the line above, event and fields."""
     before = None
     for entry in timeline:
@@ -167,7 +172,7 @@ def _keep_looking(session: Session, *, as_json: bool) -> None:
             time.sleep(WATCH)
 
 
-def _look(session: Session) -> tuple[Json, int]:
+def _look(session: Session) -> tuple[StatusJson, int]:
     """Return the status, and as of when."""
     now, store = session.now(), session.store
     counts = session.run(store.views.counts())
@@ -190,7 +195,7 @@ def _shown_in_place() -> Live:
     return Live(console=Console(highlight=False), auto_refresh=False)
 
 
-def _status(found: Json, now: int) -> list[str]:
+def _status(found: StatusJson, now: int) -> list[str]:
     oldest = {
         "overdue": found["oldestOverdueSeconds"],
         "reported": found["oldestReportedSeconds"],

@@ -1,30 +1,147 @@
-"""The JSON of the contract, in one place for the API and the command line."""
+"""The JSON of the contract, for the API, its OpenAPI document and the command line.
+
+The shapes are typed dictionaries: mypy holds the functions to them, and the document is made from
+them.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Literal, cast
 
-from reconciler.ledger import TrackedProcess, iso, process_json
+from pydantic import Field, WithJsonSchema
+from typing_extensions import TypedDict  # pydantic takes Python's own only from 3.12 on
+
+from reconciler.ledger import SettledBy, State, TrackedProcess, iso, process_json
+from reconciler.operations.registration import Id
 from reconciler.runtime.clock import age
+from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.instances import Instance
 from reconciler.store.outbox import OutboxRow
 from reconciler.store.views import Counts, Detail
 
-Json = dict[str, Any]
+Time = Annotated[str | None, WithJsonSchema({"type": ["string", "null"], "format": "date-time"})]
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+Count = Annotated[int, Field(ge=0)]
+BreakerState = Literal["closed", "open", "probing"]
 
 
-def detail_json(detail: Detail) -> Json:
-    """Return a process with its timeline, the oldest entry first."""
+class ProcessJson(TypedDict):
+    """A process on the ledger."""
+
+    processId: Id
+    dossierId: Id
+    provider: str | None
+    processType: str | None
+    reference: str | None
+    state: State
+    status: str | None
+    settledBy: SettledBy | None
+    createdAt: Time
+    registeredAt: Time
+    callbackAt: Time
+    claimedStatus: str | None
+    settledAt: Time
+    revision: Count
+    nextCheckAt: Time
+    notifyAttempts: Count
+    fetchAttempts: Count
+    lastError: str | None
+    endedAt: Time
+
+
+class EntryJson(TypedDict):
+    """An entry of a timeline; its other members depend on the event."""
+
+    at: Moment
+    event: str
+
+
+class DetailJson(ProcessJson):
+    """A process with its timeline, the oldest entry first."""
+
+    timeline: list[EntryJson]
+
+
+class PageJson(TypedDict):
+    """A page of processes."""
+
+    items: list[ProcessJson]
+    nextCursor: str | None
+
+
+class DeliveryJson(TypedDict):
+    """A delivery; its ``id`` is the ``webhook-id`` that the application sees."""
+
+    id: str
+    processId: Id
+    type: str
+    state: DeliveryState
+    attempts: Count
+    createdAt: Time
+    nextAttemptAt: Time
+    deliveredAt: Time
+    lastError: str | None
+
+
+class DeliveriesJson(TypedDict):
+    """A page of deliveries."""
+
+    items: list[DeliveryJson]
+    nextCursor: str | None
+
+
+class OutboxJson(TypedDict):
+    """The outbox in numbers."""
+
+    pending: Count
+    dead: Count
+
+
+class InstanceJson(TypedDict):
+    """A live daemon."""
+
+    id: str
+    host: str
+    pid: Count
+    version: str
+    startedAt: Time
+    heartbeatAt: Time
+    breaker: BreakerState
+
+
+class StatusJson(TypedDict):
+    """The ledger in numbers; breaker, sweep and spool as the live daemons say."""
+
+    states: dict[State, Count]
+    oldestOverdueSeconds: float | None
+    oldestReportedSeconds: float | None
+    lastCallbackAt: Time
+    lastSweepAt: Time
+    breaker: BreakerState | None
+    outbox: OutboxJson
+    spooled: Count
+    instances: list[InstanceJson]
+
+
+def detail_json(detail: Detail) -> DetailJson:
+    """Return a process with its timeline."""
     entries = [{"at": iso(e.at), "event": e.event, **e.fields} for e in detail.timeline]
-    return {**process_json(detail.process), "timeline": entries}
+    return cast(DetailJson, {**process_json(detail.process), "timeline": entries})
 
 
-def page_json(items: Sequence[TrackedProcess], cursor: str | None) -> Json:
+def page_json(items: Sequence[TrackedProcess], cursor: str | None) -> PageJson:
     """Return one page of processes."""
-    return {"items": [process_json(process) for process in items], "nextCursor": cursor}
+    return {
+        "items": [cast(ProcessJson, process_json(process)) for process in items],
+        "nextCursor": cursor,
+    }
 
 
-def delivery_json(row: OutboxRow) -> Json:
-    """Return a delivery; its ``id`` is the ``webhook-id`` that the application sees."""
+def deliveries_json(rows: Sequence[OutboxRow], cursor: str | None) -> DeliveriesJson:
+    """Return one page of deliveries."""
+    return {"items": [_delivery_json(row) for row in rows], "nextCursor": cursor}
+
+
+def _delivery_json(row: OutboxRow) -> DeliveryJson:
     return {
         "id": row.webhook_id,
         "processId": row.process_id,
@@ -38,27 +155,23 @@ def delivery_json(row: OutboxRow) -> Json:
     }
 
 
-def deliveries_json(items: Sequence[OutboxRow], cursor: str | None) -> Json:
-    """Return one page of deliveries."""
-    return {"items": [delivery_json(row) for row in items], "nextCursor": cursor}
-
-
 def with_own(own: Instance, live: Sequence[Instance]) -> list[Instance]:
     """Return the live instances with ``own`` as it is now, not as its last heartbeat was."""
     return [own, *(other for other in live if other.instance_id != own.instance_id)]
 
 
-def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json:
-    """Return the whole in numbers; breaker, sweep and spool as the live instances say."""
+def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> StatusJson:
+    """Return the ledger in numbers."""
     sweeps = [i.last_sweep_at for i in instances if i.last_sweep_at is not None]
-    breakers = {instance.breaker for instance in instances}
+    breakers = {_breaker(instance) for instance in instances}
+    worst_first: tuple[BreakerState, ...] = ("open", "probing", "closed")
     return {
-        "states": counts.states,
+        "states": cast(dict[State, Count], counts.states),
         "oldestOverdueSeconds": age(counts.overdue_since, now),
         "oldestReportedSeconds": age(counts.reported_since, now),
         "lastCallbackAt": iso(counts.last_callback_at),
         "lastSweepAt": iso(max(sweeps, default=None)),
-        "breaker": next((b for b in ("open", "probing", "closed") if b in breakers), None),
+        "breaker": next((state for state in worst_first if state in breakers), None),
         "outbox": {"pending": counts.deliveries_pending, "dead": counts.deliveries_dead},
         "spooled": sum(instance.spooled for instance in instances),
         "instances": [
@@ -69,8 +182,12 @@ def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Json
                 "version": instance.version,
                 "startedAt": iso(instance.started_at),
                 "heartbeatAt": iso(instance.heartbeat_at),
-                "breaker": instance.breaker,
+                "breaker": _breaker(instance),
             }
             for instance in instances
         ],
     }
+
+
+def _breaker(instance: Instance) -> BreakerState:
+    return cast(BreakerState, instance.breaker)

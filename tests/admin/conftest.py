@@ -16,9 +16,8 @@ import structlog
 from structlog.testing import LogCapture
 from yarl import URL
 
-from reconciler.admin.build import build_admin
+from reconciler.admin.build import build_admin, document
 from reconciler.admin.health import Health, Readiness
-from reconciler.admin.openapi import openapi
 from reconciler.admin.server import AdminServer
 from reconciler.config import Secrets, in_force, load
 from reconciler.runtime.bell import Bell
@@ -28,7 +27,7 @@ from reconciler.store.open import Store, open_store, prepare
 from reconciler.telemetry.metrics import Metrics
 from tests.clock import PlayedClock
 
-DOCUMENT = openapi()
+DOCUMENT = document()
 START = 1_772_323_200_000
 """2026-03-01T00:00:00Z in milliseconds."""
 

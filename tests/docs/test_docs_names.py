@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from reconciler import cli
-from reconciler.admin.openapi import openapi
+from reconciler.admin.build import document
 from reconciler.cli import errors
 from reconciler.cli.app import app
 from reconciler.config import load
@@ -108,7 +108,7 @@ def test_every_make_target_is_one(spans: Spans, targets: set[str]) -> None:
 
 
 def test_every_path_of_the_api_is_one(spans: Spans) -> None:
-    paths = openapi()["paths"]
+    paths = document()["paths"]
 
     def is_wrong(_: Any, span: str) -> bool:
         call = re.fullmatch(r"(GET|POST|PUT|DELETE) (/[^?]*)(\?.*)?", span)
