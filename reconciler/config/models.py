@@ -164,7 +164,8 @@ class Assure(Section):
     @field_validator("pending_statuses")
     @classmethod
     def _not_final_as_well(cls, pending: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        both = sorted(set(pending).intersection(info.data.get("final_statuses", ())))
+        final = {status.lower() for status in info.data.get("final_statuses", ())}
+        both = sorted(status for status in pending if status.lower() in final)
         if both:
             raise ValueError(f"has {both[0]!r} in it, which is in assure.final_statuses too")
         return pending

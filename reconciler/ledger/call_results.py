@@ -9,7 +9,15 @@ from reconciler.ledger.observation import (
     NotifyAccepted,
     ProcessNotFound,
 )
-from reconciler.ledger.policy import Policy, Rules, Verb
+from reconciler.ledger.policy import (
+    LOOK_AGAIN,
+    UNKNOWN_LOOKS,
+    UNKNOWN_STANDS,
+    Policy,
+    Rules,
+    Verb,
+    same_status,
+)
 from reconciler.ledger.process import (
     Entry,
     FieldValue,
@@ -26,6 +34,7 @@ from reconciler.ledger.state_changes import (
     end_verification,
     enter,
     lagging,
+    look_again,
     mark_gone,
     next_round,
     next_rung,
@@ -138,12 +147,20 @@ def _on_fetched(
 ) -> Outcome:
     status = result.status
     process = _with_facts(process, result)
-    is_final = status in rules.final_statuses
+    is_final = rules.is_final(status)
     fetched = Entry("status_fetched", {"status": status, "attempt": process.fetch_attempts})
     entries: tuple[Entry, ...] = (fetched,)
     if rules.is_unknown(status):
-        is_final = result.has_final_result or status == process.claimed_status
         entries = (Entry("status_unknown", {"status": status, "source": "fetch"}), fetched)
+        is_final = result.has_final_result
+        if not is_stale:
+            process = _with_unknown(process, None if is_final else status, now)
+        if not is_final and _has_stood(process, now):
+            settled = _on_final(process, status, now, is_stale=is_stale)
+            outcome = look_again(settled, now)
+            return replace(outcome, entries=entries + outcome.entries)
+    else:
+        process = _with_unknown(process, None, now)
     if is_final:
         outcome = _on_final(process, status, now, is_stale=is_stale)
     else:
@@ -152,10 +169,45 @@ def _on_fetched(
     return replace(outcome, entries=entries + outcome.entries)
 
 
+def _with_unknown(process: TrackedProcess, status: str | None, now: int) -> TrackedProcess:
+    """Return ``process`` after a look that found ``status``, which stands in no list; or None."""
+    if status is None:
+        if process.unknown_status is None:
+            return process
+        return replace(process, unknown_status=None, unknown_since=None, unknown_looks=0)
+    if same_status(status, process.unknown_status):
+        return replace(process, unknown_looks=process.unknown_looks + 1)
+    return replace(process, unknown_status=status, unknown_since=now, unknown_looks=1)
+
+
+def _has_stood(process: TrackedProcess, now: int) -> bool:
+    """Tell whether an unknown status is what a callback claims, and has stood for long enough.
+
+    Two views of the same unfinished state confirm nothing.
+    """
+    return (
+        process.state is State.REPORTED
+        and same_status(process.unknown_status, process.claimed_status)
+        and process.unknown_since is not None
+        and process.unknown_looks >= UNKNOWN_LOOKS
+        and now >= process.unknown_since + UNKNOWN_STANDS
+    )
+
+
+def _owes_a_look(process: TrackedProcess, now: int) -> bool:
+    """Tell whether it was settled with a status in no list less than a day ago."""
+    return (
+        process.unknown_status is not None
+        and process.settled_at is not None
+        and same_status(process.unknown_status, process.status)
+        and now < process.settled_at + LOOK_AGAIN
+    )
+
+
 def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool) -> Outcome:
     claimed = process.claimed_status
     conflict: tuple[Entry, ...] = ()
-    if claimed is not None and claimed != status:
+    if claimed is not None and not same_status(claimed, status):
         fields: dict[str, FieldValue] = {"status": status, "claimed_status": claimed}
         conflict = (Entry("status_conflict", {**fields, "source": "fetch"}),)
     if is_stale and conflict:
@@ -165,10 +217,10 @@ def _on_final(process: TrackedProcess, status: str, now: int, *, is_stale: bool)
     if process.state.is_open:
         by = process.claimed_by if claimed else None
         outcome = settle(process, status, by or SettledBy.FETCH, now)
-    elif status == process.status:
+    elif same_status(status, process.status):
         return end_verification(process, "same")
     else:
-        by = process.claimed_by if claimed == status else None
+        by = process.claimed_by if same_status(claimed, status) else None
         outcome = correct(process, status, by or SettledBy.FETCH, now)
     return replace(outcome, entries=conflict + outcome.entries)
 
@@ -178,7 +230,8 @@ def _on_pending(process: TrackedProcess, policy: Policy, now: int, *, is_stale: 
     if is_stale:
         return _still_owed(process, now)
     if not process.state.is_open:
-        return end_verification(process, "pending")
+        done = end_verification(process, "pending")
+        return look_again(done, process.settled_at) if _owes_a_look(process, now) else done
     if process.state is State.REPORTED:
         return lagging(process, policy, now)
     return next_round(enter(process, State.WAITING, now, next_check_at=now), policy, now)

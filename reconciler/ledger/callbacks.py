@@ -4,7 +4,7 @@ The reasons: docs/decisions/004.
 """
 
 from reconciler.ledger.observation import Callback
-from reconciler.ledger.policy import Rules, Verb
+from reconciler.ledger.policy import Rules, Verb, same_status
 from reconciler.ledger.process import Entry, Outcome, SettledBy, State, TrackedProcess
 from reconciler.ledger.registration import adopt
 from reconciler.ledger.replace import replace
@@ -28,7 +28,7 @@ def on_callback(
     applied: tuple[Entry, ...] = (Entry("callback_applied", fields),)
     if rules.is_unknown(callback.status):
         applied += (Entry("status_unknown", {"status": callback.status, "source": "callback"}),)
-    if callback.status in rules.pending_statuses:
+    if rules.is_pending(callback.status):
         return Outcome(process, applied)
     outcome = _on_claim(process, callback, rules, now)
     return replace(outcome, entries=applied + outcome.entries)
@@ -38,7 +38,7 @@ def _on_claim(process: TrackedProcess, callback: Callback, rules: Rules, now: in
     status = callback.status
     is_late = process.callback_at is not None and callback.received_at < process.callback_at
     if not process.state.is_open:
-        if status == process.status:
+        if same_status(status, process.status):
             return Outcome(replace(process, duplicates=process.duplicates + 1))
         claimed = process if is_late else _with_claim(process, callback, rules)
         owed = Entry("verification_owed", {"claimed_status": status, "status": process.status})
@@ -46,7 +46,7 @@ def _on_claim(process: TrackedProcess, callback: Callback, rules: Rules, now: in
             owe_verification(claimed, now), (*_conflict(process.status, status, "callback"), owed)
         )
     if process.state is State.REPORTED:
-        if status == process.claimed_status:
+        if same_status(status, process.claimed_status):
             return Outcome(replace(process, duplicates=process.duplicates + 1))
         conflict = _conflict(process.claimed_status, status, "callback")
         if is_late:
@@ -86,7 +86,7 @@ def _brought_by(process: TrackedProcess, callback: Callback, rules: Rules) -> Se
 
 
 def _conflict(known: str | None, claimed: str, source: str) -> tuple[Entry, ...]:
-    if known is None or known == claimed:
+    if known is None or same_status(known, claimed):
         return ()
     fields = {"status": known, "claimed_status": claimed, "source": source}
     return (Entry("status_conflict", fields),)

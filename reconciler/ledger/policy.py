@@ -17,6 +17,14 @@ DAY = 24 * HOUR
 LAG_RETRY = 5 * SECOND
 """First wait after Get process says *pending* although a callback claims a final status."""
 
+UNKNOWN_STANDS = HOUR
+UNKNOWN_LOOKS = 3
+"""An unknown status that a callback claims settles when Get process has answered it for so long, in
+so many looks."""
+
+LOOK_AGAIN = DAY
+"""When a process that was settled so is verified."""
+
 TRIES_PER_RUNG = 4
 """Calls on one rung: a failed one is repeated three times, then the next rung follows."""
 
@@ -89,11 +97,32 @@ class Rules:
     """Whether a callback for a process nobody registered puts it on the ledger."""
     deliver: bool = False
     """Whether the user's application is told of results."""
+    _final: frozenset[str] = field(init=False, repr=False, compare=False)
+    _pending: frozenset[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_final", frozenset(map(str.lower, self.final_statuses)))
+        object.__setattr__(self, "_pending", frozenset(map(str.lower, self.pending_statuses)))
 
     def policy(self, provider: str | None) -> Policy:
         """Return the policy for ``provider``; the default while the provider is not known."""
         return self.providers.get(provider.lower(), self.default) if provider else self.default
 
+    def is_final(self, status: str) -> bool:
+        """Tell whether ``status`` stands in the list of final ones."""
+        return status.lower() in self._final
+
+    def is_pending(self, status: str) -> bool:
+        """Tell whether ``status`` stands in the list of pending ones."""
+        return status.lower() in self._pending
+
     def is_unknown(self, status: str) -> bool:
         """Tell whether ``status`` stands in neither list."""
-        return status not in self.final_statuses and status not in self.pending_statuses
+        return not self.is_final(status) and not self.is_pending(status)
+
+
+def same_status(one: str | None, other: str | None) -> bool:
+    """Tell whether two statuses are the same, whatever their letter case."""
+    if one is None or other is None:
+        return one is other
+    return one == other or one.lower() == other.lower()

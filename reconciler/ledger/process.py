@@ -107,6 +107,10 @@ class TrackedProcess:
     """Failed calls on this rung."""
     lags: int = 0
     """How often Get process answered *pending* after a callback had claimed a final status."""
+    unknown_status: str | None = None
+    """The status in no list that Get process has answered, and not another one since."""
+    unknown_since: int | None = None
+    unknown_looks: int = 0
     pending_seen: bool = False
     missing_at: int | None = None
     """When Get process first answered 404."""

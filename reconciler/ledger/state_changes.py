@@ -1,7 +1,7 @@
 """The steps of which every row of the table in docs/lifecycle.md is made."""
 
 from reconciler.ledger.next_call import ladder, next_verb, timeout_at
-from reconciler.ledger.policy import LAG_RETRY, TRIES_PER_RUNG, Policy
+from reconciler.ledger.policy import LAG_RETRY, LOOK_AGAIN, TRIES_PER_RUNG, Policy
 from reconciler.ledger.process import (
     Delivery,
     Entry,
@@ -75,6 +75,15 @@ def owe_verification(process: TrackedProcess, now: int) -> TrackedProcess:
     """Return the terminal ``process``, due now for one Get process."""
     since = now if process.verify_since is None else process.verify_since
     return replace(process, verify_since=since, next_check_at=now, round=0, rung=0, tries=0)
+
+
+def look_again(settled: Outcome, settled_at: int | None) -> Outcome:
+    """Owe a verification a day later to what was settled with a status in no list."""
+    if settled.process is None or settled_at is None:
+        return settled
+    due = settled_at + LOOK_AGAIN
+    later = replace(settled.process, verify_since=settled_at, next_check_at=due)
+    return replace(settled, process=later)
 
 
 def end_verification(process: TrackedProcess, result: str) -> Outcome:

@@ -85,6 +85,7 @@ _MARKS = (
     "missing_at",
     "notified_at",
     "verify_since",
+    "unknown_since",
 )
 
 

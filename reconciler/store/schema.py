@@ -69,6 +69,9 @@ processes = Table(
     Column("lease_begun_at", Millis),
     Column("lease_until", Millis),
     Column("ended_at", Millis),
+    Column("unknown_status", Id),
+    Column("unknown_since", Millis),
+    Column("unknown_looks", Integer, nullable=False, server_default="0"),
 )
 """The ledger: one row a process, with every field of ``TrackedProcess``, its lane and its end."""
 

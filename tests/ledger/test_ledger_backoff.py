@@ -81,6 +81,6 @@ def test_the_policy_of_a_provider_is_found_in_any_case_of_letters() -> None:
 def test_a_status_in_neither_list_is_unknown() -> None:
     rules = Rules()
     assert rules.is_unknown("weird")
-    assert rules.is_unknown("Accepted")
+    assert not rules.is_unknown("Accepted")
     assert not rules.is_unknown("not_matched")
     assert not rules.is_unknown("processing")

@@ -36,7 +36,7 @@ from reconciler.ledger import (
     lease,
     transition,
 )
-from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
+from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND, same_status
 
 NOTIFY, FETCH = Verb.NOTIFY, Verb.FETCH
 LADDERS = [(NOTIFY, FETCH), (FETCH,), (NOTIFY,), (FETCH, NOTIFY), (NOTIFY, NOTIFY, FETCH)]
@@ -57,7 +57,7 @@ policies = st.builds(
     ),
     give_up_after=st.sampled_from([0, HOUR, 14 * DAY]),
 )
-statuses = st.sampled_from(["accepted", "accepted", "rejected", "pending", "weird"])
+statuses = st.sampled_from(["accepted", "Accepted", "rejected", "PENDING", "weird", "Weird"])
 dossiers = st.sampled_from(["dossier", "dossier", "dossier", "other"])
 providers = st.sampled_from([None, "onfido", "ReadID"])
 spans = st.sampled_from([1, SECOND, MINUTE, 5 * MINUTE, HOUR, DAY, 15 * DAY])
@@ -155,6 +155,7 @@ class OneProcess(RuleBasedStateMachine):
                 assert after.round > 0
                 assert after.claimed_status == before.claimed_status
             assert before.state not in TERMINAL or after.state is State.SETTLED
+            self.check_word(before, seen, after)
         if before.state in TERMINAL and after.status != before.status:
             assert isinstance(seen, Fetched)
             assert after.status == seen.status
@@ -167,10 +168,22 @@ class OneProcess(RuleBasedStateMachine):
             after.status != before.status
         )
 
+    def check_word(self, before: TrackedProcess, seen: Observation, after: TrackedProcess) -> None:
+        """A word in no list, without a result, settles only what has stood for an hour."""
+        if after.state is not State.SETTLED or not isinstance(seen, Fetched):
+            return
+        assert not self.rulebook.is_pending(seen.status)
+        if self.rulebook.is_unknown(seen.status) and not seen.has_final_result:
+            assert before.state is State.REPORTED
+            assert same_status(seen.status, before.claimed_status)
+            assert before.unknown_since is not None
+            assert self.now >= before.unknown_since + HOUR
+            assert before.unknown_looks >= 2
+
     def check_not_refuted(
         self, before: TrackedProcess, seen: Fetched | ProcessNotFound, after: TrackedProcess
     ) -> None:
-        if isinstance(seen, Fetched) and seen.status == before.claimed_status:
+        if isinstance(seen, Fetched) and same_status(seen.status, before.claimed_status):
             return
         assert (after.state, after.status) == (before.state, before.status)
         if before.next_check_at is not None:
@@ -301,6 +314,8 @@ class OneProcess(RuleBasedStateMachine):
             )
             for policy in (self.rulebook.default, *self.rulebook.providers.values())
         )
+        if not self.process.state.is_open:
+            longest = max(longest, DAY)  # settled with a status in no list: verified a day later
         assert self.process.next_check_at <= self.now + longest
 
     @invariant()

@@ -33,8 +33,8 @@ _FORGET = "`reconciler forget` it, and register it again if it is still awaited"
 _SEND = "`reconciler redeliver` it: that writes its state anew"
 _UNREADABLE = "stop the daemon and restore a backup; or `reconciler forget` it"
 _COUNTS = (
-    "revision", "duplicates", "round", "rung", "tries", "lags", "notify_attempts",
-    "fetch_attempts", "attempt",
+    "revision", "duplicates", "round", "rung", "tries", "lags", "unknown_looks",
+    "notify_attempts", "fetch_attempts", "attempt",
 )  # fmt: skip
 _LEASE = ("lease_owner", "lease_verb", "lease_begun_at", "lease_until")
 _STATES = {str(state) for state in State}

@@ -34,7 +34,8 @@ PROCESSES: Final[tuple[Event, ...]] = (
     Event("status_unknown", "warning", (*PROCESS, "status", "source"),
           "A status is in neither list of the configuration.",
           "Find out what it means and add it to `assure.final_statuses` or "
-          "`assure.pending_statuses`."),
+          "`assure.pending_statuses` (any letter case). Until then Get process does not settle "
+          "it without a `finalResult`, or an hour of the same answer."),
     Event("verification_owed", "info", (*PROCESS, "status", "claimed_status"),
           "A callback contradicts a process that has ended. Get process is asked.",
           "Nothing. `verification_done` or `process_corrected` follows."),
