@@ -1,7 +1,7 @@
 """The played Assure API over HTTP: token, Get process, Notify; it holds, cuts and pads answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import orjson
 from aiohttp import web
@@ -27,12 +27,10 @@ class PlayedApi:
         tokens: Tokens,
         *,
         log: FilteringBoundLogger,
-        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._world = world
         self._tokens = tokens
         self._log = log
-        self._sleep = sleep
         self.stopping = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
@@ -90,7 +88,7 @@ class PlayedApi:
             if decided.status == 0:
                 return await self._fall_silent(request)
             if self._world.faults.latency:
-                await self._sleep(self._world.faults.latency)
+                await self._world.clock.sleep(self._world.faults.latency)
             http_status = decided.status
             return await _padded(request, decided) if decided.huge else _plain(decided)
         finally:

@@ -1,9 +1,10 @@
 """What was called, when and how it was answered: the record that tests and counters read."""
 
 from collections import Counter, deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from reconciler.runtime.clock import Clock
 
 Kind = Literal["token", "fetch", "notify", "callback", "other"]
 
@@ -34,8 +35,8 @@ class CallLog:
     calls that arrived in any window of one second. Token requests and callbacks count in none.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._in_flight: Counter[str] = Counter()
         self._open = 0
         self._last_second: deque[float] = deque()
@@ -47,7 +48,7 @@ class CallLog:
 
     def begin(self, kind: Kind, process_id: str | None) -> Call:
         """Record an arrival. Every begun call is ended with `end`."""
-        call = Call(self._monotonic(), kind, process_id)
+        call = Call(self._clock.monotonic(), kind, process_id)
         if len(self.entries) >= KEPT:
             del self.entries[: KEPT // 2]
         self.entries.append(call)

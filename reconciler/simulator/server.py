@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -26,8 +26,7 @@ class Simulator:
 
     `port` 0 takes any free port; after a stop, `start` binds the same one again. Callbacks go to
     `callback_url` ("": none are sent) with `authorization` ("": no header). A receiver has
-    `callback_timeout` seconds. Tokens live `token_lifetime` seconds. `sleep` waits seconds on the
-    clock of `world.monotonic`; a test that plays one plays both.
+    `callback_timeout` seconds. Tokens live `token_lifetime` seconds.
 
     ValueError: a host that is not loopback, a callback URL or Authorization value that cannot be
     sent.
@@ -46,7 +45,6 @@ class Simulator:
         client_secret: str = DEMO_CLIENT_SECRET,
         token_lifetime: int = 3600,
         callback_timeout: float = 10.0,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         if not _is_loopback(host):
             raise ValueError(f"{host} is not a loopback address; the simulator stays on loopback")
@@ -54,10 +52,9 @@ class Simulator:
         self._log = log
         self._host = host
         self._port = port
-        self._sleep = sleep
         self.client_id = client_id
         self.client_secret = client_secret
-        self.tokens = Tokens(client_id, client_secret, token_lifetime, world.monotonic)
+        self.tokens = Tokens(client_id, client_secret, token_lifetime, world.clock)
         self._sender = CallbackSender(world, timeout=callback_timeout, log=log)
         self.aim(callback_url, authorization)
         self._runner: web.AppRunner | None = None
@@ -81,7 +78,7 @@ class Simulator:
 
     async def start(self) -> None:
         """Serve. OSError: the port is taken."""
-        api = PlayedApi(self._world, self.tokens, log=self._log, sleep=self._sleep)
+        api = PlayedApi(self._world, self.tokens, log=self._log)
         app = web.Application(
             middlewares=[_json_errors(api.record_other)], client_max_size=MAX_CONTROL_BODY
         )
@@ -131,7 +128,8 @@ class Simulator:
                     wait.cancel()
 
     async def _nap(self, until: float) -> None:
-        await self._sleep(until - self._world.monotonic())
+        clock = self._world.clock
+        await clock.sleep(until - clock.monotonic())
 
 
 def _json_errors(record_other: Callable[[int], None]) -> Middleware:

@@ -2,9 +2,10 @@
 
 import base64
 import secrets
-from collections.abc import Callable
 from hmac import compare_digest
 from urllib.parse import quote_plus
+
+from reconciler.runtime.clock import Clock
 
 TOKEN_PREFIX = "canary-token-"  # noqa: S105 - the mark that leak tests look for, not a secret
 
@@ -12,16 +13,14 @@ TOKEN_PREFIX = "canary-token-"  # noqa: S105 - the mark that leak tests look for
 class Tokens:
     """Tokens given out and when they expire; `lifetime` in seconds."""
 
-    def __init__(
-        self, client_id: str, client_secret: str, lifetime: int, monotonic: Callable[[], float]
-    ) -> None:
+    def __init__(self, client_id: str, client_secret: str, lifetime: int, clock: Clock) -> None:
         # The RFC form-encodes both before Basic; many clients do not. Both are taken.
         self._accepted = {
             _basic(client_id, client_secret),
             _basic(quote_plus(client_id), quote_plus(client_secret)),
         }
         self._lifetime = lifetime
-        self._monotonic = monotonic
+        self._clock = clock
         self._expires: dict[str, float] = {}
 
     def knows_client(self, authorization: str) -> bool:
@@ -31,7 +30,7 @@ class Tokens:
 
     def issue(self) -> dict[str, object]:
         """A fresh token, as the token endpoint answers it."""
-        now = self._monotonic()
+        now = self._clock.monotonic()
         self._expires = {t: expiry for t, expiry in self._expires.items() if expiry > now}
         token = TOKEN_PREFIX + secrets.token_hex(16)
         self._expires[token] = now + self._lifetime
@@ -40,7 +39,7 @@ class Tokens:
     def accepts(self, authorization: str) -> bool:
         """Whether the Authorization header bears a token that was given out and is not stale."""
         scheme, _, token = authorization.partition(" ")
-        return scheme.lower() == "bearer" and self._expires.get(token, 0) > self._monotonic()
+        return scheme.lower() == "bearer" and self._expires.get(token, 0) > self._clock.monotonic()
 
 
 def _basic(client_id: str, client_secret: str) -> bytes:

@@ -6,13 +6,13 @@ a hash of the seed, its purpose, the process id and an ordinal, so that concurre
 
 import asyncio
 import heapq
-import time
 import uuid
 from collections.abc import Callable
 from hashlib import blake2b
 from itertools import count
 from random import Random
 
+from reconciler.runtime.clock import Clock
 from reconciler.simulator.calls import Call, CallLog
 from reconciler.simulator.faults import Faults
 from reconciler.simulator.process import (
@@ -29,8 +29,8 @@ __all__ = ["Faults", "SimProcess", "World"]
 class World:
     """All processes, the faults and the record of calls.
 
-    Not for threads: one event loop reads and changes it. `monotonic` gives seconds, `now` UTC
-    milliseconds. `wake` is set whenever the next due moment has moved nearer.
+    Not for threads: one event loop reads and changes it. `wake` is set whenever the next due
+    moment has moved nearer.
     """
 
     def __init__(
@@ -38,15 +38,13 @@ class World:
         seed: int = 0,
         *,
         faults: Faults | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        clock: Clock | None = None,
     ) -> None:
         self.faults = faults or Faults()
         self.processes: dict[str, SimProcess] = {}
-        self.monotonic = monotonic
-        self.log = CallLog(monotonic)
+        self.clock = clock or Clock()
+        self.log = CallLog(self.clock)
         self.wake = asyncio.Event()
-        self._now = now
         self._seed = seed
         self._random = Random(seed)  # noqa: S311 - a repeatable play, not a secret
         self._agenda: list[tuple[float, int, SimProcess | Callback]] = []
@@ -86,7 +84,7 @@ class World:
         if process_id in self.processes:
             raise ValueError(f"process {process_id} is there already")
         made_provider, made_type = PROVIDERS[self._pick("provider", process_id, 0, len(PROVIDERS))]
-        created = self._now() if created_at is None else created_at
+        created = self.clock.now() if created_at is None else created_at
         process = SimProcess(
             dossier_id=dossier_id or made_dossier,
             process_id=process_id,
@@ -101,7 +99,7 @@ class World:
         self.processes[process_id] = process
         if finish_in is not None:
             process.final_status = final_status or self._draw_final(process_id)
-            process.finish_at = self.monotonic() + finish_in
+            process.finish_at = self.clock.monotonic() + finish_in
             self._plan(process.finish_at, process)
         self.changed()
         return process
@@ -117,7 +115,7 @@ class World:
         if process.finished and final == process.status:
             raise ValueError(f"process {process_id} is {final} already")
         process.status = process.final_status = final
-        process.updated_at = self._now()
+        process.updated_at = self.clock.now()
         lost = process.callback == "lose" or self.hits("lose_callbacks", process_id)
         process.news_at = self._plan_callback(process, lost=lost)
         self.changed()
@@ -138,7 +136,7 @@ class World:
         """Whether Get process already tells the final status; see `Faults.lag`."""
         if process.news_at is None:
             return False
-        return not self.faults.lag or self.monotonic() >= process.news_at + self.faults.lag
+        return not self.faults.lag or self.clock.monotonic() >= process.news_at + self.faults.lag
 
     def due(self) -> list[Callback]:
         """Let time pass up to now: finish what finishes; the callbacks that go out at this moment.
@@ -146,7 +144,7 @@ class World:
         Each callback is given out once.
         """
         outgoing: list[Callback] = []
-        while self._agenda and self._agenda[0][0] <= self.monotonic():
+        while self._agenda and self._agenda[0][0] <= self.clock.monotonic():
             item = heapq.heappop(self._agenda)[2]
             if isinstance(item, Callback):
                 outgoing.append(item)
@@ -177,7 +175,7 @@ class World:
 
     def _plan_callback(self, process: SimProcess, *, lost: bool) -> float:
         """Put a callback on the agenda, or nothing if it is lost; returns its moment."""
-        at = self.monotonic() + self.faults.callback_delay
+        at = self.clock.monotonic() + self.faults.callback_delay
         ordinal = process.callbacks_planned
         process.callbacks_planned += 1
         if lost:

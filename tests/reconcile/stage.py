@@ -34,6 +34,7 @@ from reconciler.reconcile.assure_connection import build_connection
 from reconciler.reconcile.build import build_reconcile
 from reconciler.reconcile.misconfiguration import CallbackPath
 from reconciler.runtime.bell import Bell
+from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 from reconciler.simulator import Simulator, World
 from reconciler.simulator.server import DEMO_CLIENT_ID, DEMO_CLIENT_SECRET
@@ -197,25 +198,42 @@ class Instance:
         return line
 
 
+class _Held(Clock):
+    """The clock of the far side, on which a sleep lasts until the gate is open."""
+
+    def __init__(self, clock: PlayedClock, gate: asyncio.Event) -> None:
+        self._clock = clock
+        self._gate = gate
+
+    def now(self) -> int:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, _seconds: float) -> None:
+        await self._gate.wait()
+
+
 class Play:
     """The far side, the store, the clocks, and what the tests do and see."""
 
     def __init__(self, path: Path) -> None:
         """``path``: an empty store."""
         self.clock = PlayedClock()
-        self.world = World(seed=7, now=self.clock.now, monotonic=self.clock.monotonic)
+        self._gate = asyncio.Event()
+        self.world = World(seed=7, clock=_Held(self.clock, self._gate))
         self.lines = CapturingLogger()
         self.log: FilteringBoundLogger = structlog.wrap_logger(
             self.lines, processors=[], wrapper_class=structlog.make_filtering_bound_logger(0)
         )
         self.rules = Rules(default=Policy(backoff=Backoff(jitter=0.0)))
-        self.simulator = Simulator(self.world, log=self.log, sleep=self._hold)
+        self.simulator = Simulator(self.world, log=self.log)
         self.instances: list[Instance] = []
         self.store: Store
         self.path = path
         self._stores: list[Store] = []
         self._receipts = count(1)
-        self._gate = asyncio.Event()
 
     # Setting the scene
 
@@ -373,6 +391,3 @@ class Play:
         async with self.store.database.read() as connection:
             found = await connection.execute(_UNDER_WAY, {"now": self.clock.now()})
             return not found.scalar_one()
-
-    async def _hold(self, _seconds: float) -> None:
-        await self._gate.wait()

@@ -8,11 +8,12 @@ import aiohttp
 import pytest
 import structlog
 
+from reconciler.runtime.clock import Clock
 from reconciler.simulator import SimProcess, Simulator, World
 
 
-class PlayedTime:
-    """A monotonic clock and the sleep that belongs to it; both stand still until `advance`."""
+class PlayedTime(Clock):
+    """A clock whose monotonic time and sleeps stand still until `advance`."""
 
     def __init__(self) -> None:
         self._now = 1000.0
@@ -42,12 +43,12 @@ def time() -> PlayedTime:
 
 @pytest.fixture
 def world(time: PlayedTime) -> World:
-    return World(seed=3, monotonic=time.monotonic)
+    return World(seed=3, clock=time)
 
 
 @pytest.fixture
-async def simulator(world: World, time: PlayedTime) -> AsyncIterator[Simulator]:
-    simulator = Simulator(world, log=structlog.get_logger(), token_lifetime=60, sleep=time.sleep)
+async def simulator(world: World) -> AsyncIterator[Simulator]:
+    simulator = Simulator(world, log=structlog.get_logger(), token_lifetime=60)
     await simulator.start()
     yield simulator
     await simulator.stop()
