@@ -162,7 +162,7 @@ class Listener:
         check_authorization(request.headers.get("Authorization"), access.authorization)
         body = await cast(Connection, request.protocol).read_body(request, access.max_body)
         arrived = self._clock.monotonic()
-        claim = check_body(body)
+        claim = check_body(body, request.charset)
         try:
             await self._intake.put(self._receipt(claim))
         except NotDurableError:

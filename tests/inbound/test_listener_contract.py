@@ -20,11 +20,20 @@ REJECTED: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "not_json"),
     "a word": (b"accepted", "not_json"),
     "half an object": (b'{"dossierId":"d","processId":"p"', "not_json"),
-    "a byte order mark": (b"\xef\xbb\xbf" + body(), "not_json"),
-    "UTF-16": (body().decode().encode("utf-16"), "not_json"),
-    "not UTF-8": (body(status="ok").replace(b"ok", b"\xff\xfe"), "not_json"),
-    "not a number": (body(score=7).replace(b"7", b"NaN"), "not_json"),
-    "endless": (body(score=7).replace(b"7", b"-Infinity"), "not_json"),
+    "a status that is not UTF-8": (body(status="ok").replace(b"ok", b"\xff\xfe"), "not_json"),
+    "an id that is not UTF-8": (body(processId="ok").replace(b"ok", b"M\xfcller"), "not_json"),
+    "not a number as id": (body(processId=7).replace(b"7", b"NaN"), "not_a_string"),
+    "a raw line feed in the status": (
+        body(status="ok").replace(b"ok", b"o\nk"),
+        "control_characters",
+    ),
+    "rubbish behind the status": (body(status="ok").replace(b'"ok"', b'"ok" x'), "not_json"),
+    "two statuses": (b'{"status":"rejected",' + body(status="accepted")[1:], "not_json"),
+    "two statuses, one escaped": (
+        rb'{"stat\u0075s":"rejected",' + body(status="accepted")[1:],
+        "not_json",
+    ),
+    "an object that does not end": (body()[:-1], "not_json"),
     "a huge number as id": (body(processId=7).replace(b"7", b"7" * 5_000), "not_a_string"),
     "a lone surrogate": (body(status="S").replace(b"S", rb"\ud800"), "not_json"),
     "deep nesting": (b"[" * 60_000, "not_json"),
@@ -64,6 +73,17 @@ KEPT: dict[str, bytes] = {
     "an integer that no machine holds": body(score=7).replace(b"7", b"7" * 5_000),
     "a fraction that no machine holds": body(score=7).replace(b"7", b"-1e99999"),
     "half a surrogate pair that nobody needs": body(note="S").replace(b"S", rb"\ud800"),
+    "a byte order mark": b"\xef\xbb\xbf" + body(),
+    "UTF-16": body().decode().encode("utf-16"),
+    "UTF-16 without a mark": body().decode().encode("utf-16-be"),
+    "a Latin-1 byte that nobody needs": body(name="M").replace(b'"M"', b'"M\xfcller"'),
+    "a raw line feed that nobody needs": body(name="M").replace(b'"M"', b'"a\nb"'),
+    "NaN that nobody needs": body(score=7).replace(b"7", b"NaN"),
+    "infinity that nobody needs": body(score=7).replace(b"7", b"-Infinity"),
+    "rubbish after the object": body() + b"}\x00 rubbish",
+    "a callback twice": body() + body(),
+    "a member twice with one value": b'{"status":"accepted",' + body(status="accepted")[1:],
+    "a comma too many": body()[:-1] + b",}",
     "half a surrogate pair as a name": body(S=1).replace(b'"S"', rb'"\ud800"'),
 }
 
@@ -124,11 +144,24 @@ async def test_of_extra_members_only_the_names_are_kept(house: House, wire: Wire
     assert "canary-value" not in str(row) + str(house.lines.entries)
 
 
-async def test_of_a_member_given_twice_the_last_counts(house: House, wire: Wire) -> None:
+async def test_the_charset_of_the_content_type_counts_where_the_body_is_not_utf_8(
+    house: House, wire: Wire
+) -> None:
+    content = body(processId="M").replace(b'"M"', b'"M\xfcller"')
+
+    answer = await wire.ask(post(content, "Content-Type: application/json; charset=ISO-8859-1"))
+
+    assert answer.status == 200
+    assert await house.stored_ids() == ["M\u00fcller"]
+
+
+async def test_a_member_given_twice_with_two_values_is_refused(house: House, wire: Wire) -> None:
     content = b'{"status":"rejected",' + body(status="accepted")[1:]
 
-    assert (await wire.ask(post(content))).status == 200
-    assert [row.status for row in await house.stored()] == ["accepted"]
+    answer = await wire.ask(post(content))
+
+    assert (answer.status, answer.error) == (400, "not_json")
+    assert await house.stored() == []
 
 
 @pytest.mark.parametrize("path", ["/callbacks/assure?x=1", "http://there/callbacks/assure"])
