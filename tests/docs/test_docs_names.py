@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,14 @@ def test_every_command_and_option_is_one(spans: Spans, options: dict[str, set[st
         if command:
             return not given <= options.get(command[1], set())
         return span.startswith("--") and not given <= anywhere
+
+    assert unknown(spans, is_wrong) == []
+
+
+def test_every_module_that_is_to_be_run_is_one(spans: Spans) -> None:
+    def is_wrong(_: Any, span: str) -> bool:
+        module = re.match(r"(?:\.venv/bin/)?python -m ([\w.]+)", span)
+        return module is not None and find_spec(module[1]) is None
 
     assert unknown(spans, is_wrong) == []
 
