@@ -5,7 +5,7 @@ No I/O, no clock, no async, no third-party library. ``decide`` tells what is nex
 """
 
 from reconciler.ledger.as_json import iso, process_json
-from reconciler.ledger.next_call import Call, Decision, Idle, TurnOverdue, decide, lease
+from reconciler.ledger.next_call import Call, Decision, Idle, TurnOverdue, decide, held_back, lease
 from reconciler.ledger.observation import (
     Callback,
     CallFailed,
@@ -66,6 +66,7 @@ __all__ = [
     "TurnOverdue",
     "Verb",
     "decide",
+    "held_back",
     "is_other_dossier",
     "iso",
     "lease",

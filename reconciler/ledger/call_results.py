@@ -1,5 +1,6 @@
 """Applies the results of calls to processes."""
 
+from reconciler.ledger.call_limit import without_call
 from reconciler.ledger.observation import (
     CallFailed,
     CallRefused,
@@ -52,7 +53,8 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
         return Outcome(process, (Entry("result_dropped", {"attempt": result.attempt}),))
     free = replace(process, lease=None)
     if isinstance(result, CallThrottled):
-        return Outcome(free)
+        is_counted = not result.was_made and process.recent_calls[-1:] == (held.begun_at,)
+        return Outcome(without_call(free) if is_counted else free)
     fits = Fetched | ProcessNotFound if held.verb is Verb.FETCH else NotifyAccepted
     if not isinstance(result, fits | CallRefused | CallFailed):
         result = CallFailed(result.attempt, "unexpected")  # never made, but total
@@ -146,7 +148,7 @@ def _on_fetched(
     process: TrackedProcess, result: Fetched, rules: Rules, now: int, *, is_stale: bool
 ) -> Outcome:
     status = result.status
-    process = _with_facts(process, result)
+    process = _with_facts(process, result, now)
     is_final = rules.is_final(status)
     fetched = Entry("status_fetched", {"status": status, "attempt": process.fetch_attempts})
     entries: tuple[Entry, ...] = (fetched,)
@@ -261,11 +263,12 @@ def _still_owed(process: TrackedProcess, now: int, *entries: Entry) -> Outcome:
     return Outcome(replace(process, next_check_at=due, asked=None), entries)
 
 
-def _with_facts(process: TrackedProcess, result: Fetched) -> TrackedProcess:
+def _with_facts(process: TrackedProcess, result: Fetched, now: int) -> TrackedProcess:
+    created_at = None if result.created_at is None else min(result.created_at, now)
     return replace(
         process,
         last_error=None,
         provider=result.provider or process.provider,
         process_type=result.process_type or process.process_type,
-        created_at=result.created_at if process.created_at is None else process.created_at,
+        created_at=created_at if process.created_at is None else process.created_at,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.ledger.call_limit import not_before, with_call
 from reconciler.ledger.policy import Policy, Rules, Verb
 from reconciler.ledger.process import Lease, State, TrackedProcess
 from reconciler.ledger.replace import replace
@@ -35,9 +36,27 @@ def decide(process: TrackedProcess, rules: Rules, now: int) -> Decision:
     due = process.next_check_at <= now
     if turns_overdue(process, rules, now):
         return TurnOverdue()
+    policy = rules.policy(process.provider)
+    if not process.asked and not_before(process, policy, now) > now:
+        return Idle()
     if process.state is State.WAITING and not process.asked:
         return Call(Verb.FETCH) if process.catch_up else Idle()
-    return Call(next_verb(process, rules.policy(process.provider))) if due else Idle()
+    return Call(next_verb(process, policy)) if due else Idle()
+
+
+def held_back(process: TrackedProcess, rules: Rules, now: int) -> TrackedProcess:
+    """Return ``process``, due when the limit of calls allows one; what a person asked for is due.
+
+    An early look after downtime is dropped: it waits for its callback as before.
+    """
+    if process.next_check_at is None or process.asked:
+        return process
+    policy = rules.policy(process.provider)
+    earliest = max(process.next_check_at, now)
+    due = not_before(process, policy, earliest)
+    if process.catch_up and not_before(process, policy, now) > now:
+        process = replace(process, catch_up=False)
+    return process if due == earliest else replace(process, next_check_at=due)
 
 
 def turns_overdue(process: TrackedProcess, rules: Rules, now: int) -> bool:
@@ -55,7 +74,8 @@ def turns_overdue(process: TrackedProcess, rules: Rules, now: int) -> bool:
 def lease(process: TrackedProcess, verb: Verb, owner: str, now: int, length: int) -> TrackedProcess:
     """Return ``process`` with a new lease of ``length`` ms, under the next attempt number."""
     taken = Lease(owner=owner, verb=verb, begun_at=now, until=now + length)
-    return replace(process, attempt=process.attempt + 1, lease=taken)
+    leased = replace(process, attempt=process.attempt + 1, lease=taken)
+    return leased if process.asked is verb else with_call(leased, now)
 
 
 def ladder(process: TrackedProcess, policy: Policy) -> Sequence[Verb]:

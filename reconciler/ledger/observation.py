@@ -101,6 +101,7 @@ class CallThrottled:
     """429, or a call that was not made: no attempt is spent."""
 
     attempt: int
+    was_made: bool = False
 
 
 CallResult = NotifyAccepted | Fetched | ProcessNotFound | CallRefused | CallFailed | CallThrottled

@@ -124,6 +124,8 @@ class TrackedProcess:
     """Waited while the daemon was down: owed one Get process."""
     notify_attempts: int = 0
     fetch_attempts: int = 0
+    recent_calls: tuple[int, ...] = ()
+    """When the newest calls began that no person asked for, the oldest first."""
     last_error: str | None = None
     """An error class and HTTP status, such as ``http_503``; never text of an answer."""
 

@@ -1,8 +1,9 @@
 """The one function that changes a process. Pure and total; docs/lifecycle.md is its table."""
 
+from reconciler.ledger.call_limit import as_seen, of_the_past
 from reconciler.ledger.call_results import on_result
 from reconciler.ledger.callbacks import on_callback
-from reconciler.ledger.next_call import next_verb, turns_overdue
+from reconciler.ledger.next_call import held_back, next_verb, turns_overdue
 from reconciler.ledger.observation import (
     Callback,
     ClockJumpedBack,
@@ -26,8 +27,13 @@ def transition(
     ``process`` is None while it is not on the ledger: then only a registration or a callback
     has an effect.
     """
+    process, observation = of_the_past(process, now), as_seen(observation, now)
     outcome = _apply(process, observation, rules, now)
     after = outcome.process
+    if after is not None and not isinstance(observation, Recheck):
+        limited = held_back(after, rules, now)
+        if limited is not after:
+            outcome, after = replace(outcome, process=limited), limited
     if after is None or (process and after.next_check_at == process.next_check_at):
         return outcome
     return replace(outcome, process=replace(after, scheduled_at=now))
@@ -74,7 +80,8 @@ def _on_clock_jumped_back(process: TrackedProcess, now: int) -> Outcome:
     due = None if process.next_check_at is None else process.next_check_at - shift
     marks = {name: getattr(process, name) for name in _MARKS}
     past = {name: min(at, now) for name, at in marks.items() if at is not None}
-    return Outcome(replace(process, next_check_at=due, lease=held, **past))
+    calls = tuple(min(at, now) for at in process.recent_calls)
+    return Outcome(replace(process, next_check_at=due, lease=held, recent_calls=calls, **past))
 
 
 _MARKS = (
@@ -98,5 +105,5 @@ def _on_recheck(process: TrackedProcess, recheck: Recheck, rules: Rules, now: in
         verb = recheck.verb or next_verb(process, rules.policy(process.provider))
         due_now = replace(process, asked=verb, tries=0, next_check_at=now)
         return Outcome(due_now, (entry,))
-    verb_asked = Verb.NOTIFY if recheck.verb is Verb.NOTIFY else None
+    verb_asked = recheck.verb or Verb.FETCH
     return Outcome(replace(owe_verification(process, now), asked=verb_asked), (entry,))

@@ -95,7 +95,7 @@ class Caller:
         match error:
             case Throttled():
                 self._throttled(error)
-                return CallThrottled(attempt)
+                return CallThrottled(attempt, was_made=error.http_status == 429)
             case TokenRefused() | TokenUnavailable():
                 self._without_token(error)
                 return CallThrottled(attempt)

@@ -18,7 +18,7 @@ from sqlalchemy import Dialect, Select, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 MOST_ROWS = 128
-"""Rows in one statement: times 41 columns, far below SQLite's 32,766 parameters."""
+"""Rows in one statement: times 46 columns, far below SQLite's 32,766 parameters."""
 
 _VALUES = re.compile(r"(?<=\bVALUES )(\(\?(?:, ?\?)*\))")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 import orjson
-from sqlalchemy import bindparam, func, select, tuple_, update
+from sqlalchemy import bindparam, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
@@ -44,6 +44,9 @@ class Receipt:
         )
 
 
+AHEAD = 60_000
+"""Milliseconds after which an arrival lies in the future: no daemon is still about to apply it."""
+
 _C = callbacks.c
 _COLUMNS = (
     _C.receipt_id,
@@ -57,7 +60,13 @@ _COLUMNS = (
 """The columns of ``_row``; the outcome is set later."""
 _UNAPPLIED = (
     select(callbacks)
-    .where(callbacks.c.outcome.is_(None), callbacks.c.received_at <= bindparam("before"))
+    .where(callbacks.c.outcome.is_(None))
+    .where(
+        or_(
+            callbacks.c.received_at <= bindparam("before"),
+            callbacks.c.received_at > bindparam("ahead"),
+        )
+    )
     .where(
         tuple_(callbacks.c.received_at, callbacks.c.receipt_id)
         > tuple_(bindparam("at", type_=Millis), bindparam("key", type_=Word))
@@ -99,10 +108,12 @@ class Inbox:
     ) -> list[Receipt]:
         """Return the oldest receipts up to ``before`` that were not applied.
 
+        Those far ahead of it too: a clock has been put back since, or that of another daemon is
+        ahead.
         ``after``: start behind this one, for the oldest may be one that cannot be applied.
         """
         at, key = (after.received_at, after.receipt_id) if after else (-1, "")
-        values = {"before": before, "most": most, "at": at, "key": key}
+        values = {"before": before, "ahead": before + AHEAD, "most": most, "at": at, "key": key}
         async with self._database.read() as connection:
             return await _receipts(connection, _UNAPPLIED, values)
 

@@ -21,6 +21,7 @@ def to_row(process: TrackedProcess) -> dict[str, Any]:
         if row[name] is not None:
             row[name] = row[name].value
     row["lane"] = None if lane is None else lane.value
+    row["recent_calls"] = " ".join(map(str, process.recent_calls)) or None
     row["ended_at"] = process.ended_at
     row["lease_owner"] = held.owner if held else None
     row["lease_verb"] = held.verb.value if held else None
@@ -37,6 +38,8 @@ def from_row(row: RowMapping | dict[str, Any]) -> TrackedProcess:
             values[name] = kind(values[name])
     for name in _BOOLEANS:
         values[name] = bool(values[name])
+    calls = values["recent_calls"]
+    values["recent_calls"] = tuple(map(int, calls.split())) if calls else ()
     held = None
     if row["lease_owner"] is not None:
         held = Lease(

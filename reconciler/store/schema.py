@@ -72,6 +72,7 @@ processes = Table(
     Column("unknown_status", Id),
     Column("unknown_since", Millis),
     Column("unknown_looks", Integer, nullable=False, server_default="0"),
+    Column("recent_calls", Text),
 )
 """The ledger: one row a process, with every field of ``TrackedProcess``, its lane and its end."""
 

@@ -18,6 +18,7 @@ from reconciler.ledger import (
     TimePassed,
     TrackedProcess,
     decide,
+    held_back,
     lease,
 )
 from reconciler.store.apply import Observed, apply_observations, save
@@ -60,7 +61,14 @@ _ASKED = (
 _AHEAD = (
     select(_C.process_id)
     .where(_C.next_check_at.is_not(None))
-    .where(or_(_C.scheduled_at > bindparam("now"), _C.lease_begun_at > bindparam("now")))
+    .where(
+        or_(
+            _C.scheduled_at > bindparam("now"),
+            _C.lease_begun_at > bindparam("now"),
+            _C.callback_at > bindparam("now"),
+            _C.registered_at > bindparam("now"),
+        )
+    )
 )
 _WAITED = (
     select(_C.process_id)
@@ -109,6 +117,7 @@ class WorkQueue:
         The lease of each names the call to make. Committed when this returns.
         """
         claimed: dict[str, TrackedProcess] = {}
+        held: dict[str, TrackedProcess] = {}
         before: dict[str, TrackedProcess] = {}
         async with self._database.write() as connection:
             for lane in lanes:
@@ -118,12 +127,14 @@ class WorkQueue:
                 for row in (await connection.execute(_CLAIMABLE[lane], values)).mappings():
                     process = from_row(row)
                     decision = decide(process, rules, now)
+                    before[process.process_id] = process
                     if isinstance(decision, Call):
-                        before[process.process_id] = process
                         claimed[process.process_id] = lease(
                             process, decision.verb, owner, now, length
                         )
-            await save(connection, before, claimed)
+                    else:  # it would stand before the others until it may be called again
+                        held[process.process_id] = held_back(process, rules, now)
+            await save(connection, before, {**claimed, **held})
         return list(claimed.values())
 
     @retried

@@ -33,6 +33,7 @@ from reconciler.ledger import (
     TurnOverdue,
     Verb,
     decide,
+    held_back,
     lease,
     transition,
 )
@@ -326,6 +327,8 @@ class OneProcess(RuleBasedStateMachine):
         decision = decide(row, self.rulebook, self.now)
         if row.next_check_at is None or (row.lease and row.lease.until > self.now):
             assert decision == Idle()
+        elif held_back(row, self.rulebook, self.now) != row:  # results of its calls were lost
+            assert decision in (Idle(), TurnOverdue())
         elif row.next_check_at <= self.now:
             assert decision != Idle()
         else:

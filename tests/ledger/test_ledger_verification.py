@@ -183,5 +183,9 @@ def test_a_call_whose_verification_nobody_owes_changes_no_due_time(
         assert (after.state, after.next_check_at, delivery) == (terminal.state, None, None)
     after, _, _ = answer(terminal, CallFailed(0, "timeout"), at, Verb.NOTIFY)
     assert replace(after, last_error=None) == replace(
-        terminal, attempt=after.attempt, notify_attempts=after.notify_attempts, last_error=None
+        terminal,
+        attempt=after.attempt,
+        notify_attempts=after.notify_attempts,
+        recent_calls=after.recent_calls,
+        last_error=None,
     )

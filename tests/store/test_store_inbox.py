@@ -179,3 +179,18 @@ async def test_the_proof_that_the_store_takes_writes_is_a_commit(store: Store, l
     await store.inbox.prove()
     [(second,)] = look("SELECT value FROM facts WHERE name = 'proof'")
     assert first != second
+
+
+async def test_a_callback_of_the_future_is_found_again_and_applied_as_of_now(
+    store: Store, rules: Rules, receipt: MakeReceipt
+) -> None:
+    """The clock was put back by a day, or that of the daemon that took it was ahead."""
+    await register(store, rules, "p1", "d1")
+    ahead = receipt("p1", at=NOW + 86_400_000)
+    await store.inbox.put_many([ahead])
+    assert await store.inbox.unapplied(NOW, 10) == [ahead]
+    await store.inbox.apply([ahead], rules, NOW)
+    process = await store.views.process("p1")
+    assert process is not None
+    assert (process.state, process.callback_at) == (State.REPORTED, NOW)
+    assert await store.inbox.unapplied(NOW, 10) == []

@@ -66,6 +66,7 @@ FIELDS = {
     "catch_up": st.booleans(),
     "notify_attempts": _COUNT,
     "fetch_attempts": _COUNT,
+    "recent_calls": st.lists(_TIME, max_size=30).map(tuple),
     "last_error": st.none() | _WORD,
     "attempt": _COUNT,
     "lease": st.none()

@@ -228,3 +228,20 @@ async def test_rechecking_what_is_not_on_the_ledger_leaves_nothing(
     [(_, outcome)] = await store.work.record([("p9", Recheck(None, "person"))], rules, NOW)
     assert outcome.process is None
     assert look("SELECT * FROM timeline") == []
+
+
+async def test_a_process_whose_results_are_lost_is_held_back_and_does_not_stand_before_others(
+    store: Store, rules: Rules, late: int
+) -> None:
+    await overdue(store, rules, [Registration("p1", "d1")])
+    now = late + 3_600_000
+    for _ in range(10):
+        assert ids_of(await claim(store, rules, now, 1)) == ["p1"]
+        now += LEASE
+    await overdue(store, rules, [Registration("p2", "d2")], now)
+    now += rules.default.callback_timeout + 1
+    assert await claim(store, rules, now, 1) == []
+    assert ids_of(await claim(store, rules, now, 1)) == ["p2"]
+    process = await get(store, "p1")
+    assert process is not None
+    assert process.next_check_at == late + 3_600_000 + 3_600_000

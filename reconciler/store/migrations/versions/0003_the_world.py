@@ -17,6 +17,7 @@ def upgrade() -> None:
         "processes",
         sa.Column("unknown_looks", sa.Integer(), nullable=False, server_default="0"),
     )
+    op.add_column("processes", sa.Column("recent_calls", sa.Text(), nullable=True))
     op.execute(
         "UPDATE processes SET ended_at = coalesce(settled_at, state_since)"
         " WHERE state NOT IN ('waiting', 'reported', 'overdue')"
