@@ -48,7 +48,7 @@ def build_admin(
 ) -> AdminServer | None:
     """Return the admin listener, not open yet; None where ``admin.listen`` is empty.
 
-    ``due`` is rung when a process may have become due, ``news`` when a delivery has.
+    ``due`` is rung when a process may have become due, ``news`` when a delivery is due.
     ``rejected`` and ``disks`` are those of ``Gauges``.
     """
     listen = current.value.settings.admin.listen

@@ -20,17 +20,19 @@ from reconciler.config import InForce
 from reconciler.runtime.current_value import Current
 
 OPEN_PATHS = frozenset({"/live", "/ready"})
-"""Asked by load balancers and supervisors, which have no token."""
+"""Load balancers and supervisors ask for these, and have no token."""
 
-_LOOKING = frozenset({"GET", "HEAD"})
-_ASK_FOR_IT = 'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
+_READING = frozenset({"GET", "HEAD"})
+_BASIC_CHALLENGE = (
+    'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
+)
 
-_SAID = {
+_ERRORS = {
     404: ("not_found", "there is no such path here; GET /openapi.json names them all"),
     405: ("method_not_allowed", "this path does not take that method"),
     413: ("too_large", "the body is too large"),
 }
-"""What aiohttp itself refuses. Its own words change with the version of Python."""
+"""Code and detail of the errors that aiohttp itself answers; its own words vary by version."""
 
 
 class ApiError(Exception):
@@ -75,17 +77,17 @@ def guard(
             if error.status == 401:
                 response.headers["WWW-Authenticate"] = "Bearer"
                 if _is_browser(request):
-                    response.headers.add("WWW-Authenticate", _ASK_FOR_IT)
+                    response.headers.add("WWW-Authenticate", _BASIC_CHALLENGE)
             return response
         except web.HTTPException as error:
-            code, detail = _SAID.get(error.status, ("refused", error.reason))
+            code, detail = _ERRORS.get(error.status, ("refused", error.reason))
             response = answer(error.status, {"error": code, "detail": detail})
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
             return response
-        except (web.RequestPayloadError, ConnectionError):  # the client's doing, not a bug of ours
+        except (web.RequestPayloadError, ConnectionError):  # caused by the client, no bug of ours
             return answer(400, {"error": "incomplete", "detail": "the body did not arrive whole"})
-        except Exception:  # a request's border: a bug must not leave as HTML
+        except Exception:  # a request's border: aiohttp would answer a bug with HTML
             log.exception("request_failed", path=request.path)
             return answer(500, {"error": "internal", "detail": "the log says more"})
 
@@ -93,7 +95,7 @@ def guard(
 
 
 def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
-    """Refuse what a page in an operator's browser may send by a name that points at us."""
+    """Refuse a Host that is not ours: a page in an operator's browser may use a name of its own."""
     if not _is_ours(request.headers.get("Host", ""), hosts):
         raise ApiError(403, "foreign_host", "this Host is not served here")
 
@@ -131,7 +133,7 @@ def _check_token(request: web.Request, token: str) -> None:
     match scheme.lower():  # RFC 9110, 11.1: the scheme has no case
         case "bearer":
             right = hmac.compare_digest(given, token.encode())
-        case "basic" if request.method in _LOOKING:
+        case "basic" if request.method in _READING:
             right = hmac.compare_digest(_password(given), token.encode())
         case _:
             right = False
@@ -140,7 +142,7 @@ def _check_token(request: web.Request, token: str) -> None:
 
 
 def _password(credentials: bytes) -> bytes:
-    """Return the password of HTTP Basic (RFC 7617); empty, which no token is, for rubbish."""
+    """Return the password of HTTP Basic (RFC 7617); malformed: empty, which no token is."""
     try:
         return b64decode(credentials, validate=True).partition(b":")[2]
     except Base64Error:
@@ -148,4 +150,4 @@ def _password(credentials: bytes) -> bytes:
 
 
 def _is_browser(request: web.Request) -> bool:
-    return request.method in _LOOKING and "text/html" in request.headers.get("Accept", "")
+    return request.method in _READING and "text/html" in request.headers.get("Accept", "")

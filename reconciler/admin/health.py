@@ -62,7 +62,7 @@ class Check(Protocol):
 
 
 class Health:
-    """Answers ``/live`` and ``/ready``, of which anybody may ask: one check a second at most."""
+    """Answers ``/live`` and ``/ready``, which need no token: at most one check a second."""
 
     def __init__(self, jobs: Jobs, check: Check, clock: Clock) -> None:
         self._jobs = jobs
@@ -73,7 +73,7 @@ class Health:
         return self._jobs.stale()
 
     async def ready(self, seconds: float = LIMIT) -> Readiness:
-        """Return what a check says that began in the last second; not ready after ``seconds``."""
+        """Return the result of a check of the last second; not ready after ``seconds``."""
         try:
             return await self._check.get(seconds)
         except TimeoutError:

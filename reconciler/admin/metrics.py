@@ -61,7 +61,7 @@ class MetricsPage:
     async def metrics(self, request: web.Request) -> web.Response:
         """Return all metrics, within a few seconds whatever the store does."""
         await self._gauges.look()
-        # Not the library's choice, which puts what the request says into the answer's header.
+        # The library's own choice would copy text of the request into a header of the answer.
         if _OPENMETRICS in request.headers.get("Accept", ""):
             body = openmetrics.generate_latest(self._registry)  # type: ignore[no-untyped-call]
             return _text(body, openmetrics.CONTENT_TYPE_LATEST)
@@ -73,7 +73,7 @@ def _text(body: bytes, content_type: str) -> web.Response:
 
 
 class Gauges(Collector):
-    """Reads values at scrape time: ``look`` first, then the registry collects what it has seen."""
+    """Reads values at scrape time: ``look`` reads, then the registry collects."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Gauges(Collector):
         self._is_ready = False
 
     async def look(self) -> None:
-        """See what the store, the disks and the readiness check say, in time."""
+        """Read the store, the disks and the readiness, within the limit."""
         self._seen, spaces, readiness = await asyncio.gather(
             _or_none(self._ledger.get(self._limit)),
             _or_none(self._room.get(self._limit)),

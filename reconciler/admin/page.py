@@ -128,7 +128,7 @@ class StatusPage:
 
 
 def age(seconds: float | None) -> str:
-    """Return a duration as people say it: ``3 d 4 h``; a dash for none."""
+    """Return a duration for people, such as ``3 d 4 h``; a dash for none."""
     if seconds is None:
         return NONE
     if seconds < 60:
@@ -141,5 +141,5 @@ def age(seconds: float | None) -> str:
 
 
 def _moment(iso_time: str | None) -> str:
-    """Return an ISO time as people read it; a dash for none."""
+    """Return an ISO time for people; a dash for none."""
     return NONE if iso_time is None else iso_time[:19].replace("T", " ") + " UTC"

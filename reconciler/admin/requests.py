@@ -1,4 +1,4 @@
-"""Reading a request, and asking the store for it: bad words become 400, trouble 503."""
+"""Reads requests and asks the store: a bad value is answered 400, a failed store 503."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class Parameter:
 
 
 async def from_store(awaitable: Awaitable[T]) -> T:
-    """Return what the store answers; 503 when it does not, 400 for a cursor that is none."""
+    """Return the store's answer. Raises ApiError: 503 for a failed store, 400 for a bad cursor."""
     try:
         return await awaitable
     except StoreError as error:
@@ -51,7 +51,7 @@ async def json_of(request: web.Request) -> Any:
 
 
 def query_of(request: web.Request, *known: Parameter) -> dict[str, Any]:
-    """Return the members of the query; a mistyped filter must not show everything."""
+    """Return the query; an unknown member is an error, or a typo would filter nothing."""
     unknown = sorted(request.query.keys() - {each.name for each in known})
     if unknown:
         names = ", ".join(each.name for each in known)

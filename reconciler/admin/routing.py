@@ -55,7 +55,7 @@ def described(resource: type) -> Iterator[tuple[str, str, Route]]:
 def routes_of(resource: object) -> Iterator[web.RouteDef]:
     """Yield the routes of ``resource``, for the server."""
     for name, _, route in described(type(resource)):
-        # The pattern takes braces too, which aiohttp's own leaves out.
+        # aiohttp's own pattern takes no braces.
         path = re.sub(r"{(\w+)}", r"{\1:[^/]+}", route.path)
         handler = getattr(resource, name)
         if route.method == "GET":

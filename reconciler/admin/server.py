@@ -41,7 +41,7 @@ class AdminServer:
             app, access_log=None, logger=_ServerLog(server_logger), shutdown_timeout=4.0
         )
         self.url = ""
-        """Where it is reached, with the port really bound."""
+        """Its base URL, with the port really bound; empty before ``start``."""
 
     async def start(self) -> None:
         """Listen. Raises OSError."""
@@ -60,7 +60,7 @@ class AdminServer:
         self.url = f"unix:{self._listen.unix}"
 
     async def stop(self) -> None:
-        """Close."""
+        """Stop listening and remove the socket."""
         await self._runner.cleanup()
         if self._listen.unix and self.url:
             _remove(Path(self._listen.unix))
@@ -77,7 +77,7 @@ class _ServerLog(logging.LoggerAdapter[logging.Logger]):
 
 
 def _clear(path: Path) -> None:
-    """Remove a socket that an earlier run has left; OSError for anything else that is there."""
+    """Remove the socket of an earlier run. Raises OSError if it is in use or no socket."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:

@@ -1,22 +1,22 @@
-"""The command line. Thin: each command reads its options, calls a room, and prints."""
+"""The command line: each command reads its options, calls an operation, and prints."""
 
 import sys
 from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that ``arguments`` (``sys.argv``'s) name; exit with the contract's code."""
+    """Run the command in ``arguments`` (default: ``sys.argv``) and exit with its code."""
     from reconciler.cli.app import app  # noqa: PLC0415 (importing the package stays free)
-    from reconciler.cli.errors import FAILED, CommandError, complain, reason_of  # noqa: PLC0415
+    from reconciler.cli.errors import FAILED, CommandError, reason_of, say  # noqa: PLC0415
 
     _register()
     try:
         app(arguments, prog_name="reconciler")
     except CommandError as error:
-        complain(*error.lines)
+        say(*error.lines)
         sys.exit(error.code)
-    except OSError as error:  # such as a path that may not be looked at
-        complain(reason_of(error))
+    except OSError as error:  # such as a path without permission
+        say(reason_of(error))
         sys.exit(FAILED)
 
 

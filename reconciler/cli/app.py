@@ -15,7 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain text: a log or a pipe takes it too, and nothing in it is markup
+    rich_markup_mode=None,  # plain text, for a log or a pipe too
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 
@@ -24,10 +24,10 @@ class Command(TyperCommand):
     """A command that takes ``--version`` after its name, too."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Answer ``--version`` before anything else is looked at."""
+        """Answer ``--version`` before anything else is parsed."""
         options = args[: args.index("--")] if "--" in args else args
         if "--version" in options:
-            _tell_version(True)
+            _print_version(True)
         return super().parse_args(ctx, args)
 
 
@@ -43,7 +43,7 @@ ProcessId = Annotated[str, typer.Argument(metavar="PROCESS_ID")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable, as the admin API.")]
 
 
-def _tell_version(value: bool) -> None:
+def _print_version(value: bool) -> None:
     if value:
         typer.echo(f"reconciler {__version__}")
         raise typer.Exit
@@ -56,7 +56,7 @@ def options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_tell_version, is_eager=True, help="Tell the version and end."
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
         ),
     ] = False,
 ) -> None:
@@ -66,6 +66,6 @@ def options(
 
 
 def chosen(context: typer.Context, config: Path | None) -> Path | None:
-    """Return the configuration that was named, after the command or before it."""
+    """Return the value of ``--config``, after the command or before it."""
     before: Any = context.obj
     return config or before

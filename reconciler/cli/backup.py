@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.errors import FAILED, CommandError, say
 from reconciler.cli.output import print_json, progress_bar
 from reconciler.cli.privileges import as_user
 from reconciler.cli.session import opened_store
@@ -27,7 +27,7 @@ def backup(
     """Write a consistent copy of the store, while the daemon goes on.
 
     The copy is checked, is on disk when this ends, and appears under its name only when it is
-    whole. It belongs to whoever runs the command.
+    whole. It belongs to the user who runs the command.
     """
     target = path.absolute()
 
@@ -47,4 +47,4 @@ def backup(
         rows = {table: done.rows[table] for table in TABLES}
         print_json({"path": str(done.path), "bytes": done.size, "revision": done.revision, **rows})
     else:
-        complain(f"{done.path}: {done.rows['processes']} processes, {done.size} bytes, checked")
+        say(f"{done.path}: {done.rows['processes']} processes, {done.size} bytes, checked")

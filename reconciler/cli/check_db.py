@@ -1,4 +1,4 @@
-"""``check-db``: is the store sound?"""
+"""``check-db``: checks the whole store."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.errors import FAILED, CommandError, say
 from reconciler.cli.output import plain, print_json, print_lines, progress_bar
 from reconciler.cli.session import opened_store
 from reconciler.store.maintenance.check import StoreCheck, damage
@@ -14,25 +14,25 @@ from reconciler.store.maintenance.invariants import Violation
 from reconciler.store.revision import HEAD
 from reconciler.store.sqlite.database import SqliteDatabase
 
-MOST_TOLD = 1_000
-"""Findings that are told one by one; the others are counted."""
+MOST_SHOWN = 1_000
+"""Findings that are printed one by one; the others are counted."""
 
 
 class _Report:
-    """Prints findings as they come, or keeps them for one JSON."""
+    """Prints findings as they come, or collects them for one JSON document."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self.found = 0
-        self.told: list[dict[str, Any]] = []
+        self.kept: list[dict[str, Any]] = []
 
     def add(self, findings: Iterable[Violation]) -> None:
         for finding in findings:
             self.found += 1
-            if self.found > MOST_TOLD:
+            if self.found > MOST_SHOWN:
                 continue
             if self._as_json:
-                self.told.append(
+                self.kept.append(
                     {
                         "table": finding.table or None,
                         "processId": finding.process_id,
@@ -47,7 +47,7 @@ class _Report:
 
 @app.command("check-db")
 def check_db(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """Look through the whole store: the file, the schema, and the rules that every row obeys.
+    """Check the whole store: the file, the schema, and the rules that every row obeys.
 
     Changes nothing, and the daemon may run meanwhile. Ends with 1 when something is wrong; each
     finding names the process and what to do.
@@ -67,20 +67,20 @@ def check_db(context: typer.Context, config: ConfigOption = None, json: JsonOpti
                 progress.update(task, completed=sum(check.rows.values()))
     rows = check.rows
     if json:
-        more = report.found - len(report.told)
+        more = report.found - len(report.kept)
         print_json(
             {
                 "ok": not report.found,
                 "revision": HEAD,
                 "rows": rows,
-                "findings": report.told,
+                "findings": report.kept,
                 "more": more,
             }
         )
     looked = ", ".join(f"{count} {table}" for table, count in rows.items())
-    if report.found > MOST_TOLD and not json:
-        complain(f"{report.found - MOST_TOLD} more")
+    if report.found > MOST_SHOWN and not json:
+        say(f"{report.found - MOST_SHOWN} more")
     if report.found:
         raise CommandError(FAILED, f"{report.found} findings in {looked}")
     if not json:
-        complain(f"nothing is wrong: {looked}")
+        say(f"nothing is wrong: {looked}")

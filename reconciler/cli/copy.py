@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.errors import FAILED, CommandError, say
 from reconciler.cli.output import print_json, print_table, progress_bar
 from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.session import log_action, settings_of, store_secrets, user_name
@@ -47,16 +47,16 @@ def copy(
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     log_action("copy", processes=copied["processes"].rows)
-    told = [
+    items = [
         {"table": name, "rows": digest.rows, "checksum": digest.checksum}
         for name, digest in copied.items()
     ]
     if json:
-        print_json({"items": told})
+        print_json({"items": items})
         return
     columns = ("table", "rows", "checksum")
-    print_table(columns, ([item[name] for name in columns] for item in told))
-    complain(
+    print_table(columns, ([item[name] for name in columns] for item in items))
+    say(
         "copied and compared; now let store.url name the new store, and start the daemon with the "
         "same store.spool"
     )

@@ -15,7 +15,7 @@ import typer
 
 from reconciler import __version__
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import CONFIG, FAILED, CommandError, complain, reason_of
+from reconciler.cli.errors import CONFIG, FAILED, CommandError, reason_of, say
 from reconciler.cli.output import print_json
 from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.session import opened_store, settings_of
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @app.command()
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon in the foreground, with its log on stdout."""
-    # Before the file is read: a SIGHUP that comes while we start must neither end us nor be lost.
+    # Before the file is read: a SIGHUP during the start must neither end the daemon nor be lost.
     early = threading.Event()
     signal.signal(signal.SIGHUP, lambda *_: early.set())
     settings, path = settings_of(chosen(context, config))
@@ -56,7 +56,7 @@ def run(context: typer.Context, config: ConfigOption = None) -> None:
         logs.close(timeout=2.0)
         raise CommandError(CONFIG, *findings.problems, *findings.unreadable)
     present = Configuration(settings, secrets, certificates.fingerprints)
-    faulthandler.enable()  # systemd's watchdog ends us by SIGABRT: stderr then has where we stood
+    faulthandler.enable()  # systemd's watchdog sends SIGABRT: stderr then has the stacks
     try:
         survived = _serve(present, certificates, path, logs, early)
     except StoreError as error:
@@ -91,14 +91,14 @@ def _serve(
 
     later = None
     try:
-        # Root's files would shut the unit out of its own ledger: a root-owned spool file is never
-        # drained. So also the daemon works as the owner, who may lack what only root can write.
+        # Root's files would lock the unit out of its own ledger: a root-owned spool file is never
+        # drained. So the daemon works as the owner too.
         with as_owner(file or Path(settings.store.spool)):
             try:
                 see_to_the_schema()
             except StoreUnavailableError as error:
                 reason, later = str(error), see_to_the_schema
-            if later is not None:  # callbacks must be taken all the same
+            if later is not None:  # callbacks are taken all the same
                 logs.logger.error("store_unavailable", reason=reason)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 return runner.run(_main(present, certificates, path, logs, early, later))
@@ -155,7 +155,7 @@ async def _main(
 
 
 def _obey_signals(stop: asyncio.Event) -> None:
-    """The first SIGTERM or SIGINT asks for a stop, the second one does not ask."""
+    """Stop on the first SIGTERM or SIGINT, and exit at once on the second."""
 
     def on_signal() -> None:
         if stop.is_set():
@@ -198,9 +198,9 @@ def check_config(
     if findings.problems:
         raise CommandError(CONFIG, *findings.problems)
     for key in secrets.unchecked:
-        complain(f"{key}: not checked; this credential can only be read inside the systemd unit")
+        say(f"{key}: not checked; this credential can only be read inside the systemd unit")
     for line in findings.unreadable:
-        complain(f"{line}; not checked")
+        say(f"{line}; not checked")
     shown = effective(settings)
     if json:
         print_json(shown)
@@ -225,7 +225,7 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
     if done:
         with opened_store(path) as session:
             session.run(session.actor.record_action("init-db"))
-    complain(*(done or ["the store is up to date"]))
+    say(*(done or ["the store is up to date"]))
 
 
 def _made(url: str) -> list[str]:
@@ -234,7 +234,7 @@ def _made(url: str) -> list[str]:
 
     check_access(store_file(url), to_create=True)
     with as_owner(store_file(url)):
-        with suppress(StoreError):  # up to date: then a running daemon is not in the way
+        with suppress(StoreError):  # raised unless it is up to date, which needs no lock
             return prepare(url, may_create=False, may_migrate=False)
         lock = daemon_lock(url)
         try:

@@ -7,7 +7,7 @@ import typer
 
 from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, say
 from reconciler.cli.output import print_json, print_table, write_out
 from reconciler.cli.session import opened_store
 from reconciler.ledger import process_json
@@ -16,7 +16,7 @@ from reconciler.operations.registration import BadRegistrationError, parse_time
 from reconciler.store.delivery_row import DeliveryState
 
 EXPORTED = 1_000
-"""Processes that are read in one transaction."""
+"""Processes read in one transaction."""
 
 SINCE = typer.Option("--since", metavar="ISO", help="With a time zone: 2026-01-31T12:00:00Z.")
 
@@ -69,7 +69,7 @@ def redeliver(
     at = _time(since)
     with opened_store(chosen(context, config)) as session:
         if session.settings.delivery is None:
-            complain("warning: delivery.url is not set, so nothing is sent until it is")
+            say("warning: delivery.url is not set, so nothing is sent until it is")
         if at is not None:
             done = session.run(operations.redeliver_since(session.actor, at))
         elif dead:
@@ -79,7 +79,7 @@ def redeliver(
     if json:
         print_json({"due": done.due, "unknown": done.unknown})
     else:
-        complain(f"{done.due} due now; the running daemon sends them within its limits")
+        say(f"{done.due} due now; the running daemon sends them within its limits")
     if done.unknown:
         raise CommandError(NOT_FOUND, *(f"{key} is not in the outbox" for key in done.unknown))
 

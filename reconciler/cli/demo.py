@@ -1,4 +1,4 @@
-"""``demo``: lost callbacks recovered before one's eyes, on a simulated Assure."""
+"""``demo``: shows lost callbacks being recovered, on a simulated Assure."""
 
 import asyncio
 import tempfile
@@ -32,12 +32,12 @@ def demo(
     if json:
         print_json(summary)
     else:
-        _tell(summary)
+        _print_summary(summary)
     if summary["settledWithTrueStatus"] != processes:
         raise CommandError(FAILED, "not every process was settled with its true status")
 
 
-def _tell(summary: dict[str, Any]) -> None:
+def _print_summary(summary: dict[str, Any]) -> None:
     labels = {
         "processes": "processes",
         "callbacksLost": "callbacks that were lost, those asked for again too",

@@ -29,7 +29,7 @@ FAULTS = Faults(
     server_error=0.03,
     latency=0.005,
 )
-"""Four of ten callbacks never come, and of those asked for again one in four is lost too."""
+"""Four of ten callbacks are lost, and one in four of those that Notify asks for."""
 
 CONFIG = """\
 [listener]
@@ -54,7 +54,7 @@ url = "sqlite:///{directory}/demo.db"
 spool = "{directory}/spool"
 """
 FINISH_WITHIN = 1.5
-"""Seconds until the last end user is done: before ``callback_timeout``, so what is late is lost."""
+"""Seconds until the last end user is done: less than ``callback_timeout``."""
 
 LOOK = 0.1
 BY = {"notify": "Notify", "fetch": "Get process"}
@@ -75,7 +75,7 @@ class Demo:
         self._began = time.monotonic()
 
     async def run(self) -> dict[str, Any]:
-        """Play, watch, and return the summary."""
+        """Run it, show it, and return the summary."""
         with (self._directory / "log.ndjson").open("wb") as log:
             logs = LogSystem(level="info", format="json", stream=log)
             simulator = Simulator(self._world, log=logs.logger)
@@ -117,7 +117,7 @@ class Demo:
             await store.database.close()
 
     async def _register(self, store: Store, settings: Any) -> list[SimProcess]:
-        """Do what the user's application does: create processes, and tell the daemon."""
+        """Create processes and register them, as the user's application does."""
         made = [
             self._world.add(finish_in=FINISH_WITHIN * (n + 1) / self._count)
             for n in range(self._count)

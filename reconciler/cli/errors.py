@@ -1,4 +1,4 @@
-"""How a command ends that could not do its work: one line on stderr, and an exit code."""
+"""Messages on stderr, and the end of a failed command: its lines and its exit code."""
 
 import sys
 
@@ -12,13 +12,13 @@ CONFIG = 78
 
 
 def reason_of(error: OSError) -> str:
-    """Return what the system says, and of which file."""
+    """Return the system's message, with the file that it is about."""
     what = error.strerror or str(error)
     return f"{what}: {error.filename}" if error.filename else what
 
 
 class CommandError(Exception):
-    """Ends the command with ``code`` after saying ``lines``."""
+    """Ends the command with ``code`` after printing ``lines``."""
 
     def __init__(self, code: int, *lines: str) -> None:
         super().__init__(*lines)
@@ -26,8 +26,8 @@ class CommandError(Exception):
         self.lines = lines
 
 
-def complain(*lines: str) -> None:
-    """Say ``lines`` to a person: on stderr, for stdout carries data only."""
+def say(*lines: str) -> None:
+    """Print ``lines`` for a person: on stderr, for stdout carries data only."""
     for line in lines:
         sys.stderr.write(f"reconciler: {plain(line)}\n")
     sys.stderr.flush()

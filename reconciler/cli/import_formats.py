@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _REQUIRED = {"dossierId", "processId"}
 _DELIMITERS = ",;\t"
-"""Spreadsheets write a semicolon wherever the comma divides decimals."""
+"""Spreadsheets write semicolons in countries with a decimal comma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ def _ndjson(first: bytes, number: int, source: BinaryIO, by: str) -> Iterator[Re
 def _csv(
     header: list[str], delimiter: str, number: int, source: BinaryIO, by: str
 ) -> Iterator[Record]:
-    # Half surrogates are refused with the cell that has them; the lines around it are read.
+    # A cell with half a surrogate pair is refused; the lines around it are read.
     lines: Iterable[str] = (line.decode("utf-8", "surrogateescape") for line in source)
     records = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:

@@ -1,4 +1,4 @@
-"""``import``: many processes from a file, a bad line never in the way of the good ones."""
+"""``import``: registers the processes of a file, and skips bad lines."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import FAILED, CommandError, complain
+from reconciler.cli.errors import FAILED, CommandError, say
 from reconciler.cli.import_formats import Record, read
 from reconciler.cli.output import print_json, progress_bar
 from reconciler.cli.session import Session, opened_store
@@ -51,14 +51,14 @@ def import_(
                     with _uninterrupted():
                         _store(session, batch, counts, strict=strict)
                     progress.update(task, completed=_position(source))
-        finally:  # whatever stopped us, what was registered before is on the ledger
+        finally:  # also after an error or Ctrl-C: earlier batches are on the ledger
             if any(counts.values()):
                 session.run(session.actor.record_action("import", processes=counts["created"]))
     if json:
         print_json(counts)
     else:
         skipped = f", {counts['skipped']} bad lines skipped" if counts["skipped"] else ""
-        complain(f"{counts['created']} new, {counts['known']} known{skipped}")
+        say(f"{counts['created']} new, {counts['known']} known{skipped}")
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _store(session: Session, batch: list[Record], counts: dict[str, int], *, strict: bool) -> None:
-    """Register what is good in ``batch`` and report the rest, or stop at the first that is bad."""
+    """Register the good records of ``batch`` and report the bad ones, or stop at the first one."""
     good = [record for record in batch if isinstance(record.read, Registration)]
     bad = [record for record in batch if not isinstance(record.read, Registration)]
     if strict and bad:
@@ -102,7 +102,7 @@ def _store(session: Session, batch: list[Record], counts: dict[str, int], *, str
         if strict:
             before = f"{counts['created']} new and {counts['known']} known before it are kept"
             raise CommandError(FAILED, f"{record.place}: {record.read}; stopped ({before})")
-        complain(f"{record.place}: {record.read}; skipped")
+        say(f"{record.place}: {record.read}; skipped")
         counts["skipped"] += 1 + record.last - record.first
 
 

@@ -7,7 +7,7 @@ import typer
 
 from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
-from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, say
 from reconciler.cli.output import print_json
 from reconciler.cli.session import opened_store, user_name
 from reconciler.inbound.spool import Spool
@@ -49,7 +49,7 @@ def track(
     if json:
         print_json({"created": done.created, "known": done.known})
     else:
-        complain(f"{process_id} is {'now' if done.created else 'already'} on the ledger")
+        say(f"{process_id} is {'now' if done.created else 'already'} on the ledger")
 
 
 @app.command()
@@ -76,7 +76,7 @@ def recheck(
     if json:
         print_json({"due": done.due, "unknown": done.unknown})
     elif done.due or all_overdue:
-        complain(f"{done.due} due now; the running daemon calls within its limits")
+        say(f"{done.due} due now; the running daemon calls within its limits")
     if done.unknown:
         raise CommandError(NOT_FOUND, *(f"{key} is not on the ledger" for key in done.unknown))
 
@@ -92,16 +92,16 @@ def forget(context: typer.Context, process_id: ProcessId, config: ConfigOption =
         spooled = _spooled(Path(session.settings.store.spool))
     if not is_forgotten:
         raise CommandError(NOT_FOUND, f"{process_id} is not on the ledger")
-    complain("forgotten")
+    say("forgotten")
     if spooled:
-        complain(
+        say(
             f"warning: {spooled} callbacks wait in the spool; if one is about this process, it "
             "comes back with it. Run this again when the daemon has drained the spool"
         )
 
 
 def _spooled(spool: Path) -> int:
-    """Return how many callbacks are not in the store yet, as far as this user can see."""
+    """Return how many callbacks are spooled, as far as this user can see."""
     try:
         return Spool(spool, "").count()
     except OSError:

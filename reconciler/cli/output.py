@@ -1,4 +1,4 @@
-"""Printing: JSON for programs, aligned text for people; nothing but data on stdout."""
+"""Prints JSON for programs and aligned text for people; stdout carries data only."""
 
 import os
 import sys
@@ -12,19 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 NOTHING = "-"
-"""Stands for what has no value, so that each line of a table has the same number of columns."""
+"""Stands for a missing value, so that each line of a table has the same number of columns."""
 
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
 
 def print_json(data: Any, *, on_one_line: bool = False) -> bool:
-    """Print one JSON document; False when nobody reads any more."""
+    """Print one JSON document; False when the reader has gone."""
     option = orjson.OPT_APPEND_NEWLINE | (0 if on_one_line else orjson.OPT_INDENT_2)
     return write_out(orjson.dumps(data, option=option))
 
 
 def print_lines(lines: Iterable[str]) -> bool:
-    """Print lines of text; False when nobody reads any more."""
+    """Print lines of text; False when the reader has gone."""
     text = "".join(f"{line}\n" for line in lines)
     return write_out(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
@@ -35,14 +35,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 
 def write_out(data: bytes) -> bool:
-    """Write to stdout; False when the reader has seen enough (``| head``), which is no error."""
+    """Write to stdout; False when the reader has gone (``| head``), which is no error."""
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())  # or the interpreter tries once more at its end
+        os.dup2(null, sys.stdout.fileno())  # or the interpreter would flush again at exit
         os.close(null)
         return False
     return True
@@ -64,7 +64,7 @@ def aligned(rows: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def plain(value: Any) -> str:
-    """Return a value as text that moves no terminal: whatever is not printable is escaped."""
+    """Return a value as text that is safe on a terminal: unprintable characters are escaped."""
     text = NOTHING if value is None else str(value)
     if text.isprintable():
         return text
@@ -85,7 +85,7 @@ def duration(seconds: float) -> str:
 
 
 def when(at: str | None, now: int) -> str:
-    """Return a time of the API as it is seen from ``now`` (UTC milliseconds): "5m 2s ago"."""
+    """Return a time of the API relative to ``now`` (UTC milliseconds): "5m 2s ago"."""
     if at is None:
         return NOTHING
     seconds = now / 1000 - datetime.fromisoformat(at).timestamp()
@@ -93,7 +93,7 @@ def when(at: str | None, now: int) -> str:
 
 
 def moment(at: str) -> str:
-    """Return a time of the API as people write it, in UTC."""
+    """Return a time of the API for people, in UTC."""
     return f"{datetime.fromisoformat(at).astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 

@@ -1,6 +1,6 @@
-"""As whom a command works: root steps back to the user who owns the store.
+"""Changes the effective user: root works as the owner of the store.
 
-A database, WAL, lock or spool file of root's would shut the daemon out of its own ledger.
+A database, WAL, lock or spool file of root's would lock the daemon out of its own ledger.
 
 The reasons: docs/decisions/023.
 """
@@ -36,19 +36,19 @@ class _Data(ctypes.Structure):
 
 @contextmanager
 def as_owner(path: Path | None) -> Iterator[None]:
-    """Work as the user to whom ``path`` belongs; afterwards as the caller again.
+    """Work as the owner of ``path``; afterwards as before.
 
     ``path`` is the store's file or a directory; where it is not there yet, the nearest directory
     above it counts. Only root changes: for anyone else, for what belongs to root, and for None (a
-    store without a file), nothing happens. Inside, what is made belongs to the owner, and only
-    what the owner may write can be written; but everything can still be read (the state of a
-    dynamic user lies below a directory of root's), and any port be bound. That holds for the
-    calling thread and those it starts, so none should outlive the block. What the caller is to
-    own, such as a copy, is written in ``as_user``. Raises CommandError where root may not change.
+    store without a file), nothing happens. Inside, new files belong to the owner, and only what
+    the owner may write can be written. Everything can still be read (the state of a dynamic user
+    lies below a directory of root's), and any port be bound. That holds for the calling thread and
+    those it starts, so no thread should outlive the block. A file that the user is to own, such as
+    a copy, is written in ``as_user``. Raises CommandError where root may not change.
 
-    A container's root mostly has no right to just read everything (CAP_DAC_READ_SEARCH), but one to
-    pass over all rights (CAP_DAC_OVERRIDE), and keeps that one. There less of the above holds: what
-    is made belongs to the owner, but what the owner may not write can be written all the same.
+    The root of a container mostly lacks the right to just read everything (CAP_DAC_READ_SEARCH),
+    but has the one to override all rights (CAP_DAC_OVERRIDE), and keeps that one. Then what the
+    owner may not write can be written all the same.
     """
     owner = None if path is None or os.geteuid() != 0 else _nearest(path).stat()
     if path is None or owner is None or owner.st_uid == 0:
@@ -73,11 +73,11 @@ def as_owner(path: Path | None) -> Iterator[None]:
 
 @contextmanager
 def as_user() -> Iterator[None]:
-    """Inside of ``as_owner``: work as the caller for a while, as root if root it is.
+    """Inside ``as_owner``: work as the user who runs the command for a while.
 
-    For the file that a caller wants written where only the caller may write. Of the store only
-    read meanwhile: SQLite gives what it makes beside a database to the database's owner, but
-    nothing else of ours does. Threads that run already can afterwards no longer read everything.
+    For a file in a place where only that user may write. Only read the store meanwhile: files that
+    SQLite makes beside a database get the database's owner, but other files do not. Threads that
+    run already can no longer read everything afterwards.
     """
     uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
     if uid == os.getuid():
@@ -95,9 +95,9 @@ def as_user() -> Iterator[None]:
 
 
 def check_access(path: Path | None, *, to_create: bool = False) -> None:
-    """Raise CommandError that says who may use the store at ``path``, if this user may not.
+    """Raise CommandError, naming the owner, if this user may not use the store at ``path``.
 
-    A store that is not there is nobody's, unless it is ``to_create``.
+    Where there is no store yet, the right to write counts only if it is ``to_create``.
     """
     if path is None or os.geteuid() == 0:
         return
@@ -129,7 +129,7 @@ def _name(uid: int) -> str:
 
 
 def _nearest(path: Path) -> Path:
-    """Return ``path``, or the nearest directory above it that can be seen."""
+    """Return ``path``, or the nearest directory above it that exists and can be seen."""
     for place in (path, *path.parents):
         try:
             place.stat()
@@ -158,12 +158,12 @@ def kept(permitted: int) -> int:
 
 
 def _keep_capabilities() -> None:
-    """Take back the rights to read everything and to bind any port, as far as root has them.
+    """Regain the rights to read everything and to bind any port, as far as root has them.
 
-    A change of the effective user drops all rights from use, but not from reach.
+    A change of the effective user removes all capabilities from the effective set only.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     header, data = _Header(_CAPABILITY_VERSION, 0), (_Data * 2)()
     if libc.capget(ctypes.byref(header), ctypes.byref(data)) == 0:
         data[0].effective = kept(data[0].permitted)
-        libc.capset(ctypes.byref(header), ctypes.byref(data))  # at worst, less can be read
+        libc.capset(ctypes.byref(header), ctypes.byref(data))  # if it fails, less can be read

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
-from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, complain
+from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, say
 from reconciler.cli.output import (
     NOTHING,
     aligned,
@@ -39,7 +39,7 @@ from reconciler.operations.json_shapes import (
 )
 
 WATCH = 2.0
-"""Seconds between two looks of ``status --watch``."""
+"""Seconds between two refreshes of ``status --watch``."""
 
 
 @app.command("list")
@@ -71,7 +71,7 @@ def list_(
     columns = ("process", "dossier", "provider", "state", "status", "registered", "next", "error")
     print_table(columns, (_row(item, now) for item in page["items"]))
     if page["nextCursor"]:
-        complain(f"there are more than these {limit}; --limit shows them")
+        say(f"there are more than these {limit}; --limit shows them")
 
 
 def _row(item: ProcessJson, now: int) -> tuple[str | None, ...]:
@@ -126,7 +126,7 @@ def _at(at: str | None, now: int) -> str:
 
 
 def _history(timeline: list[EntryJson]) -> Iterator[tuple[str, str, str, str]]:
-    """Yield time, distance from the line above, event and fields."""
+    """Yield time, time since the entry before, event and fields."""
     before = None
     for entry in timeline:
         at = datetime.fromisoformat(entry["at"])
@@ -146,23 +146,23 @@ def status(
     """Show how things stand."""
     with opened_store(chosen(context, config), read_only=True) as session:
         if not watch:
-            found, now = _look(session)
+            found, now = _read_status(session)
             if json:
                 print_json(found)
             else:
                 print_lines(_status(found, now))
             return
-        with suppress(KeyboardInterrupt):  # the way to end it
-            _keep_looking(session, as_json=json)
+        with suppress(KeyboardInterrupt):  # ends it
+            _watch(session, as_json=json)
 
 
-def _keep_looking(session: Session, *, as_json: bool) -> None:
-    """Show the status again and again, as long as somebody reads it."""
+def _watch(session: Session, *, as_json: bool) -> None:
+    """Show the status repeatedly, until the reader has gone."""
     in_place = sys.stdout.isatty() and not as_json
     with _shown_in_place() if in_place else nullcontext() as live:
         is_read = True
         while is_read:
-            found, now = _look(session)
+            found, now = _read_status(session)
             if live is not None:
                 live.update(Text("\n".join(_status(found, now))), refresh=True)
             elif as_json:
@@ -172,12 +172,12 @@ def _keep_looking(session: Session, *, as_json: bool) -> None:
             time.sleep(WATCH)
 
 
-def _look(session: Session) -> tuple[StatusJson, int]:
-    """Return the status, and as of when."""
+def _read_status(session: Session) -> tuple[StatusJson, int]:
+    """Return the status and its time."""
     now, store = session.now(), session.store
     counts = session.run(store.views.counts())
     found = status_json(counts, session.run(store.instances.live(now)), now)
-    if not found["instances"]:  # or they say it themselves
+    if not found["instances"]:  # a live daemon tells it itself
         found["spooled"] = _waiting_in(Path(session.settings.store.spool))
     return found, now
 
@@ -187,7 +187,7 @@ def _waiting_in(spool: Path) -> int:
     try:
         return Spool(spool, "status").count()
     except OSError as error:
-        complain(f"warning: the spool {spool} cannot be counted: {error.strerror}")
+        say(f"warning: the spool {spool} cannot be counted: {error.strerror}")
         return 0
 
 

@@ -1,4 +1,4 @@
-"""The session of a command beside the daemon: its configuration, the open store, and its user."""
+"""The session of a command: the configuration, the open store, and the user."""
 
 import asyncio
 import getpass
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Session:
-    """An open store and the user who works on it. Coroutines run one at a time, to their end."""
+    """An open store and the user who works on it; runs one coroutine at a time."""
 
     def __init__(self, runner: asyncio.Runner, settings: Settings, actor: Actor) -> None:
         self._runner = runner
@@ -62,7 +62,7 @@ class Session:
             return await anext(items, end)
 
         while (item := self.run(following())) is not end:
-            yield item  # type: ignore[misc]  # (not the end)
+            yield item  # type: ignore[misc]  # it is not ``end``
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def settings_of(config: Path | None) -> tuple[Settings, Path]:
 
 
 def store_secrets(settings: Settings) -> Secrets:
-    """Return the one secret that a command beside the daemon needs: the store's URL."""
+    """Return the store's URL, the only secret that such a command needs."""
     try:
         return resolve_secrets(settings, os.environ, only_store=True)
     except ConfigError as error:

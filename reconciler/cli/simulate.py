@@ -1,4 +1,4 @@
-"""`reconciler simulate`: the stand-in Assure API in the foreground, until a signal ends it."""
+"""``simulate``: runs the simulated Assure API in the foreground, until a signal ends it."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from reconciler.simulator import SimProcess, Simulator, World
 
 COUNT_EVERY = 5.0
-"""Seconds between two lines of counters on a terminal."""
+"""Seconds between two lines with counters on a terminal."""
 
 
 def _share(text: str) -> Any:
@@ -134,7 +134,7 @@ async def _serve(
 
 
 def _write_ledger(ledger: str, made: "Iterable[SimProcess]") -> None:
-    """One JSON object a line, as `reconciler import` reads it."""
+    """Write one JSON object a line, as ``import`` reads it."""
     lines = b"".join(
         orjson.dumps(
             {
@@ -152,7 +152,7 @@ def _write_ledger(ledger: str, made: "Iterable[SimProcess]") -> None:
         return
     sys.stdout.buffer.write(lines)
     sys.stdout.flush()
-    # A reader at the other end of a pipe waits for its end, and this process goes on for hours.
+    # The reader of a pipe waits for its end, and this process can run for hours.
     if not sys.stdout.isatty():
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())

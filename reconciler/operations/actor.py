@@ -1,4 +1,4 @@
-"""The side from which the ledger is changed: the admin API, or a user of the command line."""
+"""The actor of a change: the admin API, or a user of the command line."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from reconciler.store.open import Store
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who changes the ledger, and with what."""
+    """Changes the ledger under a name, by the rules in force."""
 
     name: str
     """Stands in timelines and in the log: ``api``, or the name of a user."""

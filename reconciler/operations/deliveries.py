@@ -1,4 +1,4 @@
-"""Redelivery by an actor: results go out once more, under the same ids."""
+"""Redelivery by an actor: deliveries are sent again, under the same ids."""
 
 import sys
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Redelivered:
 
 
 async def redeliver(actor: Actor, webhook_ids: Sequence[str]) -> Redelivered:
-    """Have deliveries sent again."""
+    """Make deliveries due again."""
     ids = list(dict.fromkeys(webhook_ids))
     found = await _redeliver(actor, ids)
     if found:
@@ -30,16 +30,16 @@ async def redeliver(actor: Actor, webhook_ids: Sequence[str]) -> Redelivered:
 
 
 async def redeliver_dead(actor: Actor) -> Redelivered:
-    """Have every delivery sent again that was given up."""
+    """Make every dead delivery due again."""
     found = await _redeliver(actor, await actor.store.redelivery.dead(sys.maxsize))
     actor.log_action("redeliver", deliveries=len(found))
     return Redelivered(len(found))
 
 
 async def redeliver_since(actor: Actor, since: int) -> Redelivered:
-    """Have the results of all processes delivered that ended at or after ``since`` (UTC ms).
+    """Make the results of all processes due that ended at or after ``since`` (UTC ms).
 
-    Those that were never delivered, for want of an address, are delivered for the first time.
+    A result that was never delivered, because there was no URL, gets its first delivery.
     """
     again = actor.store.redelivery
     due = 0

@@ -109,7 +109,7 @@ class InstanceJson(TypedDict):
 
 
 class StatusJson(TypedDict):
-    """The ledger in numbers; breaker, sweep and spool as the live daemons say."""
+    """The ledger in numbers, with breaker, sweep and spool of the live daemons."""
 
     states: dict[State, Count]
     oldestOverdueSeconds: float | None

@@ -25,14 +25,14 @@ class Rechecked:
 
 
 async def register(actor: Actor, registrations: Sequence[Registration]) -> Registered:
-    """Put processes on the ledger, all or (with a conflict) none. Idempotent."""
+    """Put processes on the ledger: all, or none where one conflicts. Idempotent."""
     done = await _registered(actor, registrations, whole=True)
     announce(actor.log, done.changes)
     return done
 
 
 async def track(actor: Actor, registration: Registration) -> Registered:
-    """Put one process on the ledger because a person wants it."""
+    """Put one process on the ledger for a person: ``register`` with an operator action."""
     done = await register(actor, [registration])
     if not done.conflicts:
         actor.log_action("track", process_id=registration.process_id)
@@ -79,7 +79,7 @@ async def forget(actor: Actor, process_id: str) -> bool:
         return False
     removed = await actor.store.registry.forget(process_id, actor.name, actor.clock.now())
     if removed:
-        actor.log_action("forget")  # not which: it is forgotten
+        actor.log_action("forget")  # without the id, which is to be forgotten
     return removed
 
 

@@ -1,4 +1,4 @@
-"""The registration of a process as JSON: a body of the API, a line of an imported file."""
+"""Reads a registration from JSON: a body of the API, or a record of an imported file."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -35,7 +35,7 @@ _SENTENCES = {
 
 
 class BadRegistrationError(ValueError):
-    """A registration cannot be taken; the text says why to its author."""
+    """A registration is invalid; the text says why."""
 
 
 def parse_time(name: str, value: Any) -> int | None:
@@ -104,7 +104,7 @@ def registration_from(value: Any, *, by: str) -> Registration:
 
 
 def _sentence(errors: list[ErrorDetails]) -> str:
-    """Return the first problem in words; a member that is not known goes before all others."""
+    """Return the first problem in words; unknown members come first."""
     unknown = sorted(str(each["loc"][0]) for each in errors if each["type"] == "extra_forbidden")
     if unknown:
         return f"unknown member {unknown[0]!r}; known are {', '.join(MEMBERS)}"

@@ -1,7 +1,7 @@
 """A stand-in for the Assure API on loopback, with faults on demand.
 
-For development, `reconciler demo`, tests and benchmarks: the far side is played, the sockets are
-real. `World` is the played truth, `Faults` its knobs, `Simulator` the server.
+For development, `reconciler demo`, tests and benchmarks: Assure is simulated, the sockets are
+real. `World` is the simulated state, `Faults` its knobs, `Simulator` the server.
 """
 
 from reconciler.simulator.calls import Call

@@ -1,4 +1,4 @@
-"""What the played Assure API answers to one call, given the truth and the faults. No I/O."""
+"""Decides the answer of the simulated Assure to one call, by its state and the faults. No I/O."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -27,7 +27,7 @@ SILENCE = Answer(0)
 def answer(
     world: World, kind: ApiKind, dossier_id: str, process_id: str, *, authorized: bool
 ) -> Answer:
-    """Answer one API call; counts it, and a Notify that is taken plans its callback.
+    """Answer one API call and count it; an accepted Notify plans its callback.
 
     Faults of the connection win over those of the platform, which win over those of a process.
     """
@@ -57,7 +57,7 @@ def answer(
 
 
 def error(status: int, code: str, detail: str) -> Answer:
-    """An error of the played API.
+    """Return an error of the simulated API.
 
     It names an invented person too, as bodies of errors may: another canary for the leak tests.
     """
@@ -67,7 +67,7 @@ def error(status: int, code: str, detail: str) -> Answer:
 
 
 def _counted(process: SimProcess | None, kind: ApiKind) -> int:
-    """Count the arrival; returns the number of earlier calls, the ordinal of this one."""
+    """Count the arrival and return the number of earlier calls: the ordinal of this one."""
     if process is None:
         return 0
     ordinal = process.fetches + process.notifies

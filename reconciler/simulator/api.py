@@ -1,4 +1,4 @@
-"""The played Assure API over HTTP: token, Get process, Notify; it holds, cuts and pads answers."""
+"""The simulated Assure API over HTTP: token, Get process, Notify."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,8 +18,8 @@ PADDING = b"x" * 65536
 PADDING_CHUNKS = 256
 
 
-class PlayedApi:
-    """Handlers of the played API. `stopping` frees the calls that hang."""
+class SimulatedApi:
+    """Handlers of the simulated API. `stopping` ends the calls that hang."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class PlayedApi:
         self.stopping = asyncio.Event()
 
     def routes(self) -> list[web.RouteDef]:
-        """The three paths; all other requests fall to the application's error answers."""
+        """Return the three routes; the application answers all other requests with errors."""
         return [
             web.post(TOKEN_PATH, self._token),
             web.get(PROCESS_PATH, self._fetch, allow_head=False),
@@ -42,7 +42,7 @@ class PlayedApi:
         ]
 
     def record_other(self, http_status: int) -> None:
-        """Record a request that Assure does not know."""
+        """Record a request to a path or with a method that Assure does not have."""
         self._world.log.end(self._world.log.begin("other", None), http_status)
         self._world.changed()
 
@@ -111,7 +111,7 @@ class PlayedApi:
         return Answer(200, orjson.dumps(self._tokens.issue()))
 
     async def _fall_silent(self, request: web.Request) -> web.StreamResponse:
-        """Never returns: aiohttp cancels the handler of a connection that is closed."""
+        """Wait for ever: aiohttp cancels the handler when the connection is closed."""
         if not self._world.faults.drop:
             await self.stopping.wait()
         if request.transport is not None:

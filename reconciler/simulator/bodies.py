@@ -1,4 +1,4 @@
-"""The bodies of the control API, and the words for one that cannot be taken."""
+"""The bodies of the control API, and the messages for invalid ones."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -11,7 +11,7 @@ from reconciler.simulator.process import Delivery
 
 
 class BadRequestError(Exception):
-    """A body is not what its path takes; the text says what is wrong."""
+    """A body is invalid; the text says why."""
 
 
 def says(text: str) -> WrapValidator:

@@ -1,4 +1,4 @@
-"""The callbacks that the played Assure makes: once each, at most 10 s for a 200, never again."""
+"""Sends the callbacks of the simulated Assure: once each, with 10 s for an answer, never again."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from reconciler.simulator.process import Callback
 from reconciler.simulator.world import World
 
 AT_ONCE = 100
-"""Callbacks in flight at one moment. The waiting time of the others is not in their 10 s."""
+"""Callbacks in flight at one moment. The 10 s of the others begin after their wait."""
 
 
 class CallbackSender:
@@ -47,13 +47,13 @@ class CallbackSender:
 
     def open(self) -> None:
         """Open the session; within a running loop."""
-        # No keep-alive beyond what any receiver grants: a callback lost to a stale connection
-        # would be a fault that nobody asked for.
+        # A short keep-alive: a callback lost to a stale connection would be a fault that nobody
+        # asked for.
         connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=2)
         self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)
 
     async def close(self) -> None:
-        """Give up what is in flight and close the session."""
+        """Cancel the callbacks in flight and close the session."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -62,7 +62,7 @@ class CallbackSender:
             self._session = None
 
     def send(self, callback: Callback) -> None:
-        """Send it in the background; no retry whatever happens."""
+        """Send it in the background, without any retry."""
         if self._session is None or not self.url:
             return
         task = asyncio.create_task(self._send(self._session, callback))

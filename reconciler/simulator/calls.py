@@ -1,4 +1,4 @@
-"""What was called, when and how it was answered: the record that tests and counters read."""
+"""The record of calls, with time and answer, for tests and counters."""
 
 from collections import Counter, deque
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from reconciler.runtime.clock import Clock
 Kind = Literal["token", "fetch", "notify", "callback", "other"]
 
 KEPT = 200_000
-"""So many calls are kept at most; the counters go on. It bounds a simulator that runs for days."""
+"""Calls kept at most, so that a simulator can run for days; the counters go on."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Call:
 
 
 class CallLog:
-    """The calls in the order of their arrival, and figures that outlive the kept ones.
+    """The calls in the order of arrival, and figures about all of them.
 
     `max_in_flight` holds, by process id, the most API calls (Get process, Notify) that were open
     at one moment; `most_at_once` the same over all processes; `most_per_second` the most API
@@ -47,7 +47,7 @@ class CallLog:
         self.most_per_second = 0
 
     def begin(self, kind: Kind, process_id: str | None) -> Call:
-        """Record an arrival. Every begun call is ended with `end`."""
+        """Record an arrival. Every call is ended with `end`."""
         call = Call(self._clock.monotonic(), kind, process_id)
         if len(self.entries) >= KEPT:
             del self.entries[: KEPT // 2]
@@ -67,7 +67,7 @@ class CallLog:
                 del self._in_flight[call.process_id or ""]
 
     def summary(self) -> dict[str, object]:
-        """Counters as JSON; calls in flight are counted when they end."""
+        """Return the counters as JSON; calls in flight are counted when they end."""
         counts: dict[str, dict[str, int]] = {}
         for (kind, status), number in sorted(self._counts.items()):
             counts.setdefault(kind, {})[str(status) if status else "none"] = number
@@ -79,7 +79,7 @@ class CallLog:
         }
 
     def count(self, kind: Kind) -> int:
-        """How many calls of this kind have ended."""
+        """Return how many calls of this kind have ended."""
         return sum(number for (of, _), number in self._counts.items() if of == kind)
 
     def _arrived(self, at: float, process_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The control API under `/_simulator/`: drive the play with curl or from another process.
+"""The control API under `/_simulator/`: controls the simulator with curl or from a program.
 
 Members of processes are named as in Assure (camelCase), knobs as in `Faults`.
 """
@@ -34,7 +34,7 @@ class ControlApi:
         self._sender = sender
 
     def routes(self) -> list[web.RouteDef]:
-        """All paths."""
+        """Return all routes."""
         return [
             web.post(PREFIX + "processes", _guarded(self._add)),
             web.get(PREFIX + "processes", _guarded(self._list)),
@@ -46,7 +46,7 @@ class ControlApi:
         ]
 
     async def _add(self, request: web.Request) -> web.Response:
-        """An object or an array, taken whole or not at all."""
+        """Make one process or an array of them, whole or not at all."""
         body = parsed(await request.read())
         items = body if isinstance(body, list) else [body]
         wanted = [_new_process(item, index) for index, item in enumerate(items)]
@@ -61,7 +61,7 @@ class ControlApi:
         return _json([process.truth() for process in self._world.processes.values()])
 
     async def _finish(self, request: web.Request) -> web.Response:
-        """Takes `{"status": …}` or no body; see `World.finish`."""
+        """Finish a process, by `World.finish`. The body is `{"status": …}` or empty."""
         raw = await request.read()
         status = read(Finish, parsed(raw) if raw else {}).status
         try:
@@ -85,7 +85,7 @@ class ControlApi:
         return _json(self._world.faults.as_json())
 
     async def _set_callback(self, request: web.Request) -> web.Response:
-        """`{"url": …, "authorization"?: …}`: for a receiver whose port is known late."""
+        """Set where callbacks go."""
         receiver = read(Receiver, parsed(await request.read()))
         try:
             self._sender.aim(receiver.url, receiver.authorization)

@@ -1,4 +1,4 @@
-"""The faults of the far side: one knob each, every default neutral.
+"""The faults of the simulated Assure: one knob each, every default neutral.
 
 An *API call* is a Get process or a Notify. A *share* is a number from 0 to 1. Which process or
 call is hit is decided by the world's seed, the process id and the number of the call, never by
@@ -100,13 +100,13 @@ class Faults(BaseModel):
             raise FaultError(_sentence(error.errors(include_url=False)[0])) from None
 
     def update(self, knobs: Mapping[str, object]) -> None:
-        """Set the given knobs, all or none; `FaultError` says what is wrong and what is allowed."""
+        """Set the given knobs, all or none. Raises `FaultError`, which says what is allowed."""
         checked = Faults.model_validate(knobs)
         for name in checked.model_fields_set:
             setattr(self, name, getattr(checked, name))
 
     def as_json(self) -> dict[str, object]:
-        """Every knob with its value; sets as sorted lists."""
+        """Return every knob with its value; sets as sorted lists."""
         return {name: sorted(v) if isinstance(v, set) else v for name, v in dict(self).items()}
 
 

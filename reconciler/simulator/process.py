@@ -1,4 +1,4 @@
-"""One played process and the shapes in which it is told: Get process, callback, control API."""
+"""One simulated process, and its JSON for Get process, the callback and the control API."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,21 +15,21 @@ CANARY_NAME = "Canaria Quillfeather"
 CANARY_BIRTH_DATE = "1907-03-19"
 CANARY_DOCUMENT = "CANARY-DOC-5520917"
 CANARIES = (CANARY_NAME, CANARY_BIRTH_DATE, CANARY_DOCUMENT)
-"""Invented personal data of every finished process; leak tests look for it in files and logs."""
+"""Invented personal data of every finished process; leak tests search files and logs for it."""
 
 Delivery = Literal["send", "lose"]
 
 
 @dataclass(frozen=True, slots=True)
 class Callback:
-    """A callback that is due: its three members. `status` is what it claims."""
+    """A callback that is due, with its three members. `status` is its claim."""
 
     dossier_id: str
     process_id: str
     status: str
 
     def body(self) -> dict[str, str]:
-        """The body that Assure posts."""
+        """Return the body that Assure posts."""
         return {
             "dossierId": self.dossier_id,
             "processId": self.process_id,
@@ -72,7 +72,7 @@ class SimProcess:
         return self.news_at is not None
 
     def told(self, *, final: bool) -> dict[str, object]:
-        """What Get process answers: with the result and its personal data, or still pending."""
+        """Return the answer of Get process: the result with personal data, or still pending."""
         body: dict[str, object] = {
             "provider": self.provider,
             "processType": self.process_type,
@@ -91,7 +91,7 @@ class SimProcess:
         return body
 
     def truth(self) -> dict[str, object]:
-        """What the control API shows: all of it, also what Get process does not tell yet."""
+        """Return all of it for the control API, also what Get process does not tell yet."""
         return {
             "dossierId": self.dossier_id,
             "processId": self.process_id,
@@ -110,6 +110,6 @@ class SimProcess:
 
 
 def iso(milliseconds: int, *, timespec: str = "milliseconds") -> str:
-    """UTC milliseconds as ISO 8601 with a Z."""
+    """Return UTC milliseconds as ISO 8601 with a Z."""
     moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
     return moment.isoformat(timespec=timespec).replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""The simulator as a server: binds, lets the world's time pass, sends what is due, stops."""
+"""The simulator as a server: binds, lets time pass, sends due callbacks, stops."""
 
 import asyncio
 import contextlib
@@ -10,14 +10,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
-from reconciler.simulator.api import TOKEN_PATH, PlayedApi
+from reconciler.simulator.api import TOKEN_PATH, SimulatedApi
 from reconciler.simulator.callbacks import CallbackSender
 from reconciler.simulator.control import PREFIX, ControlApi
 from reconciler.simulator.tokens import Tokens
 from reconciler.simulator.world import World
 
 DEMO_CLIENT_ID = "demo"
-DEMO_CLIENT_SECRET = "demo-secret"  # noqa: S105 - published: it opens nothing but this play
+DEMO_CLIENT_SECRET = "demo-secret"  # noqa: S105 - published: it opens nothing but the simulator
 MAX_CONTROL_BODY = 64 * 1024 * 1024
 
 
@@ -58,7 +58,7 @@ class Simulator:
         self._sender = CallbackSender(world, timeout=callback_timeout, log=log)
         self.aim(callback_url, authorization)
         self._runner: web.AppRunner | None = None
-        self._api: PlayedApi | None = None
+        self._api: SimulatedApi | None = None
         self._pump: asyncio.Task[None] | None = None
 
     @property
@@ -69,7 +69,7 @@ class Simulator:
 
     @property
     def token_url(self) -> str:
-        """The token endpoint."""
+        """The URL of the token endpoint."""
         return self.base_url + TOKEN_PATH
 
     def aim(self, callback_url: str, authorization: str = "") -> None:
@@ -77,8 +77,8 @@ class Simulator:
         self._sender.aim(callback_url, authorization)
 
     async def start(self) -> None:
-        """Serve. OSError: the port is taken."""
-        api = PlayedApi(self._world, self.tokens, log=self._log)
+        """Serve. Raises OSError when the port is taken."""
+        api = SimulatedApi(self._world, self.tokens, log=self._log)
         app = web.Application(
             middlewares=[_json_errors(api.record_other)], client_max_size=MAX_CONTROL_BODY
         )
@@ -100,7 +100,7 @@ class Simulator:
         self._log.info("simulator_started", base_url=self.base_url)
 
     async def stop(self) -> None:
-        """Close every connection. What is planned stays planned; a second stop does nothing."""
+        """Close every connection. Planned callbacks stay planned; a second stop does nothing."""
         if self._runner is None or self._api is None or self._pump is None:
             return
         runner, self._runner = self._runner, None
@@ -133,7 +133,7 @@ class Simulator:
 
 
 def _json_errors(record_other: Callable[[int], None]) -> Middleware:
-    """Errors of the router as JSON; outside the control API they are recorded."""
+    """Answer errors of the router as JSON; outside the control API they are recorded."""
 
     @web.middleware
     async def json_errors(request: web.Request, handler: Handler) -> web.StreamResponse:

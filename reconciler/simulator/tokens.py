@@ -1,4 +1,4 @@
-"""The played tokens: OAuth 2.0 client credentials with HTTP Basic (RFC 6749, 2.3.1 and 4.4)."""
+"""The simulator's tokens: OAuth 2.0 client credentials with HTTP Basic (RFC 6749, 2.3.1, 4.4)."""
 
 import base64
 import secrets
@@ -11,7 +11,7 @@ TOKEN_PREFIX = "canary-token-"  # noqa: S105 - the mark that leak tests look for
 
 
 class Tokens:
-    """Tokens given out and when they expire; `lifetime` in seconds."""
+    """The issued tokens and when they expire; `lifetime` in seconds."""
 
     def __init__(self, client_id: str, client_secret: str, lifetime: int, clock: Clock) -> None:
         # The RFC form-encodes both before Basic; many clients do not. Both are taken.
@@ -24,12 +24,12 @@ class Tokens:
         self._expires: dict[str, float] = {}
 
     def knows_client(self, authorization: str) -> bool:
-        """Whether the Authorization header holds our client's id and secret."""
+        """Tell whether the Authorization header holds our client's id and secret."""
         given = authorization.encode(errors="backslashreplace")
         return any(compare_digest(given, accepted) for accepted in self._accepted)
 
     def issue(self) -> dict[str, object]:
-        """A fresh token, as the token endpoint answers it."""
+        """Return a fresh token, as the token endpoint answers it."""
         now = self._clock.monotonic()
         self._expires = {t: expiry for t, expiry in self._expires.items() if expiry > now}
         token = TOKEN_PREFIX + secrets.token_hex(16)
@@ -37,7 +37,7 @@ class Tokens:
         return {"access_token": token, "expires_in": self._lifetime, "token_type": "Bearer"}
 
     def accepts(self, authorization: str) -> bool:
-        """Whether the Authorization header bears a token that was given out and is not stale."""
+        """Tell whether the Authorization header bears an issued token that has not expired."""
         scheme, _, token = authorization.partition(" ")
         return scheme.lower() == "bearer" and self._expires.get(token, 0) > self._clock.monotonic()
 

@@ -1,4 +1,4 @@
-"""The played truth: processes, when they finish, and which callbacks go out. No I/O.
+"""The simulated state: processes, when they finish, and which callbacks go out. No I/O.
 
 Repeatable by seed: ids come from one seeded generator in the order of `add`; every other chance is
 a hash of the seed, its purpose, the process id and an ordinal, so that concurrency changes nothing.
@@ -46,7 +46,7 @@ class World:
         self.log = CallLog(self.clock)
         self.wake = asyncio.Event()
         self._seed = seed
-        self._random = Random(seed)  # noqa: S311 - a repeatable play, not a secret
+        self._random = Random(seed)  # noqa: S311 - repeatable chance, not a secret
         self._agenda: list[tuple[float, int, SimProcess | Callback]] = []
         self._order = count()
         self._changed: asyncio.Event | None = None
@@ -74,10 +74,10 @@ class World:
         notified: Delivery = "send",
         created_at: int | None = None,
     ) -> SimProcess:
-        """Put a process into the world. Ids, provider and final status are made up where absent.
+        """Add a process. Ids, provider and final status are made up where absent.
 
         It finishes by itself after `finish_in` seconds, or only by `finish` when that is None.
-        ValueError: the process id is taken.
+        Raises ValueError when the process id is taken.
         """
         made_dossier, made_process = self._uuid(), self._uuid()
         process_id = process_id or made_process
@@ -108,7 +108,7 @@ class World:
         """Finish a process now, with this status, else its planned one, else a made-up one.
 
         A finished one may be given another status: the truth is revised and a callback goes out
-        for it. KeyError: unknown process. ValueError: it has that status already.
+        for it. Raises KeyError for an unknown process, ValueError where it has that status already.
         """
         process = self.processes[process_id]
         final = status or process.final_status or self._draw_final(process_id)
@@ -122,7 +122,7 @@ class World:
         return process
 
     def notify(self, process: SimProcess) -> bool:
-        """Ask for the callback again; False: the process is not finished."""
+        """Ask for the callback again; False when the process is not finished."""
         if not process.finished:
             return False
         lost = process.notified == "lose" or self.hits(
@@ -133,15 +133,15 @@ class World:
         return True
 
     def shows_final(self, process: SimProcess) -> bool:
-        """Whether Get process already tells the final status; see `Faults.lag`."""
+        """Tell whether Get process shows the final status already; see `Faults.lag`."""
         if process.news_at is None:
             return False
         return not self.faults.lag or self.clock.monotonic() >= process.news_at + self.faults.lag
 
     def due(self) -> list[Callback]:
-        """Let time pass up to now: finish what finishes; the callbacks that go out at this moment.
+        """Let time pass up to now: finish processes, and return the callbacks that are due.
 
-        Each callback is given out once.
+        Each callback is returned once.
         """
         outgoing: list[Callback] = []
         while self._agenda and self._agenda[0][0] <= self.clock.monotonic():
@@ -153,16 +153,16 @@ class World:
         return outgoing
 
     def next_at(self) -> float | None:
-        """The monotonic moment of the next finish or callback."""
+        """Return the monotonic time of the next finish or callback."""
         return self._agenda[0][0] if self._agenda else None
 
     def hits(self, share: str, process_id: str, ordinal: int = 0) -> bool:
-        """Whether the fault of this name, a share, hits this call or callback of this process."""
+        """Tell whether the fault ``share`` hits this call or callback of this process."""
         threshold: float = getattr(self.faults, share)
         return threshold > 0 and self._chance(share, process_id, ordinal) < threshold
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; it is looked at again after every change."""
+        """Wait until the condition holds; it is checked again after every change."""
         while not condition():
             self._changed = self._changed or asyncio.Event()
             await self._changed.wait()
@@ -174,7 +174,7 @@ class World:
             self._changed = None
 
     def _plan_callback(self, process: SimProcess, *, lost: bool) -> float:
-        """Put a callback on the agenda, or nothing if it is lost; returns its moment."""
+        """Plan a callback, unless it is lost; return its time."""
         at = self.clock.monotonic() + self.faults.callback_delay
         ordinal = process.callbacks_planned
         process.callbacks_planned += 1
@@ -197,7 +197,7 @@ class World:
             self.wake.set()
 
     def _draw_final(self, process_id: str) -> str:
-        """Most are accepted, so that a played day looks like one."""
+        """Draw a final status; most are accepted, as on a real day."""
         weighted = ("accepted",) * 5 + FINAL_STATUSES
         return weighted[self._pick("final", process_id, 0, len(weighted))]
 

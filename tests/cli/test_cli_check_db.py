@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from reconciler.cli.check_db import MOST_TOLD
+from reconciler.cli.check_db import MOST_SHOWN
 from reconciler.store.revision import HEAD
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def test_a_program_gets_one_json(place: Place, reconciler: Command) -> None:
 def test_of_very_many_findings_the_first_are_told_and_the_others_counted(
     place: Place, reconciler: Command
 ) -> None:
-    lines = "".join(f"d1,p{number:05}\n" for number in range(MOST_TOLD + 7))
+    lines = "".join(f"d1,p{number:05}\n" for number in range(MOST_SHOWN + 7))
     (place.path / "many.csv").write_text(f"dossierId,processId\n{lines}")
     reconciler("import", "many.csv")
     place.execute("UPDATE processes SET lane = 1")
 
     told, as_json = reconciler("check-db"), reconciler("check-db", "--json").json
 
-    assert len(told.out.splitlines()) == len(as_json["findings"]) == MOST_TOLD
+    assert len(told.out.splitlines()) == len(as_json["findings"]) == MOST_SHOWN
     assert told.said[0] == "reconciler: 7 more"
     assert as_json["more"] == 7
 

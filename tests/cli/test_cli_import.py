@@ -68,7 +68,7 @@ def test_it_is_idempotent_and_counts_for_programs(load: Import) -> None:
     assert again.json == {"created": 1, "known": 2, "skipped": 0}
 
 
-def test_it_leaves_one_entry_and_one_event_with_the_name_of_the_caller(
+def test_it_leaves_one_entry_and_one_event_with_the_name_of_the_user(
     place: Place, load: Import, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUDO_USER", "ada")
