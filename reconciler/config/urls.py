@@ -8,6 +8,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from reconciler.config.addresses import is_loopback
+from reconciler.runtime.libpq import flaw_of
 
 REDACTED = "[redacted]"
 
@@ -15,6 +16,7 @@ _STORES = (
     'write "sqlite:///relative/path.db", "sqlite:////absolute/path.db" '
     'or "postgresql://host/database"'
 )
+_UNQUOTED = 'in a user or a password write "@" as %40, and each of / ? # % [ ] by its code as well'
 
 
 def redacted(url: str) -> str:
@@ -77,13 +79,17 @@ def secret_parts(url: str) -> tuple[str, ...]:
 def _split(text: str) -> SplitResult:
     if not text.isprintable() or " " in text:
         raise ValueError("has a space or a control character in it")
+    user, at, _ = re.split("[/?#]", text.partition("://")[2], maxsplit=1)[0].rpartition("@")
+    if at and set(user) & set("@[]"):
+        raise ValueError(f"has a sign too many before its host; {_UNQUOTED}")
     try:
         parts = urlsplit(text)
         well_formed = bool(parts.hostname) and parts.port != 0
     except ValueError:
         well_formed = False
     if not well_formed or parts.scheme not in {"http", "https"}:
-        raise ValueError('is not a URL; write "https://" or "http://", a host, and what follows')
+        what = 'is not a URL; write "https://" or "http://", a host, and what follows'
+        raise ValueError(f"{what}; {_UNQUOTED}" if "@" in text else what)
     if "#" in text:
         raise ValueError('must not have a "#" in it')
     return parts
@@ -140,6 +146,8 @@ def store_url(text: str) -> str:
             raise ValueError(f"has no host; {_STORES}")
         if "#" in text:
             raise ValueError('must not have a "#" in it; in a password write it as %23')
+        if flaw := flaw_of(text):
+            raise ValueError(flaw)
         return text
     path = rest.removeprefix("/")
     if not path or ":memory:" in path or path.startswith("file:"):

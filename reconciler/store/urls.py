@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from reconciler.runtime.libpq import flaw_of
 from reconciler.store.errors import StoreError
 
 _SQLITE = "sqlite:///"
@@ -25,6 +26,8 @@ def postgres_url(url: str) -> tuple[URL, str]:
             "store.url names PostgreSQL, but psycopg is not installed; "
             "install assure-reconciler[postgres]"
         )
+    if flaw := flaw_of(url):  # a URL of the command line has been read by nobody else
+        raise StoreError(f"the URL of the store {flaw}")
     try:
         address = make_url(url).set(drivername="postgresql+psycopg")
     except (ArgumentError, ValueError):

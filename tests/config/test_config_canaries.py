@@ -3,6 +3,7 @@
 import json
 import traceback
 from collections.abc import Callable
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -34,7 +35,7 @@ client_id = "c"
 client_secret = "{CANARY}"
 proxy = "http://user:{CANARY}@proxy.example:3128"
 [store]
-url = "postgresql://user:{CANARY}/x@h/d?sslpassword={CANARY}"
+url = "postgresql://user:{CANARY}%2Fx@h/d?sslpassword={CANARY}"
 [delivery]
 url = "https://{CANARY}:{CANARY}@h.example/x?{CANARY}"
 secret = ["whsec_{CANARY}Y=", "whsec_{CANARY}Z="]
@@ -106,6 +107,56 @@ def test_no_secret_shows_when_its_source_holds_a_wrong_one(load_text: Loader) ->
     with pytest.raises(ConfigError) as refusal:
         resolve_secrets(settings, {"A": f"{CANARY}\n"})
     assert CANARY not in "".join(traceback.format_exception(refusal.value))
+
+
+SIGNS = ["@", "/", ":", "#", "?", "%", "[", "]", "@/", "/@", "?@", "%zz", "[x]", "&a=1"]
+URLS = {
+    "store.url": "postgresql://u:{}@h/d",
+    "assure.base_url": "https://u:{}@h",
+    "assure.token_url": "https://u:{}@h/token",
+    "assure.proxy": "http://u:{}@h:3128",
+    "delivery.url": "https://u:{}@h/events",
+    "delivery.proxy": "http://u:{}@h:3128",
+    "heartbeat.url": "https://u:{}@h/ping",
+}
+
+
+@pytest.mark.parametrize("key", URLS)
+@pytest.mark.parametrize("source", ["value", "env"])
+@pytest.mark.parametrize("is_quoted", [False, True])
+def test_no_password_of_a_url_shows_whatever_signs_it_has(
+    load_text: Loader, key: str, source: str, is_quoted: bool
+) -> None:
+    if source == "env" and key in {"assure.base_url", "assure.token_url", "delivery.url"}:
+        return  # no secret, so it has no source
+    section, name = key.split(".")
+    others = '[delivery]\nurl = "https://h"\n' if key == "delivery.proxy" else f"[{section}]\n"
+    client = 'client_id = "c"\nclient_secret = "client-secret"\n'
+    client = client if section == "assure" else f"[assure]\n{client}"
+    for sign in SIGNS:
+        for password in (f"{CANARY}{sign}x", f"x{sign}{CANARY}", f"{sign}{CANARY}{sign}{sign}"):
+            url = URLS[key].format(quote(password, safe="") if is_quoted else password)
+            value = json.dumps(url) if source == "value" else '{ env = "URL" }'
+            text = f"{others}{name} = {value}\n{client}"
+            try:
+                settings = load_text(text)
+                shown = json.dumps(effective(settings)) + to_toml(effective(settings))
+                shown += repr(settings) + repr(resolve_secrets(settings, {"URL": url}))
+            except ConfigError as error:
+                shown = "".join(traceback.format_exception(error))
+                assert not is_quoted or "must hold no user" in shown, url
+            assert CANARY not in shown, url
+
+
+@pytest.mark.parametrize("key", URLS)
+def test_a_raw_at_sign_in_a_password_is_refused_with_what_to_write(
+    problems_of: Problems, key: str
+) -> None:
+    variable = f"RECONCILER_{key.replace('.', '__').upper()}"
+    others = '[delivery]\nurl = "https://h"\n' if key == "delivery.proxy" else ""
+    (problem,) = problems_of(others, {variable: URLS[key].format(f"a@{CANARY}")})
+    assert problem.startswith(f"{key} ({variable}): ")
+    assert "%40" in problem
 
 
 @given(

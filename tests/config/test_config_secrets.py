@@ -43,7 +43,7 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
     environ = {
         "SECOND": "Bearer b",
         "PROXY": "http://127.0.0.1:3128",
-        "STORE": "postgresql://u:pw/1@h/d",
+        "STORE": "postgresql://u:pw%2F1@h/d",
         "PING": "https://hc.example/uuid",
         "CREDENTIALS_DIRECTORY": str(tmp_path),
     }
@@ -51,7 +51,7 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
     assert secrets.listener_authorization == ("Bearer a", "Bearer b")
     assert secrets.admin_token == "from-file"
     assert secrets.assure_client_secret == "written"
-    assert secrets.store_url == "postgresql://u:pw/1@h/d"
+    assert secrets.store_url == "postgresql://u:pw%2F1@h/d"
     assert secrets.delivery_secret == ("whsec_YWJj", "whsec_ZGVm")
     assert secrets.delivery_headers == {"Authorization": "Basic dXNlcg=="}
     assert secrets.heartbeat_url == "https://hc.example/uuid"
@@ -66,6 +66,7 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
         "from-file",
         "written",
         "pw/1",
+        "pw%2F1",
         "whsec_YWJj",
         "YWJj",
         "whsec_ZGVm",
