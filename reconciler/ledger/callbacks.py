@@ -3,6 +3,7 @@
 The reasons: docs/decisions/004.
 """
 
+from reconciler.ledger.identifiers import same_id
 from reconciler.ledger.observation import Callback
 from reconciler.ledger.policy import Rules, Verb, same_status
 from reconciler.ledger.process import Entry, Outcome, SettledBy, State, TrackedProcess
@@ -20,7 +21,7 @@ def on_callback(
         if not rules.adopt_unknown:
             return Outcome(None, (Entry("callback_unmatched", fields),))
         process = adopt(callback, rules)
-    elif process.dossier_id != callback.dossier_id:
+    elif not same_id(process.dossier_id, callback.dossier_id):
         return Outcome(process, (Entry("callback_mismatch", fields),))
     elif process.last_receipt == callback.receipt_id:
         return Outcome(process)

@@ -12,6 +12,7 @@ LONGEST = 255
 CONTROL_CHARACTERS = r"[\x00-\x1f\x7f-\x9f]"
 """The control characters, as a regular expression."""
 
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _CONTROL = re.compile(CONTROL_CHARACTERS)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -42,6 +43,19 @@ def flaw_of_text(text: str) -> Flaw | None:
 def flaw_of_id(text: str) -> Flaw | None:
     """Return why ``text`` is no id of a process or a dossier; None where it is."""
     return Flaw.DOTS if text in (".", "..") else flaw_of_text(text)
+
+
+def key_of(text: str) -> str:
+    """Return what ``text`` is known by: a UUID has no letter case, any other id is exact."""
+    lowered = text.lower()
+    if lowered == text or not text.isascii():
+        return text
+    return lowered if _UUID.fullmatch(lowered) else text
+
+
+def same_id(one: str, other: str) -> bool:
+    """Tell whether two ids are the same."""
+    return one == other or key_of(one) == key_of(other)
 
 
 def can_be_id(text: str) -> bool:

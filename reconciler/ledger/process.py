@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal
 
+from reconciler.ledger.identifiers import key_of
 from reconciler.ledger.policy import Verb
 
 
@@ -69,6 +70,7 @@ class TrackedProcess:
     """One row of the ledger. Times are UTC milliseconds since the epoch."""
 
     process_id: str
+    """As it was registered, else as it was first seen; see ``key``."""
     dossier_id: str
     registered_at: int
     timeout_from: int
@@ -132,6 +134,11 @@ class TrackedProcess:
     attempt: int = 0
     """Number of the newest lease: the fencing token of its result."""
     lease: Lease | None = None
+
+    @property
+    def key(self) -> str:
+        """The id by which it is found, whatever the letter case of a UUID."""
+        return key_of(self.process_id)
 
     @property
     def ended_at(self) -> int | None:

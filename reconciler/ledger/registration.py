@@ -1,5 +1,6 @@
 """Puts processes on the ledger, and merges a second registration into the first."""
 
+from reconciler.ledger.identifiers import same_id
 from reconciler.ledger.next_call import timeout_at
 from reconciler.ledger.observation import Callback, Registration
 from reconciler.ledger.policy import Rules
@@ -12,7 +13,7 @@ def is_other_dossier(known: TrackedProcess, registration: Registration) -> bool:
 
     An adopted row was never registered: there the registration is right.
     """
-    return not known.adopted and known.dossier_id != registration.dossier_id
+    return not known.adopted and not same_id(known.dossier_id, registration.dossier_id)
 
 
 def register(
@@ -23,7 +24,7 @@ def register(
         return Outcome(
             _new(registration, rules, now), (Entry("process_registered", {"by": registration.by}),)
         )
-    if known.dossier_id == registration.dossier_id:
+    if same_id(known.dossier_id, registration.dossier_id):
         return _fill(known, registration, rules, now)
     if not known.adopted:
         return Outcome(known)
@@ -71,6 +72,9 @@ def _fill(known: TrackedProcess, registration: Registration, rules: Rules, now: 
     process = replace(known, adopted=False)
     if known.adopted:
         entries.append(Entry("process_registered", {"by": registration.by}))
+        process = replace(
+            process, process_id=registration.process_id, dossier_id=registration.dossier_id
+        )
     for name, label in _LABELS.items():
         was, new = getattr(known, name), getattr(registration, name)
         if new is None or new == was:

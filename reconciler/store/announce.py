@@ -21,7 +21,7 @@ def announce(log: FilteringBoundLogger, changes: Iterable[tuple[Observed, Outcom
             log.log(
                 level_of(entry.event),
                 entry.event,
-                process_id=process_id,
+                process_id=process.process_id if process else process_id,
                 dossier_id=dossier_id,
                 **{name: value for name, value in entry.fields.items() if value is not None},
             )

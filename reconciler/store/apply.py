@@ -6,6 +6,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Observation, Outcome, Rules, TrackedProcess, transition
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.bulk import BulkInsert, BulkSelect
 from reconciler.store.delivery_row import delivery_row
 from reconciler.store.locks import lock_keys
@@ -31,13 +32,13 @@ _SAVE = (
 async def load(
     connection: AsyncConnection, process_ids: Sequence[str]
 ) -> dict[str, TrackedProcess]:
-    """Return those of ``process_ids`` that are known, locked for the rest of the transaction.
+    """Return those of ``process_ids`` that are known, by key, locked for the transaction.
 
     The ids of the others are locked too: nobody else can insert them meanwhile.
     """
-    wanted = sorted(set(process_ids))
+    wanted = sorted(set(map(key_of, process_ids)))
     found = await _locked(connection, wanted)
-    missing = [process_id for process_id in wanted if process_id not in found]
+    missing = [key for key in wanted if key not in found]
     if missing and connection.dialect.name != "sqlite":
         await lock_keys(connection, missing)
         found |= await _locked(connection, missing)  # inserted before the lock
@@ -47,7 +48,7 @@ async def load(
 async def _locked(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, TrackedProcess]:
     rows = await _LOAD.rows(connection, {"ids": ids})
     loaded = (from_row(dict(zip(_COLUMNS, row, strict=True))) for row in rows)
-    return {process.process_id: process for process in loaded}
+    return {process.key: process for process in loaded}
 
 
 async def apply_observations(
@@ -60,13 +61,14 @@ async def apply_observations(
     entries = []
     news = []
     for process_id, observation in observed:
-        outcome = transition(current.get(process_id), observation, rules, now)
+        key = key_of(process_id)
+        outcome = transition(current.get(key), observation, rules, now)
         outcomes.append(outcome)
         if outcome.process is not None:
-            current[process_id] = outcome.process
+            current[key] = outcome.process
             if outcome.delivery is not None and rules.deliver:
                 news.append(delivery_row(outcome.process, outcome.delivery.type, now))
-        entries += [entry_row(process_id, now, e.event, e.fields) for e in outcome.entries]
+        entries += [entry_row(key, now, e.event, e.fields) for e in outcome.entries]
     await save(connection, before, current)
     await write_entries(connection, entries)
     await _DELIVER(connection, news)

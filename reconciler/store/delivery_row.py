@@ -23,7 +23,7 @@ def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[
     body = {"type": kind, "timestamp": iso(now), "data": process_json(process)}
     return {
         "webhook_id": f"msg_{uuid4().hex}",
-        "process_id": process.process_id,
+        "process_id": process.key,
         "type": kind,
         "payload": orjson.dumps(body).decode(),
         "created_at": now,

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import Callback, Outcome, Rules
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.apply import Observed, apply_observations
 from reconciler.store.database import Database
 from reconciler.store.key_value import put
@@ -56,6 +57,7 @@ _COLUMNS = (
     _C.status,
     _C.extra,
     _C.body_sha256,
+    _C.spelling,
 )
 """The columns of ``_row``; the outcome is set later."""
 _UNAPPLIED = (
@@ -146,7 +148,7 @@ async def apply_receipts(
 
 async def held_back(connection: AsyncConnection, process_ids: Sequence[str]) -> list[Receipt]:
     """Return the callbacks that did not apply: without a process, or of another dossier."""
-    return await _receipts(connection, _HELD_BACK, {"ids": list(process_ids)})
+    return await _receipts(connection, _HELD_BACK, {"ids": list(map(key_of, process_ids))})
 
 
 async def _unapplied_of(
@@ -167,7 +169,7 @@ async def _receipts(connection: AsyncConnection, query: object, values: object) 
         Receipt(
             receipt_id=row.receipt_id,
             received_at=row.received_at,
-            process_id=row.process_id,
+            process_id=row.spelling or row.process_id,
             dossier_id=row.dossier_id,
             status=row.status,
             extra=tuple(orjson.loads(row.extra)) if row.extra else (),
@@ -177,16 +179,18 @@ async def _receipts(connection: AsyncConnection, query: object, values: object) 
     ]
 
 
-def _row(receipt: Receipt) -> tuple[str, int, str, str, str, str | None, bytes]:
+def _row(receipt: Receipt) -> tuple[str, int, str, str, str, str | None, bytes, str | None]:
+    key = key_of(receipt.process_id)
     extra = orjson.dumps(receipt.extra).decode() if receipt.extra else None
     return (
         receipt.receipt_id,
         receipt.received_at,
-        receipt.process_id,
+        key,
         receipt.dossier_id,
         receipt.status,
         extra,
         receipt.body_sha256,
+        None if key == receipt.process_id else receipt.process_id,
     )
 
 

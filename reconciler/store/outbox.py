@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, exists, or_, select, update
+from sqlalchemy import bindparam, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.any_of import any_of
@@ -16,7 +16,7 @@ from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.paging import cursor_of, position_in
 from reconciler.store.retry import retried
-from reconciler.store.schema import Millis, deliveries
+from reconciler.store.schema import Millis, deliveries, processes
 from reconciler.store.timeline import entry_row, write_entries
 
 
@@ -79,11 +79,14 @@ _HAS_EARLIER = exists().where(
     _EARLIER.c.id < _D.id,
     _EARLIER.c.next_attempt_at.is_not(None),  # pending; for ``state`` SQLite has another index
 )
+_SPELLING = select(processes.c.spelling).where(processes.c.process_id == _D.process_id)
+_PROCESS_ID = func.coalesce(_SPELLING.scalar_subquery(), _D.process_id).label("process_id")
+"""The id as everybody reads it; the column has the key."""
 _DUE = (
     select(
         _D.id,
         _D.webhook_id,
-        _D.process_id,
+        _PROCESS_ID,
         _D.type,
         _D.payload,
         _D.pending_since,
@@ -238,7 +241,8 @@ class Outbox:
         self, *, state: DeliveryState | None, limit: int, cursor: str | None
     ) -> tuple[list[OutboxRow], str | None]:
         """Return one page of deliveries, the newest first, and the cursor of the next."""
-        query = select(deliveries).order_by(_D.id.desc()).limit(limit + 1)
+        others = [column for column in _D if column.name != "process_id"]
+        query = select(*others, _PROCESS_ID).order_by(_D.id.desc()).limit(limit + 1)
         if state is not None:
             query = query.where(_D.state == str(state))
         if cursor is not None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
 from reconciler.store.retry import retried
@@ -64,10 +65,11 @@ class Redelivery:
     @retried
     async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
         """Deliver the present results of processes: again, or for the first time."""
+        keys = list(map(key_of, process_ids))
         query = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
-            _D.process_id.in_(process_ids)
+            _D.process_id.in_(keys)
         )
-        wanted = select(processes).where(processes.c.process_id.in_(process_ids)).with_for_update()
+        wanted = select(processes).where(processes.c.process_id.in_(keys)).with_for_update()
         async with self._database.write() as connection:
             # Locked first, so that nobody else writes deliveries of them meanwhile.
             rows = (await connection.execute(wanted.order_by(processes.c.process_id))).mappings()
@@ -79,7 +81,7 @@ class Redelivery:
             new = [
                 delivery_row(process, type_of(process), now)
                 for process in ended
-                if process.process_id not in newest
+                if process.key not in newest
             ]
             if new:
                 await connection.execute(insert(deliveries), new)

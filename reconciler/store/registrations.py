@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
+from reconciler.ledger.identifiers import key_of, same_id
 from reconciler.store.apply import Observed, apply_observations, load
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
@@ -48,8 +49,8 @@ class Registry:
             dossiers = {key: p.dossier_id for key, p in known.items() if not p.adopted}
             conflicts = []
             for index, registration in enumerate(registrations):
-                dossier = dossiers.setdefault(registration.process_id, registration.dossier_id)
-                if dossier != registration.dossier_id:
+                key, own = key_of(registration.process_id), registration.dossier_id
+                if not same_id(dossiers.setdefault(key, own), own):
                     conflicts.append(index)
             if conflicts and whole:
                 return Registered(0, 0, tuple(conflicts), ())
@@ -61,14 +62,16 @@ class Registry:
             ]
             outcomes = await apply_observations(connection, observed, rules, now)
             changes = list(zip(observed, outcomes, strict=True))
-            dossier_of = {key: o.process.dossier_id for (key, _), o in changes if o.process}
+            dossier_of = {
+                key_of(name): o.process.dossier_id for (name, _), o in changes if o.process
+            }
             waiting = [
                 receipt
                 for receipt in await held_back(connection, sorted(dossier_of))
-                if receipt.dossier_id == dossier_of[receipt.process_id]
+                if same_id(receipt.dossier_id, dossier_of[key_of(receipt.process_id)])
             ]
             changes += await apply_receipts(connection, waiting, rules, now)
-        created = len({key for key, _ in observed} - known.keys())
+        created = len({key_of(name) for name, _ in observed} - known.keys())
         return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
 
     @retried
@@ -83,7 +86,7 @@ class Registry:
         async with self._database.write() as connection:
             for table in _TRACES:
                 done = await connection.execute(
-                    delete(table).where(table.c.process_id == process_id)
+                    delete(table).where(table.c.process_id == key_of(process_id))
                 )
                 removed += done.rowcount
             if removed:

@@ -21,6 +21,8 @@ def to_row(process: TrackedProcess) -> dict[str, Any]:
         if row[name] is not None:
             row[name] = row[name].value
     row["lane"] = None if lane is None else lane.value
+    row["process_id"] = process.key
+    row["spelling"] = None if process.key == process.process_id else process.process_id
     row["recent_calls"] = " ".join(map(str, process.recent_calls)) or None
     row["ended_at"] = process.ended_at
     row["lease_owner"] = held.owner if held else None
@@ -38,6 +40,7 @@ def from_row(row: RowMapping | dict[str, Any]) -> TrackedProcess:
             values[name] = kind(values[name])
     for name in _BOOLEANS:
         values[name] = bool(values[name])
+    values["process_id"] = row["spelling"] or row["process_id"]
     calls = values["recent_calls"]
     values["recent_calls"] = tuple(map(int, calls.split())) if calls else ()
     held = None

@@ -17,6 +17,9 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+# ``process_id`` is the key in every table: a UUID in lower case. ``spelling`` is the id as it came,
+# where that differs.
+
 # In "C" PostgreSQL orders by bytes, as SQLite and Python do: so keys are locked in the order in
 # which we sort them, pages continue where they ended, and new locales corrupt no index.
 Id = String(255).with_variant(String(255, collation="C"), "postgresql")
@@ -73,6 +76,7 @@ processes = Table(
     Column("unknown_since", Millis),
     Column("unknown_looks", Integer, nullable=False, server_default="0"),
     Column("recent_calls", Text),
+    Column("spelling", Id),
 )
 """The ledger: one row a process, with every field of ``TrackedProcess``, its lane and its end."""
 
@@ -135,6 +139,7 @@ callbacks = Table(
     Column("extra", Text),
     Column("body_sha256", LargeBinary(32), nullable=False),
     Column("outcome", Word),
+    Column("spelling", Id),
 )
 """The inbox. ``outcome`` is null until the callback has been applied; ``extra`` holds the names
 (never the values) of unexpected members, as a JSON array."""

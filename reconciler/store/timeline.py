@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.bulk import BulkInsert
 from reconciler.store.schema import timeline
 
@@ -16,7 +17,7 @@ def entry_row(process_id: str, now: int, event: str, fields: Mapping[str, Any]) 
     """Return a row of the timeline; fields without a value are left out."""
     present = {name: value for name, value in fields.items() if value is not None}
     return {
-        "process_id": process_id,
+        "process_id": key_of(process_id),
         "at": now,
         "event": event,
         "fields": orjson.dumps(present).decode(),

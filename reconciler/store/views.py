@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, bindparam, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger import State, TrackedProcess
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.database import Database
 from reconciler.store.paging import BadCursorError, cursor_of, position_in
 from reconciler.store.rows import from_row
@@ -91,7 +92,7 @@ class Views:
         found = [from_row(row) for row in rows[:limit]]
         if len(rows) <= limit:
             return found, None
-        return found, cursor_of(found[-1].registered_at, found[-1].process_id)
+        return found, cursor_of(found[-1].registered_at, found[-1].key)
 
     async def settled(
         self, *, since: int, limit: int, cursor: str | None
@@ -160,12 +161,13 @@ class Views:
 
 
 async def _process(connection: AsyncConnection, process_id: str) -> TrackedProcess | None:
-    query = select(processes).where(processes.c.process_id == process_id)
+    query = select(processes).where(processes.c.process_id == key_of(process_id))
     row = (await connection.execute(query)).mappings().first()
     return None if row is None else from_row(row)
 
 
 async def _timeline(connection: AsyncConnection, process_id: str) -> list[TimelineEntry]:
+    process_id = key_of(process_id)
     query = select(timeline).where(timeline.c.process_id == process_id).order_by(timeline.c.id)
     entries = [
         TimelineEntry(row.at, row.event, orjson.loads(row.fields))

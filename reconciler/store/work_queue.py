@@ -21,6 +21,7 @@ from reconciler.ledger import (
     held_back,
     lease,
 )
+from reconciler.ledger.identifiers import key_of
 from reconciler.store.apply import Observed, apply_observations, save
 from reconciler.store.database import Database
 from reconciler.store.locks import try_lock
@@ -121,19 +122,17 @@ class WorkQueue:
         before: dict[str, TrackedProcess] = {}
         async with self._database.write() as connection:
             for lane in lanes:
-                values = {"now": now, "most": most - len(claimed), "skip": skip}
+                values = {"now": now, "most": most - len(claimed), "skip": key_of(skip)}
                 if not values["most"]:
                     break
                 for row in (await connection.execute(_CLAIMABLE[lane], values)).mappings():
                     process = from_row(row)
                     decision = decide(process, rules, now)
-                    before[process.process_id] = process
+                    before[process.key] = process
                     if isinstance(decision, Call):
-                        claimed[process.process_id] = lease(
-                            process, decision.verb, owner, now, length
-                        )
+                        claimed[process.key] = lease(process, decision.verb, owner, now, length)
                     else:  # it would stand before the others until it may be called again
-                        held[process.process_id] = held_back(process, rules, now)
+                        held[process.key] = held_back(process, rules, now)
             await save(connection, before, {**claimed, **held})
         return list(claimed.values())
 

@@ -29,6 +29,7 @@ from reconciler.ledger import (
     TurnOverdue,
     Verb,
     decide,
+    held_back,
     lease,
     transition,
 )
@@ -83,6 +84,7 @@ class Run:
             self.process = lease(self.process, decision.verb, "one", self.now, LEASE)
             self.answer(decision.verb)
         else:
+            self.process = held_back(self.process, self.rules, self.now)
             due = self.process.next_check_at
             held = self.process.lease
             assert due is not None
@@ -116,7 +118,7 @@ def longest(policy: Policy, script: list[str]) -> int:
     idle = max(policy.callback_timeout, policy.backoff.max * 2, policy.notify_grace)
     a_call = policy.backoff.initial + len(script) * (LEASE + RETRY_AFTER)
     a_round = len(policy.ladder) * (4 * a_call + policy.notify_grace)
-    return 2 * (idle + a_round)
+    return 2 * (idle + a_round) + HOUR  # once more when it has been called too often
 
 
 @given(policies, st.lists(answers, max_size=6), spent, st.integers(0, 2 * DAY))

@@ -37,7 +37,7 @@ async def test_a_receipt_is_committed_with_every_field_when_put_many_returns(
     receipt = Receipt("r1", NOW, "p1", "d1", "accepted", ("extra", "näme"), b"\xff" * 32)
     await store.inbox.put_many([receipt])
     assert look("SELECT * FROM callbacks") == [
-        ("r1", NOW, "p1", "d1", "accepted", '["extra","näme"]', b"\xff" * 32, None)
+        ("r1", NOW, "p1", "d1", "accepted", '["extra","näme"]', b"\xff" * 32, None, None)
     ]
     assert await store.inbox.unapplied(NOW, 10) == [receipt]
 

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import orjson
 
 from reconciler.ledger import State, Verb
+from reconciler.ledger.identifiers import same_id
 from reconciler.ledger.process import DeliveryType
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.rows import from_row
@@ -60,6 +61,8 @@ def of_process(row: Row) -> Iterator[tuple[str, str]]:
         return
     yield from _of_due_time(row, is_open=process.state.is_open)
     yield from _of_result(row, is_settled=process.state is State.SETTLED)
+    if row["process_id"] != process.key:
+        yield "its key is not that of its id", _FORGET
     if row["lane"] != process.lane:
         yield f"it stands in lane {row['lane']} and belongs into {_number(process.lane)}", _RECHECK
     if any(row[name] < 0 for name in _COUNTS):
@@ -93,7 +96,7 @@ def of_callback(row: Row) -> Iterator[tuple[str, str]]:
         yield f"a callback's outcome is {row['outcome']!r}, which is none", _FORGET
     if row["outcome"] == "applied" and known is None:
         yield "a callback was applied, and its process is not on the ledger", _FORGET
-    if row["outcome"] == "unmatched" and known == row["dossier_id"]:
+    if row["outcome"] == "unmatched" and known and same_id(known, row["dossier_id"]):
         yield "a callback was not applied, and its process is on the ledger", _RECHECK
 
 
