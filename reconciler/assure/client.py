@@ -16,7 +16,7 @@ from reconciler.assure.errors import (
     Throttled,
     Unauthorized,
 )
-from reconciler.assure.process_answer import ProcessStatus
+from reconciler.assure.process_answer import ProcessStatus, body_reader
 from reconciler.assure.token import TokenCache
 from reconciler.ledger import Verb
 from reconciler.outbound.budget import Budget
@@ -68,41 +68,38 @@ class AssureClient:
     ) -> ProcessStatus:
         """Read the status of a process."""
         url = self._endpoint.url(self._endpoint.process_path, dossier_id, process_id)
-        answer = await self._call(Verb.FETCH, "GET", url, until, with_body=True)
-        return ProcessStatus.from_json(answer.body, answer.http_status)
+        answer = await self._call(Verb.FETCH, "GET", url, until)
+        return ProcessStatus.from_members(answer.members, answer.http_status)
 
     async def notify(self, dossier_id: str, process_id: str, *, until: float = math.inf) -> int:
         """Ask for the callback of a process again and return the 2xx it was answered with."""
         url = self._endpoint.url(self._endpoint.notify_path, dossier_id, process_id)
         method = self._endpoint.notify_method
-        answer = await self._call(Verb.NOTIFY, method, url, until, with_body=False)
+        answer = await self._call(Verb.NOTIFY, method, url, until)
         return answer.http_status
 
-    async def _call(
-        self, verb: Verb, method: str, url: URL, until: float, *, with_body: bool
-    ) -> Response:
+    async def _call(self, verb: Verb, method: str, url: URL, until: float) -> Response:
         try:
             token = await self._token.get()
         except BaseException:
             self._budget.give_back()
             raise
         self._leave(until)
-        answer = await self._send(verb, method, url, token, with_body)
+        answer = await self._send(verb, method, url, token)
         if answer.http_status == 401:
             deadline = asyncio.get_running_loop().time() + self._endpoint.timeout
             token = await self._token.force(token)
             await self._another_unit(deadline)
             self._leave(until)
-            answer = await self._send(verb, method, url, token, with_body)
+            answer = await self._send(verb, method, url, token)
         if not answer.succeeded:
             raise _failure(answer)
         return answer
 
-    async def _send(
-        self, verb: Verb, method: str, url: URL, token: str, with_body: bool
-    ) -> Response:
+    async def _send(self, verb: Verb, method: str, url: URL, token: str) -> Response:
         headers = {"Authorization": f"Bearer {token}"}
-        return await self._transport.send(verb, method, url, headers=headers, with_body=with_body)
+        reader = body_reader() if verb is Verb.FETCH else None
+        return await self._transport.send(verb, method, url, headers=headers, reader=reader)
 
     def _leave(self, until: float) -> None:
         """Turn the unit that is held into the call that follows at once, or raise Throttled."""

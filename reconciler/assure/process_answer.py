@@ -9,11 +9,12 @@ The reasons: docs/decisions/026.
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
 from reconciler.ledger.identifiers import flaw_of_text
+from reconciler.outbound.body import BodyReader
 from reconciler.outbound.errors import UnreadableAnswer
+from reconciler.runtime.tolerant_json import Members
 
+_FACTS = frozenset({"finalResult", "provider", "processType", "createdAt", "updatedAt"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -32,17 +33,12 @@ class ProcessStatus:
     updated_at: int | None
 
     @classmethod
-    def from_json(cls, body: bytes, http_status: int) -> "ProcessStatus":
-        """Read an answer; raise UnreadableAnswer where it is no object with a usable status.
+    def from_members(cls, members: Members | None, http_status: int) -> "ProcessStatus":
+        """Read an answer; raise UnreadableAnswer where it has no usable status.
 
         Any other member that is missing or not as expected is None.
         """
-        try:
-            answer = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise UnreadableAnswer("not_json", http_status=http_status)
+        answer = members.values if members else {}
         status = _text(answer.get("status"))
         if status is None:
             raise UnreadableAnswer("no_status", http_status=http_status)
@@ -54,6 +50,11 @@ class ProcessStatus:
             created_at=_milliseconds(answer.get("createdAt")),
             updated_at=_milliseconds(answer.get("updatedAt")),
         )
+
+
+def body_reader() -> BodyReader:
+    """Return a reader of what an answer is needed for. Only the status must be without doubt."""
+    return BodyReader(_FACTS | {"status"}, optional=_FACTS)
 
 
 def _text(value: object) -> str | None:

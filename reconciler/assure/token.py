@@ -5,7 +5,6 @@ import math
 import re
 from base64 import b64encode
 
-import orjson
 from yarl import URL
 
 from reconciler.assure.endpoint import Endpoint
@@ -14,6 +13,7 @@ from reconciler.assure.errors import (
     TokenRefused,
     TokenUnavailable,
 )
+from reconciler.outbound.body import BodyReader
 from reconciler.outbound.errors import TransportError, UnreadableAnswer
 from reconciler.outbound.transport import Response, Transport
 from reconciler.runtime.clock import Clock
@@ -31,6 +31,7 @@ REFRESH_AGAIN = 10.0
 """Seconds until a refresh that failed is tried again, while the token is still good."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
+_SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 class TokenCache:
@@ -112,6 +113,9 @@ class TokenCache:
                 URL(self._endpoint.token_url),
                 headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
                 data=form,
+                reader=BodyReader(
+                    frozenset({"access_token", "expires_in"}), optional=frozenset({"expires_in"})
+                ),
             )
         except (TransportError, UnreadableAnswer) as exc:
             failure = TokenUnavailable(exc.code, http_status=exc.http_status)
@@ -136,19 +140,17 @@ def _token_in(answer: Response) -> tuple[str, float]:
     if not answer.succeeded:
         code = "redirect" if 300 <= status < 400 else f"http_{status}"
         raise TokenUnavailable(code, http_status=status, retry_after=answer.retry_after)
-    try:
-        body = orjson.loads(answer.body)
-    except orjson.JSONDecodeError:
-        body = None
-    if not isinstance(body, dict):
-        raise TokenUnavailable("not_json", http_status=status)
-    token = body.get("access_token")
+    values = answer.members.values if answer.members else {}
+    token = values.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise TokenUnavailable("no_token", http_status=status)
-    return token, _lifetime(body.get("expires_in"))
+    return token, _lifetime(values.get("expires_in"))
 
 
 def _lifetime(expires_in: object) -> float:
+    """Return the seconds in ``expires_in``; some servers write the number as a text."""
+    if isinstance(expires_in, str) and _SECONDS.fullmatch(expires_in.strip()):
+        expires_in = float(expires_in)
     if isinstance(expires_in, bool) or not isinstance(expires_in, int | float):
         return DEFAULT_LIFETIME
     return float(expires_in) if 0 < expires_in <= LONGEST_LIFETIME else DEFAULT_LIFETIME

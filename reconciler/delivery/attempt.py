@@ -82,7 +82,6 @@ class Sender:
                 self._url,
                 headers=request.headers,
                 data=request.body,
-                with_body=False,
             )
         except CallError as error:
             self._breaker.failed(row.process_id, error.code)

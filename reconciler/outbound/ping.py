@@ -60,9 +60,7 @@ class Ping:
 
     async def _ping(self, url: URL) -> None:
         try:
-            answer = await self._transport.send(
-                "ping", "GET", url, headers={"Accept": "*/*"}, with_body=False
-            )
+            answer = await self._transport.send("ping", "GET", url, headers={"Accept": "*/*"})
             error = None if answer.succeeded else f"http_{answer.http_status}"
         except CallError as failure:
             error = failure.code

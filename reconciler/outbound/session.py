@@ -7,10 +7,18 @@ from contextlib import suppress
 import aiohttp
 
 from reconciler import __version__
+from reconciler.outbound.status_line import StatusKeepingConnector
 
 _KEEPALIVE = 4.0
 """Seconds. Many servers close an idle connection after 5; a request sent in that moment is lost,
 and is not repeated, so this side closes first."""
+
+LONGEST_HEADER = 64 * 1024
+"""Bytes of one header of an answer, or of its status line. Security policies and the cookies of
+firewalls are longer than aiohttp's 8,190."""
+
+MOST_HEADERS = 256
+"""Headers of an answer."""
 
 
 def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSession:
@@ -20,7 +28,7 @@ def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSe
     running loop.
     """
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=StatusKeepingConnector(
             limit=max_concurrency + 1, ssl=tls, keepalive_timeout=_KEEPALIVE
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -31,6 +39,9 @@ def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSe
             "Accept-Encoding": "gzip",
         },
         trust_env=False,
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
     )
 
 

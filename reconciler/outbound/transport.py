@@ -1,9 +1,10 @@
 """Makes one HTTP exchange, bounded in time and size.
 
 aiohttp's exceptions never leave this file, because they carry URLs and headers.
+
+The reasons: docs/decisions/031.
 """
 
-import errno
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -15,22 +16,20 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
 )
-from aiohttp.http_exceptions import ContentEncodingError
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
-from reconciler.outbound.errors import CallError, TransportError, UnreadableAnswer
+from reconciler.outbound.body import BodyReader
+from reconciler.outbound.errors import CallError
 from reconciler.outbound.retry_after import retry_after
+from reconciler.outbound.status_line import status_read
 from reconciler.outbound.time_limit import TimeLimit
+from reconciler.outbound.translate import translated
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.tolerant_json import Members
 
-MAX_ANSWER = 1024 * 1024
-"""Bytes of an answer that are read, after decompression."""
-
-_CHUNK = 64 * 1024
 # Time is bounded by TimeLimit instead: aiohttp rounds limits over 5 s up to whole seconds.
 _NO_TIMEOUT = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
-_ERRNO_WORDS = {errno.ECONNREFUSED: "connection_refused", errno.ETIMEDOUT: "timeout"}
 
 
 @dataclass(slots=True)
@@ -38,8 +37,8 @@ class Response:
     """An answer, of any status."""
 
     http_status: int
-    body: bytes = field(default=b"", repr=False)
-    """Empty unless the status is 2xx and the body was asked for."""
+    members: Members | None = field(default=None, repr=False)
+    """The members that ``reader`` found in the body; None where it has read none."""
     retry_after: float | None = None
     """Seconds that an answer other than 2xx asked us to wait."""
     duration: int = 0
@@ -49,6 +48,11 @@ class Response:
     def succeeded(self) -> bool:
         """Whether the status is 2xx."""
         return 200 <= self.http_status < 300
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the status is 4xx."""
+        return 400 <= self.http_status < 500
 
 
 class Transport:
@@ -77,17 +81,22 @@ class Transport:
         *,
         headers: Mapping[str, str],
         data: Mapping[str, str] | bytes | None = None,
-        with_body: bool = True,
+        reader: BodyReader | None = None,
+        reads_refusals: bool = False,
     ) -> Response:
         """Make the request within the timeout and return the answer.
 
         ``verb`` is for the log; None where the caller logs each call itself.
+        ``reader`` reads the body of a 2xx; None: it is not read.
+        ``reads_refusals``: ``reader`` reads the body of a 4xx too, as far as it can.
 
         Raises TransportError where no whole answer came, UnreadableAnswer where it is not HTTP,
-        cannot be decompressed or is larger than ``MAX_ANSWER``.
+        cannot be decompressed, is too large or is no JSON object. An answer whose
+        body is not needed counts once its status line was read, whatever follows.
         """
         begun = self._clock.monotonic()
-        status: int | None = None
+        answer: Response | None = None
+        sending = _SentOnce()
         outcome: Response | CallError
         try:
             with self._limit.call():
@@ -99,23 +108,26 @@ class Transport:
                     allow_redirects=False,
                     proxy=self._proxy,
                     timeout=_NO_TIMEOUT,
-                    middlewares=() if method == "POST" else (_send_once,),
+                    middlewares=(sending,),
                 )
                 try:
-                    status = response.status
-                    outcome = Response(status)
-                    if not outcome.succeeded:
+                    outcome = answer = Response(response.status)
+                    if not answer.succeeded:
                         wait = response.headers.get("Retry-After")
-                        outcome.retry_after = retry_after(wait, self._clock.now() / 1000)
-                    elif with_body:
-                        outcome.body = await _read(response)
+                        answer.retry_after = retry_after(wait, self._clock.now() / 1000)
+                    if reader and (answer.succeeded or (reads_refusals and answer.is_refusal)):
+                        answer.members = await reader.read(response)
                 finally:
                     if not response.closed:  # its end has come, and the connection is free already
                         response.release()  # with an unread body, the connection goes too
         except CallError as exc:
             outcome = exc
         except (aiohttp.ClientError, OSError, ValueError) as exc:
-            outcome = _translated(exc, status)
+            outcome = translated(exc, answer.http_status if answer else None)
+        if isinstance(outcome, CallError):
+            answer = answer or _of_status_line(status_read(sending.request))
+            if answer is not None and (reader is None or not answer.succeeded):
+                outcome = answer
         outcome.duration = round((self._clock.monotonic() - begun) * 1000)
         if verb is not None:
             self._log.debug(
@@ -132,46 +144,25 @@ class Transport:
         return outcome
 
 
-async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from repeating a GET by itself after a lost connection (a POST it does not).
+class _SentOnce:
+    """The middleware of one call: aiohttp must not repeat it by itself after a lost connection.
 
     The second request would leave without a unit of the budget. aiohttp repeats only after
     errors that it knows; this one it does not.
     """
-    try:
-        return await handler(request)
-    except (aiohttp.ClientError, OSError) as exc:
-        error = _translated(exc, None)
-    raise error
+
+    def __init__(self) -> None:
+        self.request: ClientRequest | None = None
+
+    async def __call__(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Send ``request``."""
+        self.request = request
+        try:
+            return await handler(request)
+        except (aiohttp.ClientError, OSError) as exc:
+            error = translated(exc, None)
+        raise error
 
 
-async def _read(response: ClientResponse) -> bytes:
-    body = bytearray()
-    # Small chunks: the size of a read is also how much aiohttp decompresses ahead.
-    while chunk := await response.content.read(_CHUNK):
-        body += chunk
-        if len(body) > MAX_ANSWER:
-            raise UnreadableAnswer("too_large", http_status=response.status)
-    return bytes(body)
-
-
-def _translated(exc: aiohttp.ClientError | OSError | ValueError, status: int | None) -> CallError:
-    match exc:
-        case TimeoutError():
-            return TransportError("timeout", http_status=status)
-        case aiohttp.ClientHttpProxyError() | aiohttp.ClientProxyConnectionError():
-            return TransportError("proxy")
-        case aiohttp.ClientResponseError():
-            return UnreadableAnswer("not_http", http_status=status)
-        case aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
-            return UnreadableAnswer("bad_encoding", http_status=status)
-        case aiohttp.ClientConnectorDNSError():
-            return TransportError("dns")
-        case aiohttp.ClientSSLError():
-            return TransportError("tls")
-        case aiohttp.ClientConnectorError():
-            return TransportError(_ERRNO_WORDS.get(exc.os_error.errno or 0, "unreachable"))
-        case ValueError() | aiohttp.NonHttpUrlClientError():
-            return TransportError("unsendable")  # a method, host or header that cannot be
-        case _:
-            return TransportError("disconnected", http_status=status)
+def _of_status_line(status: int | None) -> Response | None:
+    return None if status is None else Response(status)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import orjson
 
+from reconciler.runtime.json_encoding import encoding_of, errors_of, text_of
+
 LONGEST_NAME = 255
 """Characters of a member's name that are kept."""
 
@@ -23,13 +25,6 @@ LONGEST_VALUE = 16 * 1024
 MOST_OTHERS = 32
 """Names of other members that are kept."""
 
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _BLANK = re.compile(r"[\s\x00-\x20\ufeff]*")
 _STRING_END = re.compile(r'["\\]')
 _STRUCTURE = re.compile(r'["{}\[\],]')
@@ -62,10 +57,17 @@ class Members:
         self.others = tuple(sorted(others))
 
 
-def read_members(body: bytes, wanted: frozenset[str], charset: str | None = None) -> Members:
+def read_members(
+    body: bytes,
+    wanted: frozenset[str],
+    charset: str | None = None,
+    *,
+    optional: frozenset[str] = frozenset(),
+) -> Members:
     """Return the ``wanted`` members of the object in ``body``. Raises NotReadableError.
 
     ``charset`` is that of the Content-Type, for a body that is not UTF-8.
+    ``optional``: those that may be damaged.
     """
     if _is_plain(body, wanted):
         try:
@@ -76,7 +78,7 @@ def read_members(body: bytes, wanted: frozenset[str], charset: str | None = None
             values = {name: _plain(parsed[name]) for name in wanted if name in parsed}
             others = (_shortened(name) for name in parsed if name not in wanted)
             return Members(values, sorted(others)[:MOST_OTHERS])
-    reader = MemberReader(wanted)
+    reader = MemberReader(wanted, optional)
     reader.feed(body, charset)
     return reader.close()
 
@@ -92,7 +94,7 @@ def loads(body: bytes, charset: str | None = None) -> Any:
     except orjson.JSONDecodeError:
         pass
     decoder = json.JSONDecoder(strict=False, parse_int=_number, parse_float=_number)
-    text = _text_of(body, charset)
+    text = text_of(body, charset)
     try:
         value, _ = decoder.raw_decode(text, _after_blank(text, 0))
     except (ValueError, RecursionError):
@@ -103,8 +105,10 @@ def loads(body: bytes, charset: str | None = None) -> Any:
 class MemberReader:
     """Reads wanted members from a document that comes in pieces, in bounded memory."""
 
-    def __init__(self, wanted: frozenset[str]) -> None:
+    def __init__(self, wanted: frozenset[str], optional: frozenset[str] = frozenset()) -> None:
+        """``optional``: those of ``wanted`` that may be damaged; then they are ``UNREADABLE``."""
         self._wanted = wanted
+        self._optional = optional
         self._values: dict[str, Any] = {}
         self._others: set[str] = set()
         self._decoder: codecs.IncrementalDecoder | None = None
@@ -117,6 +121,11 @@ class MemberReader:
         self._kept: list[str] = []
         self._kept_length = 0
         self._is_done = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the object has ended. Nothing behind it is looked at."""
+        return self._is_done
 
     def feed(self, piece: bytes, charset: str | None = None) -> None:
         """Read ``piece``. Raises NotReadableError as soon as the document cannot be used."""
@@ -133,14 +142,14 @@ class MemberReader:
     def close(self) -> Members:
         """Return what was read. Raises NotReadableError where the object has not ended."""
         if self._decoder is None:
-            self._go_on(_text_of(self._head, None))
+            self._go_on(text_of(self._head, None))
         if not self._is_done:
             raise NotReadableError("the object does not end")
         return Members(self._values, sorted(self._others)[:MOST_OTHERS])
 
     def _decide(self, charset: str | None) -> bytes:
-        encoding, rest = _encoding_of(self._head, charset)
-        self._decoder = codecs.getincrementaldecoder(encoding)(_errors_of(encoding))
+        encoding, rest = encoding_of(self._head, charset)
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors_of(encoding))
         self._head = b""
         return rest
 
@@ -215,7 +224,12 @@ class MemberReader:
     def _wanted_string(self) -> bool:
         if not self._to_the_end_of_string(keep=True):
             return False
-        text = self._kept_text() if self._kept_length <= LONGEST_VALUE else None
+        text: str | None = None
+        try:
+            text = self._kept_text() if self._kept_length <= LONGEST_VALUE else None
+        except NotReadableError:
+            if self._name not in self._optional:
+                raise
         self._put(UNREADABLE if text is None or "\ufffd" in text else text)
         self._step = self._behind_value
         return True
@@ -263,9 +277,20 @@ class MemberReader:
     def _behind_value(self) -> bool:
         if not self._skip_blank():
             return False
-        if self._text[self._at] not in ",}":
+        if self._text[self._at] in ",}":
+            self._step = self._member
+        elif self._name in self._optional:
+            self._values[self._name] = UNREADABLE
+            self._step = self._rubbish
+        else:
             raise NotReadableError("rubbish behind a wanted value")
-        self._step = self._member
+        return True
+
+    def _rubbish(self) -> bool:
+        """Skip up to the comma or the end of the object."""
+        self._depth = 0
+        self._name = None
+        self._step = self._other
         return True
 
     def _skip_blank(self) -> bool:
@@ -324,7 +349,9 @@ class MemberReader:
     def _put(self, value: Any) -> None:
         assert self._name is not None
         if self._name in self._values and self._values[self._name] != value:
-            raise NotReadableError("a wanted member comes twice with two values")
+            if self._name not in self._optional:
+                raise NotReadableError("a wanted member comes twice with two values")
+            value = UNREADABLE
         self._values[self._name] = value
 
 
@@ -349,38 +376,3 @@ def _shortened(name: str) -> str:
 def _after_blank(text: str, at: int) -> int:
     found = _BLANK.match(text, at)
     return found.end() if found else at
-
-
-def _text_of(body: bytes, charset: str | None) -> str:
-    encoding, rest = _encoding_of(body, charset)
-    return rest.decode(encoding, _errors_of(encoding))
-
-
-def _encoding_of(body: bytes, charset: str | None) -> tuple[str, bytes]:
-    """Return the encoding of ``body``, and the body without its mark (RFC 4627, section 3)."""
-    for mark, encoding in _MARKS:
-        if body.startswith(mark):
-            return encoding, body.removeprefix(mark)
-    if body[:2] == b"{\0" or body[1:2] == b"\0" != body[:1]:
-        return "utf-16-le", body
-    if body[:1] == b"\0" != body[1:2]:
-        return "utf-16-be", body
-    return _fallback(body, charset), body
-
-
-def _fallback(body: bytes, charset: str | None) -> str:
-    """Return UTF-8, or the named single-byte charset of a body that is no UTF-8."""
-    if charset is None:
-        return "utf-8"
-    try:
-        name = codecs.lookup(charset).name
-        body.decode("utf-8")
-    except LookupError:
-        return "utf-8"
-    except UnicodeDecodeError:
-        return name if name.startswith(("iso8859", "cp125")) else "utf-8"
-    return "utf-8"
-
-
-def _errors_of(encoding: str) -> str:
-    return "surrogateescape" if encoding == "utf-8" else "replace"

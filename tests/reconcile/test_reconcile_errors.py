@@ -36,7 +36,6 @@ def _fetch_only(play: Play) -> None:
         ({"down": True}, "http_503"),
         ({"garbage": True}, "not_json"),
         ({"redirect": True}, "redirect"),
-        ({"huge": True}, "too_large"),
         ({"unauthorized_once": 1000}, "http_401"),
         ({"forbidden": {"p1"}}, "http_403"),
     ],
@@ -115,6 +114,17 @@ async def test_a_refused_notify_is_an_answer_and_get_process_follows_at_once(
         assert (await play.process(process_id)).state is State.SETTLED
     assert (await play.history("p0"))[2] == "notify_refused"
     assert play.logged("breaker_opened") == []
+
+
+async def test_a_status_in_an_answer_of_16_mib_settles(play: Play, one: Instance) -> None:
+    await play.register(callback="lose")
+    play.world.finish("p1", "accepted")
+    play.world.faults.huge = True
+
+    await play.rest(15 * MINUTE)
+
+    settled = await play.process()
+    assert (settled.state, settled.status) == (State.SETTLED, "accepted")
 
 
 async def test_a_stale_token_is_replaced_within_the_call(play: Play, one: Instance) -> None:
