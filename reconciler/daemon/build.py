@@ -75,8 +75,9 @@ def build_service(
 
     # What is counted from the log
     metrics, statistics = Metrics(), Statistics()
-    for tap in (metrics, statistics, CallbackPath(log)):
-        logs.tap(tap.note)
+    logs.tap(metrics.note)
+    logs.tap(statistics.note, *Statistics.EVENTS)
+    logs.tap(CallbackPath(log).note, *CallbackPath.EVENTS)
 
     # Outward
     share = Share() if is_postgres(configuration.secrets.store_url) else None

@@ -29,6 +29,9 @@ _CALLS = ("fetch", "notify")
 class Statistics:
     """Counts from the log what was done since the last summary."""
 
+    EVENTS = ("callback_received", "process_settled", "outbound_call")
+    """The events that it counts."""
+
     def __init__(self) -> None:
         self._counted: Counter[str] = Counter()
 

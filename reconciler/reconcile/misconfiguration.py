@@ -19,6 +19,9 @@ REPEAT = 60_000
 class CallbackPath:
     """Counts from the log whether callbacks arrive at all."""
 
+    EVENTS = ("callback_received", "process_settled")
+    """The events that it counts."""
+
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
         self._in_a_row = 0

@@ -54,6 +54,9 @@ class _Sink:
         self.write = writer.write
         self.threshold = threshold
         self.taps: tuple[_GuardedTap, ...] = ()
+        """Those that hear every line."""
+        self.taps_of: dict[str | None, tuple[_GuardedTap, ...]] = {}
+        """All that hear an event which some of them listen for."""
 
 
 # The base class is made at run time, so mypy cannot know it.
@@ -64,7 +67,7 @@ class _LevelledLogger(structlog.make_filtering_bound_logger("notset")):  # type:
 
     def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
         sink = self._logger
-        for tap in sink.taps:
+        for tap in sink.taps_of.get(event, sink.taps):
             tap(method_name, event, fields)
         # Here and not in a processor: a line that is not wanted costs no copy of the context.
         if RANK[method_name] >= sink.threshold:
@@ -129,13 +132,17 @@ class LogSystem:
         self._sink.threshold = RANK[level]
         self._libraries.show_all(level == "debug")
 
-    def tap(self, tap: Tap) -> None:
-        """Call ``tap``, too, with every line from now on, in the thread that logs it.
+    def tap(self, tap: Tap, *events: str) -> None:
+        """Call ``tap``, too, with every line of ``events`` from now on; with none named, of all.
 
-        It must be quick. It may log: the other taps hear that line, it does not. If it raises,
-        the log call goes on, and the first failure is logged.
+        It is called in the thread that logs, and must be quick. It may log: the other taps hear
+        that line, it does not. If it raises, the log call goes on, and the first failure is logged.
         """
-        self._sink.taps += (_GuardedTap(tap, self.logger),)
+        sink, guarded = self._sink, _GuardedTap(tap, self.logger)
+        for event in events or sink.taps_of:
+            sink.taps_of[event] = (*sink.taps_of.get(event, sink.taps), guarded)
+        if not events:
+            sink.taps += (guarded,)
 
     @property
     def dropped(self) -> int:

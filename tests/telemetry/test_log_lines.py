@@ -278,6 +278,27 @@ def test_every_tap_hears_every_line(record: Record) -> None:
     assert heard == ["first ready", "second ready"]
 
 
+def test_a_tap_hears_the_events_that_it_has_named_and_no_other(record: Record) -> None:
+    heard: list[tuple[str, str | None]] = []
+
+    def use(logs: LogSystem) -> None:
+        logs.tap(lambda _level, event, _fields: heard.append(("some", event)), "ready", "stopping")
+        logs.tap(lambda _level, event, _fields: heard.append(("all", event)))
+        logs.tap(lambda _level, event, _fields: heard.append(("one", event)), "ready")
+        for event in ("ready", "stopping", "stopped"):
+            logs.logger.info(event)
+
+    record(use)
+    assert heard == [
+        ("some", "ready"),
+        ("all", "ready"),
+        ("one", "ready"),
+        ("some", "stopping"),
+        ("all", "stopping"),
+        ("all", "stopped"),
+    ]
+
+
 def test_a_line_that_a_tap_logs_is_written_and_heard_by_the_other_taps(record: Record) -> None:
     heard: list[str | None] = []
 
