@@ -30,6 +30,7 @@ from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.systemd.listen_fds import passed_socket
 from reconciler.systemd.notify import Notifier, forget
 from reconciler.telemetry.logging import LogSystem
+from reconciler.telemetry.redact import SHORTEST_SECRET
 
 if TYPE_CHECKING:
     from reconciler.daemon.certificates import Certificates
@@ -199,6 +200,11 @@ def check_config(
         raise CommandError(CONFIG, *findings.problems)
     for key in secrets.unchecked:
         say(f"{key}: not checked; this credential can only be read inside the systemd unit")
+    for key in secrets.short:
+        say(
+            f"{key}: warning: has fewer than {SHORTEST_SECRET} characters; it is easy to guess, "
+            "and is not masked where it stands inside other text of the log"
+        )
     for line in findings.unreadable:
         say(f"{line}; not checked")
     shown = effective(settings)

@@ -34,7 +34,7 @@ FAULTS = Faults(
 CONFIG = """\
 [listener]
 port = 0
-authorization = ["Bearer demo"]
+authorization = ["Bearer only-for-the-demo"]
 [admin]
 listen = ""
 [assure]
@@ -107,7 +107,7 @@ class Demo:
             if running.done():
                 await running
                 raise CommandError(FAILED, "the daemon of the demo did not start")
-            simulator.aim(f"{service.listener_url}/callbacks/assure", "Bearer demo")
+            simulator.aim(f"{service.listener_url}/callbacks/assure", "Bearer only-for-the-demo")
             made = await self._register(store, settings)
             await self._watch(store)
             return await self._summary(store, made)

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from reconciler.config import schema
 from reconciler.config.errors import label, unknown_key
 from reconciler.config.models import Settings
+from reconciler.config.values import without_newline
 
 PREFIX = "RECONCILER_"
 DELIMITER = "__"
@@ -29,7 +30,7 @@ def overlay(
     problems: list[str] = []
     for path, variable in sorted(_overrides(environ), key=lambda override: len(override[0])):
         field, beyond = schema.locate(path)
-        value, at = _decoded(field, environ[variable]), path
+        value, at = _decoded(field, without_newline(environ[variable])), path
         if field and beyond and schema.is_secret(field) and not schema.is_table(field):
             value, at = {".".join(map(str, beyond)): value}, path[: -len(beyond)]
         elif field and beyond and schema.is_secret(field):

@@ -22,12 +22,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from reconciler.config import urls, values
 from reconciler.config.addresses import Cidr, ListenAddress, Network, hostname
 from reconciler.config.sources import (
+    CallbackAuthorization,
     HeaderSecret,
     PingUrl,
     ProxyUrl,
     Secret,
     SigningSecret,
     StoreUrl,
+    TokenSecret,
 )
 from reconciler.config.urls import Url
 from reconciler.config.values import (
@@ -78,7 +80,7 @@ class Listener(Section):
     """TCP port. 0 is any free one, told in the ``ready`` event."""
     path: Annotated[str, AfterValidator(values.route)] = "/callbacks/assure"
     """The one path that takes callbacks: the path of the ``notificationUrl``."""
-    authorization: Annotated[tuple[HeaderSecret, ...], _LIST] = ()
+    authorization: Annotated[tuple[CallbackAuthorization, ...], _LIST] = ()
     """Accepted values of the Authorization header; several while rotating. Empty: none checked."""
     allow_from: Annotated[tuple[Annotated[Network, Cidr()], ...], _LIST] = ()
     """Networks that may call. Empty: any, because Assure's addresses are not published."""
@@ -97,14 +99,14 @@ class Admin(Section):
 
     listen: Annotated[ListenAddress, NeedsRestart()] = ListenAddress("127.0.0.1", 9180)
     """Host and port, or a Unix socket. Empty turns it off."""
-    token: Annotated[HeaderSecret | None, Field(validate_default=True)] = None
+    token: Annotated[TokenSecret | None, Field(validate_default=True)] = None
     """Bearer token. None: not required, which only a loopback or Unix address allows."""
 
     @field_validator("token")
     @classmethod
     def _needed_beyond_this_machine(
-        cls, token: HeaderSecret | None, info: ValidationInfo
-    ) -> HeaderSecret | None:
+        cls, token: TokenSecret | None, info: ValidationInfo
+    ) -> TokenSecret | None:
         listen = info.data.get("listen")
         if token is None and listen is not None and not listen.private:
             raise ValueError(
@@ -122,7 +124,7 @@ class Assure(Section):
         "https://api.signicat.com/auth/open/connect/token"
     )
     """OAuth 2.0 token endpoint, for the client credentials grant."""
-    client_id: str = ""
+    client_id: Annotated[str, AfterValidator(values.exact)] = ""
     """Id of the API client. Only the daemon needs it, so it is checked with the secrets."""
     client_secret: Secret | None = None
     """Secret of the API client."""
@@ -147,7 +149,7 @@ class Assure(Section):
     by all daemons on one store."""
     proxy: ProxyUrl = ProxyUrl("value", "")
     """Egress proxy. Empty: none; the environment's ``HTTPS_PROXY`` is not read."""
-    ca_file: str = ""
+    ca_file: Annotated[str, AfterValidator(values.exact)] = ""
     """PEM file of a private certificate authority. Empty: the system's."""
     final_statuses: Statuses = (
         "accepted",
@@ -273,7 +275,7 @@ class Delivery(Section):
     """Time until a delivery is dead; ``reconciler redeliver`` revives it."""
     proxy: ProxyUrl = ProxyUrl("value", "")
     """Egress proxy. Empty: none."""
-    ca_file: str = ""
+    ca_file: Annotated[str, AfterValidator(values.exact)] = ""
     """PEM file of a private certificate authority. Empty: the system's."""
 
 

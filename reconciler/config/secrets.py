@@ -6,8 +6,10 @@ from pathlib import Path
 
 from reconciler.config.errors import ConfigError, dotted
 from reconciler.config.models import Settings
-from reconciler.config.sources import Secret
+from reconciler.config.sources import Secret, UrlSecret
 from reconciler.config.urls import secret_parts
+from reconciler.config.values import without_newline
+from reconciler.telemetry.redact import SHORTEST_SECRET
 
 CREDENTIALS_DIRECTORY = "CREDENTIALS_DIRECTORY"
 
@@ -34,6 +36,8 @@ class Secrets:
     in_urls: tuple[str, ...] = ()
     """Passwords and queries of all URLs of the configuration, for ``all_values``."""
     unchecked: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    """Dotted paths of secrets that are easy to guess, and too short to be masked in a log."""
     credentials: Mapping[str, str] = field(default_factory=dict)
     """Systemd credentials by name, which stay the same until the next start."""
 
@@ -52,13 +56,19 @@ class Secrets:
         )
         # The path of a dead-man service's URL is its secret; a short part is a plain word.
         yield from (part for part in (self.heartbeat_url or "").split("/")[3:] if len(part) >= 16)
-        for value in (*self.listener_authorization, *self.delivery_headers.values()):
+        for value in (
+            *self.listener_authorization,
+            *self.delivery_headers.values(),
+            *self.delivery_secret,
+        ):
             yield value
-            yield value.split()[-1]  # without the scheme: "Bearer", "Basic"
-        for secret in self.delivery_secret:
-            yield secret
-            yield secret.removeprefix(_SIGNING_PREFIX)
+            yield _essence(value)
         yield from self.in_urls
+
+
+def _essence(value: str) -> str:
+    """Return a secret without what everybody knows of it: "Bearer", "Basic", "whsec_"."""
+    return value.rsplit(maxsplit=1)[-1].removeprefix(_SIGNING_PREFIX) if value else value
 
 
 def attribute_of(path: Sequence[str]) -> str:
@@ -111,6 +121,7 @@ def resolve_secrets(
         delivery_proxy=delivery_proxy,
         in_urls=tuple(part for url in urls if url for part in secret_parts(url)),
         unchecked=tuple(read.unchecked),
+        short=tuple(read.short),
         credentials=read.credentials,
     )
     read.finish()
@@ -128,6 +139,7 @@ class _Reader:
     ) -> None:
         self.problems: list[str] = []
         self.unchecked: list[str] = []
+        self.short: list[str] = []
         self.credentials: dict[str, str] = {}
         self._held = held
         self._environ = environ
@@ -141,10 +153,13 @@ class _Reader:
             self.unchecked.append(dotted(path))
             return None
         try:
-            return self._value(secret) or None
+            value = self._value(secret)
         except ValueError as error:
             self.problems.append(f"{dotted(path)}: {error}")
             return None
+        if not isinstance(secret, UrlSecret) and len(_essence(value)) < SHORTEST_SECRET:
+            self.short.append(dotted(path))
+        return value or None
 
     def many(self, path: tuple[str, ...], secrets: Sequence[Secret]) -> tuple[str, ...]:
         """Return the values of a list."""
@@ -183,7 +198,7 @@ class _Reader:
         if not text:
             raise ValueError(f"{source} is empty")
         try:
-            return secret.check(text)
+            return secret.taken(text)
         except ValueError as error:
             raise ValueError(f"{source} {error}") from None
 
@@ -196,7 +211,7 @@ class _Reader:
     def _variable(self, name: str) -> str:
         if name not in self._environ:
             raise ValueError(f"environment variable {name} is not set")
-        return self._environ[name]
+        return without_newline(self._environ[name])
 
     def _credential(self, name: str) -> Path:
         directory = self._environ.get(CREDENTIALS_DIRECTORY)
@@ -216,4 +231,4 @@ class _Reader:
             raise ValueError(f"{source} cannot be read: {error.strerror}") from None
         except ValueError:
             raise ValueError(f"{source} is not UTF-8 text") from None
-        return text.removesuffix("\n").removesuffix("\r")
+        return without_newline(text)

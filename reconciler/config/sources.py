@@ -12,12 +12,16 @@ from typing import Any, Literal, Self
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from reconciler.config import urls
+from reconciler.config import urls, values
 
 Kind = Literal["value", "env", "file", "credential"]
 
 _FORMS = '{ env = "NAME" }, { file = "PATH" } or { credential = "NAME" }'
 _HEADER_VALUE = re.compile(r"[!-~]+([ \t]+[!-~]+)*")
+_NAMED = re.compile(r"[a-z-]*authorization\s*[:=]", re.IGNORECASE)
+_SCHEMES = frozenset({"basic", "bearer", "digest", "dpop", "hmac", "negotiate", "oauth", "token"})
+"""Authentication schemes in use; the first word of a header's value."""
+
 _SIGNING_PREFIX = "whsec_"
 
 
@@ -43,13 +47,18 @@ class Secret:
         return text
 
     @classmethod
+    def taken(cls, text: str) -> str:
+        """Return the value after the checks of all secrets and those of this kind."""
+        return cls.check(values.exact(text))
+
+    @classmethod
     def parse(cls, value: object) -> Self:
         """Read a string or a table with one source; a built one is passed through."""
         match value:
             case cls():
                 return value
             case str():
-                return cls("value", cls.check(value))
+                return cls("value", cls.taken(value))
             case {"env": str(text), **others} if text and not others:
                 return cls("env", text)
             case {"file": str(text), **others} if text and not others:
@@ -75,9 +84,35 @@ class HeaderSecret(Secret):
         if not text:
             raise ValueError("must not be empty")
         if not _HEADER_VALUE.fullmatch(text):
-            raise ValueError(
-                "must be printable ASCII with no line break and no space before or after it"
-            )
+            raise ValueError("must be printable ASCII")
+        if _NAMED.match(text):
+            raise ValueError("begins with the name of the header; write its value alone")
+        return text
+
+
+class CallbackAuthorization(HeaderSecret):
+    """The whole value of a callback's Authorization header."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def check(text: str) -> str:
+        """Refuse a value that no Authorization header has."""
+        if HeaderSecret.check(text).lower().rstrip(":") in _SCHEMES:
+            raise ValueError("is a scheme alone; what follows it in the header is missing")
+        return text
+
+
+class TokenSecret(HeaderSecret):
+    """A bearer token."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def check(text: str) -> str:
+        """Refuse a value that no caller can send as a token."""
+        if " " in HeaderSecret.check(text):
+            raise ValueError('has a blank in it; write the token alone, without "Bearer"')
         return text
 
 

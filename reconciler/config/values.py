@@ -21,6 +21,7 @@ _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _PLACEHOLDERS = {"dossierId", "processId"}
 _EXAMPLES = 'write one such as "30s", "15m", "1h30m" or "7d"'
 
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 T = TypeVar("T")
@@ -101,13 +102,33 @@ def above_zero(high: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def without_newline(text: str) -> str:
+    """Return ``text`` without one newline at its end, as editors and ``echo`` add it."""
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def exact(text: str) -> str:
+    """Refuse what an editor, a copy or ``docker --env-file`` leaves around a value.
+
+    It would be sent as a part of it, and the other side would only say that the value is wrong.
+    """
+    if "\ufeff" in text:
+        raise ValueError("has a byte order mark in it; save it without one")
+    if text != text.strip():
+        what = "newline" if set(text.replace(text.strip(), "")) & set("\r\n") else "blank"
+        raise ValueError(f"has a {what} before or after it, which is read as a part of it")
+    if text[:1] + text[-1:] in _QUOTES and len(text) > 1:
+        raise ValueError("has quotes around it, which are read as a part of it; leave them out")
+    if not text.isprintable():
+        raise ValueError("has a line break or another control character in it")
+    return text
+
+
 def filled(text: str) -> str:
     """Refuse an empty text, and characters that no path, name or scope has."""
     if not text.strip():
         raise ValueError("must not be empty")
-    if not text.isprintable():
-        raise ValueError("has a line break or another control character in it")
-    return text
+    return exact(text)
 
 
 def route(text: str) -> str:
@@ -137,8 +158,7 @@ def call_path(text: str) -> str:
 
 def status(text: str) -> str:
     """Refuse a status that no callback can carry."""
-    if filled(text) != text.strip():
-        raise ValueError("has a space before or after it")
+    filled(text)
     if flaw_of_text(text) is Flaw.TOO_LONG:  # ``filled`` has refused the others
         raise ValueError(f"is longer than {LONGEST} characters")
     return text

@@ -81,6 +81,8 @@ class InUse:
         self._logs.set_level(configuration.settings.log.level)
         if self._current.value.access.is_open:
             self._logs.logger.warning("callbacks_unauthenticated")
+        if configuration.secrets.short:
+            self._logs.logger.warning("secret_short", keys=configuration.secrets.short)
         self._scheduler.reschedule()
         for bell in self._bells:
             bell.ring()

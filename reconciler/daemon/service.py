@@ -168,6 +168,8 @@ class Service:
         in_force = self._built.current.value
         if in_force.access.is_open:
             self._log.warning("callbacks_unauthenticated")
+        if in_force.secrets.short:
+            self._log.warning("secret_short", keys=in_force.secrets.short)
         scheme = "https" if in_force.settings.listener.tls else "http"
         self.listener_url = addresses([listening], scheme)
         self.is_ready.set()

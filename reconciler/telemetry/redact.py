@@ -20,8 +20,8 @@ import orjson
 
 MASK = "[redacted]"
 
-SHORTEST_SECRET = 4
-"""Characters. A shorter one would be masked inside innocent words."""
+SHORTEST_SECRET = 8
+"""Characters. A shorter one would be masked inside innocent words and ids."""
 
 LONGEST_TEXT = 4096
 """Characters of one value that are shown."""

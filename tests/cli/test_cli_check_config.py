@@ -124,6 +124,19 @@ def test_every_mistake_has_a_line_with_key_value_and_what_is_allowed(
     assert len(lines) == len(done.said) == 6
 
 
+def test_a_short_secret_is_a_warning(bare: Place, reconciler: Command) -> None:
+    bare.config.write_text('[listener]\nauthorization = ["order-1"]\n' + bare.config.read_text())
+
+    done = reconciler("check-config")
+
+    assert done.code == 0
+    assert len(done.said) == 1
+    assert done.said[0].startswith(
+        "reconciler: listener.authorization: warning: has fewer than 8 characters"
+    )
+    assert "order-1" not in done.out + done.err
+
+
 def test_a_credential_outside_the_unit_is_unchecked(bare: Place, reconciler: Command) -> None:
     text = bare.config.read_text()
     bare.config.write_text(
@@ -153,7 +166,7 @@ def test_a_credential_inside_the_unit_is_checked(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(bare.path))
 
     missing = reconciler("check-config")
-    (bare.path / "client-secret").write_text("canary\n")
+    (bare.path / "client-secret").write_text("canary-secret\n")
     there = reconciler("check-config")
 
     assert (missing.code, len(missing.said)) == (78, 1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from reconciler.config import Settings, load
-from reconciler.config.sources import HeaderSecret, Secret, StoreUrl
+from reconciler.config.sources import CallbackAuthorization, Secret, StoreUrl
 
 Loader = Callable[..., Settings]
 Problems = Callable[..., list[str]]
@@ -41,8 +41,8 @@ def test_texts_and_durations_are_plain_and_all_else_is_json() -> None:
         },
     )
     assert settings.listener.authorization == (
-        HeaderSecret("value", "Bearer a"),
-        HeaderSecret("env", "B"),
+        CallbackAuthorization("value", "Bearer a"),
+        CallbackAuthorization("env", "B"),
     )
     assert settings.listener.unknown_process == "ignore"
     assert settings.listener.tls is not None

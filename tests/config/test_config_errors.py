@@ -14,7 +14,12 @@ STORES = (
 )
 LISTEN = 'write "127.0.0.1:9180", "[::1]:9180", "unix:/run/reconciler/admin.sock", or "" for none'
 URL = 'is not a URL; write "https://" or "http://", a host, and what follows'
-HEADER = "must be printable ASCII with no line break and no space before or after it"
+ASCII = "must be printable ASCII"
+CONTROL = "has a line break or another control character in it"
+BLANK = "has a blank before or after it, which is read as a part of it"
+NEWLINE = "has a newline before or after it, which is read as a part of it"
+QUOTES = "has quotes around it, which are read as a part of it; leave them out"
+MARK = "has a byte order mark in it; save it without one"
 HOST = 'is not a host; write one such as "127.0.0.1", "0.0.0.0" or "::1"'
 
 WRONG = {
@@ -85,9 +90,22 @@ WRONG = {
         'path = "/a?b"': "path: '/a?b' must be a plain path, such as \"/callbacks/assure\"",
         'authorization = "Bearer a"': "authorization: is not a list",
         'authorization = ["Bearer a", ""]': "authorization[1]: must not be empty",
-        'authorization = ["a\\nb"]': f"authorization[0]: {HEADER}",
-        'authorization = ["Bearer a "]': f"authorization[0]: {HEADER}",
-        'authorization = ["Bearer ä"]': f"authorization[0]: {HEADER}",
+        'authorization = ["a\\nb"]': f"authorization[0]: {CONTROL}",
+        'authorization = ["Bearer a "]': f"authorization[0]: {BLANK}",
+        'authorization = ["Bearer a\\n"]': f"authorization[0]: {NEWLINE}",
+        "authorization = ['\"Bearer a\"']": f"authorization[0]: {QUOTES}",
+        'authorization = ["\\uFEFFBearer a"]': f"authorization[0]: {MARK}",
+        'authorization = ["Bearer ä"]': f"authorization[0]: {ASCII}",
+        'authorization = ["Authorization: Bearer a"]': (
+            "authorization[0]: begins with the name of the header; write its value alone"
+        ),
+        'authorization = ["authorization:Bearer a"]': (
+            "authorization[0]: begins with the name of the header; write its value alone"
+        ),
+        'authorization = ["bearer"]': (
+            "authorization[0]: is a scheme alone; what follows it in the header is missing"
+        ),
+        'authorization = ["Basic "]': f"authorization[0]: {BLANK}",
         "authorization = [5]": f"authorization[0]: is not a string, {FORMS}",
         'allow_from = ["10.0.0.1/8"]': (
             "allow_from[0]: '10.0.0.1/8' has bits beyond its prefix; write \"10.0.0.0/8\""
@@ -115,6 +133,9 @@ WRONG = {
             "token: is missing; admin.listen (0.0.0.0:9180) can be reached from other machines"
         ),
         'token = ""': "token: must not be empty",
+        'token = "Bearer abc"': (
+            'token: has a blank in it; write the token alone, without "Bearer"'
+        ),
         'token = { env = "" }': f"token: is not a string, {FORMS}",
         'token = { env = "A", file = "b" }': f"token: is not a string, {FORMS}",
         'token = { credential = "a/b" }': f"token: is not a string, {FORMS}",
@@ -140,6 +161,15 @@ WRONG = {
             "token_url: 'https://[redacted]@h' must hold no user and no password"
         ),
         "client_id = 5": "client_id: 5 is not a string",
+        'client_id = "id\\n"': f"client_id: 'id\\n' {NEWLINE}",
+        "client_id = '\"id\"'": f"client_id: '\"id\"' {QUOTES}",
+        'client_id = " id"': f"client_id: ' id' {BLANK}",
+        'client_secret = "secret\\n"': f"client_secret: {NEWLINE}",
+        'client_secret = "secret "': f"client_secret: {BLANK}",
+        "client_secret = \"'secret'\"": f"client_secret: {QUOTES}",
+        'client_secret = "\\uFEFFsecret"': f"client_secret: {MARK}",
+        'client_secret = "sec\\u200Bret"': f"client_secret: {CONTROL}",
+        'scope = "signicat-api "': f"scope: 'signicat-api ' {BLANK}",
         'scope = ""': "scope: '' must not be empty",
         'process_path = "x"': "process_path: 'x' must start with \"/\"",
         'process_path = "/{dossierId}"': "process_path: '/{dossierId}' lacks {processId}",
@@ -165,9 +195,7 @@ WRONG = {
         ),
         "final_statuses = []": "final_statuses: must not be empty",
         'final_statuses = ["accepted", ""]': "final_statuses[1]: '' must not be empty",
-        'final_statuses = ["accepted "]': (
-            "final_statuses[0]: 'accepted ' has a space before or after it"
-        ),
+        'final_statuses = ["accepted "]': (f"final_statuses[0]: 'accepted ' {BLANK}"),
         f'final_statuses = ["{"x" * 256}"]': (
             f"final_statuses[0]: '{'x' * 80}…' is longer than 255 characters"
         ),
@@ -208,7 +236,11 @@ WRONG = {
         'headers = { "X Y" = "v" }': (
             'headers: has a name that no header can have; write Name = "value"'
         ),
-        'headers = { X = "a\\r\\nB: c" }': f"headers.X: {HEADER}",
+        'headers = { X = "a\\r\\nB: c" }': f"headers.X: {CONTROL}",
+        'headers = { X = "a " }': f"headers.X: {BLANK}",
+        'headers = { X = "Authorization: a" }': (
+            "headers.X: begins with the name of the header; write its value alone"
+        ),
         'backoff = { max = "1s" }': "backoff.max: '1s' is shorter than initial, which is \"5s\"",
         "max_concurrency = 1001": "max_concurrency: 1001 must be from 1 to 1000",
     },

@@ -9,7 +9,7 @@ from reconciler.config import ConfigError, Secrets, Settings, resolve_secrets
 
 Loader = Callable[..., Settings]
 
-CLIENT = '[assure]\nclient_id = "c"\nclient_secret = "s"\n'
+CLIENT = '[assure]\nclient_id = "c"\nclient_secret = "long-enough"\n'
 
 
 def refused(settings: Settings, environ: Mapping[str, str] | None = None) -> list[str]:
@@ -82,8 +82,10 @@ def test_each_secret_is_read_from_its_source(load_text: Loader, tmp_path: Path) 
 
 def test_what_is_not_configured_is_none(load_text: Loader) -> None:
     secrets = resolve_secrets(load_text(CLIENT), {})
-    assert secrets == Secrets(store_url="sqlite:///var/reconciler.db", assure_client_secret="s")
-    assert secrets.all_values() == ("s",)
+    assert secrets == Secrets(
+        store_url="sqlite:///var/reconciler.db", assure_client_secret="long-enough"
+    )
+    assert secrets.all_values() == ("long-enough",)
 
 
 def test_every_unreadable_secret_is_told_at_once(load_text: Loader, tmp_path: Path) -> None:
@@ -116,8 +118,8 @@ def test_every_unreadable_secret_is_told_at_once(load_text: Loader, tmp_path: Pa
         "listener.authorization[1]: environment variable EMPTY is empty",
         f"listener.authorization[2]: file '{tmp_path}/empty' is empty",
         f"listener.authorization[3]: file '{tmp_path}/latin1' is not UTF-8 text",
-        f"listener.authorization[4]: file '{tmp_path}/lines' must be printable ASCII "
-        "with no line break and no space before or after it",
+        f"listener.authorization[4]: file '{tmp_path}/lines' has a line break or another control "
+        "character in it",
         f"listener.authorization[5]: file '{tmp_path}' cannot be read: Is a directory",
         "admin.token: credential 'admin-token' is only there in a systemd unit: "
         "$CREDENTIALS_DIRECTORY is set by LoadCredential=admin-token:PATH",
@@ -168,3 +170,68 @@ def test_the_client_is_missing_only_where_it_is_needed(load_text: Loader) -> Non
 def test_a_store_only_look_still_hides_the_stores_password(load_text: Loader) -> None:
     settings = load_text('[store]\nurl = "postgresql://u:hush@h/d"')
     assert resolve_secrets(settings, {}, only_store=True).all_values() == ("hush",)
+
+
+@pytest.mark.parametrize("key", ["client_secret", "token", "authorization", "secret"])
+@pytest.mark.parametrize("source", ["env", "file", "credential"])
+def test_one_newline_at_the_end_is_dropped_and_nothing_else_is(
+    load_text: Loader, tmp_path: Path, key: str, source: str
+) -> None:
+    text = "whsec_YWJjZGVmZ2hpamts"  # good for each of them
+    place = {"file": str(tmp_path / "secret")}.get(source, "secret")
+    others = {key: f'{{ {source} = "{place}" }}'}
+    settings = load_text(f"""
+        [listener]
+        authorization = [{others.get("authorization", '"Bearer abcdefgh"')}]
+        [admin]
+        token = {others.get("token", '"abcdefgh"')}
+        [assure]
+        client_id = "c"
+        client_secret = {others.get("client_secret", '"abcdefgh"')}
+        [delivery]
+        url = "https://app.example"
+        secret = [{others.get("secret", '"whsec_YWJjZGVmZ2hpamts"')}]
+        """)
+
+    def resolve(value: str) -> Secrets:
+        (tmp_path / "secret").write_bytes(value.encode())
+        return resolve_secrets(settings, {"secret": value, "CREDENTIALS_DIRECTORY": str(tmp_path)})
+
+    for ended in (text, f"{text}\n", f"{text}\r\n"):
+        assert resolve(ended) == resolve(text)
+    for wrong, word in (
+        (f"{text}\n\n", "newline"),
+        (f"\n{text}", "newline"),
+        (f" {text}", "blank"),
+        (f"{text} \n", "blank"),
+        (f"{text}\t", "blank"),
+        (f'"{text}"', "quotes"),
+        (f"'{text}'\n", "quotes"),
+        (f"\ufeff{text}", "byte order mark"),
+    ):
+        with pytest.raises(ConfigError) as refusal:
+            resolve(wrong)
+        assert word in str(refusal.value) and text not in str(refusal.value)
+
+
+def test_an_override_loses_its_newline_and_keeps_no_quotes(load_text: Loader) -> None:
+    names = {"RECONCILER_ASSURE__CLIENT_ID": "id", "RECONCILER_ASSURE__CLIENT_SECRET": "secret"}
+    ended = load_text("", {name: f"{value}\n" for name, value in names.items()})
+    assert ended == load_text("", names)
+    with pytest.raises(ConfigError) as refusal:
+        load_text("", {name: f'"{value}"' for name, value in names.items()})
+    assert len(refusal.value.problems) == 2 and "quotes" in refusal.value.problems[1]
+
+
+def test_a_short_secret_is_told_and_not_masked(load_text: Loader) -> None:
+    settings = load_text("""
+        [listener]
+        authorization = ["Bearer order-1", "Bearer long-enough"]
+        [assure]
+        client_id = "c"
+        client_secret = "abc"
+        """)
+    assert resolve_secrets(settings, {}).short == (
+        "assure.client_secret",
+        "listener.authorization[0]",
+    )

@@ -22,6 +22,11 @@ DAEMON: Final[tuple[Event, ...]] = (
           "taken: the old one is in effect, whole.",
           "Fix what `problems` names (`reconciler check-config` shows the same) and send SIGHUP "
           "again. A restart before that would fail."),
+    Event("secret_short", "warning", ("keys",),
+          "The secrets under these keys have fewer than 8 characters: easy to guess, and not "
+          "masked where they stand inside other text of this log. Said at the start and after a "
+          "reload.",
+          "Make longer ones, such as by `openssl rand -base64 32`."),
     Event("stopping", "info", ("reason",),
           "The daemon was asked to end, or a part of it ended. It accepts nothing new and "
           "finishes what is in flight, for 30 s at most.",
