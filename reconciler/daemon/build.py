@@ -123,7 +123,15 @@ def build_service(
 
     # Repeated work
     scheduler = Scheduler(clock, log)
-    heartbeat = Heartbeat(clock, store.instances, store.key_values, membership, clients.assure)
+    heartbeat = Heartbeat(
+        clock,
+        store.database,
+        store.instances,
+        store.key_values,
+        membership,
+        clients.assure,
+        log,
+    )
     sweep = Sweep(
         tick,
         current,

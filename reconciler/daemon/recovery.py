@@ -5,6 +5,8 @@ docs/architecture.md, "The start and the stop", has the order.
 The reasons: docs/decisions/017.
 """
 
+from structlog.typing import FilteringBoundLogger
+
 from reconciler.config import InForce
 from reconciler.daemon.membership import Membership
 from reconciler.inbound.applier import Applier
@@ -14,6 +16,8 @@ from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 from reconciler.store.clock import StoreClock
+from reconciler.store.database import Database
+from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues
 
@@ -36,17 +40,22 @@ class Heartbeat:
     def __init__(
         self,
         clock: StoreClock,
+        database: Database,
         instances: Instances,
         key_values: KeyValues,
         membership: Membership,
         assure: Current[AssureConnection],
+        log: FilteringBoundLogger,
     ) -> None:
         self.bell = Bell(self.name)
         self._clock = clock
+        self._database = database
         self._instances = instances
         self._key_values = key_values
         self._membership = membership
         self._assure = assure
+        self._log = log
+        self._is_replaced = False
         self.has_begun = False
         """Whether what the store remembers has been read."""
         self.last_alive_at: int | None = None
@@ -54,6 +63,7 @@ class Heartbeat:
 
     async def turn(self) -> bool:
         """Renew the row. Raises StoreError."""
+        await self._check_identity()
         await self._clock.correct()
         if not self.has_begun:
             await self._recall()
@@ -62,6 +72,16 @@ class Heartbeat:
         await self._membership.renew()
         await self._remember()
         return False
+
+    async def _check_identity(self) -> None:
+        try:
+            await self._database.check_identity()
+        except StoreUnavailableError as error:
+            if not self._is_replaced:
+                self._log.error("store_replaced", reason=str(error))
+            self._is_replaced = True
+            raise
+        self._is_replaced = False
 
     async def _remember(self) -> None:
         """Remember that Get process has answered under this URL and path, or learn it.

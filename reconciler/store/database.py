@@ -43,6 +43,10 @@ class Database(Protocol):
         """Return the database's settings of durability, for the boot log."""
         ...
 
+    async def check_identity(self) -> None:
+        """Raise StoreUnavailableError where the database is no longer the one that was opened."""
+        ...
+
     def mark_prepared(self) -> None:
         """Allow transactions: the schema has been prepared."""
         ...

@@ -77,6 +77,9 @@ class PostgresDatabase:
         self._write_pool = self._pool(WRITERS, begin, LIMIT)
         self._read_pool = self._pool(READERS, look, LIMIT)
 
+    async def check_identity(self) -> None:
+        """Do nothing: a server's database is found by its name."""
+
     def mark_prepared(self) -> None:
         """Allow transactions: the schema has been prepared."""
         self._is_prepared = True

@@ -22,6 +22,7 @@ from reconciler.store.bulk import bulk_inserts
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.shielded import ShieldedConnection, shielded, transaction
 from reconciler.store.sqlite.connection import connect_to
+from reconciler.store.sqlite.identity import FileIdentity
 from reconciler.store.sqlite.priority_lock import PriorityLock
 
 WAL_RESET_MENDED = (3, 51, 3)
@@ -63,6 +64,7 @@ class SqliteDatabase:
         self._read_only = read_only
         self._is_open = False
         self._pages = _checkpoint_pages(path.parent) if checkpoints else 0
+        self._files = FileIdentity(path, with_wal=checkpoints)
         self._writer_lock = PriorityLock()
         self._free_readers = asyncio.Semaphore(READERS)
         self._write_engine = self._engine(size=1, begin="BEGIN IMMEDIATE", read_only=False)
@@ -77,6 +79,7 @@ class SqliteDatabase:
                 await shielded(first.start())
         except StoreError as error:
             raise StoreError(f"cannot open the store {self.path}: {error}") from error
+        self._files.check()
         self._is_open = True
         if self._read_only:
             await shielded(first.close())  # back into the pool of readers
@@ -156,6 +159,7 @@ class SqliteDatabase:
             connection = self._open_writer()
             with _translate_errors():
                 await shielded(_execute_many(connection, statement, rows))
+            self._files.check()  # or what was committed may be in no file
 
     @asynccontextmanager
     async def small_checkpoints(self) -> AsyncIterator[None]:
@@ -188,9 +192,14 @@ class SqliteDatabase:
             with _translate_errors():
                 return await shielded(_empty_wal(connection))
 
+    async def check_identity(self) -> None:
+        """Raise StoreUnavailableError where the files were removed or replaced."""
+        self._check_open()
+
     def _check_open(self) -> None:
         if not self._is_open:
             raise StoreUnavailableError("the store is closed")
+        self._files.check()
 
     def _open_writer(self) -> ShieldedConnection:
         self._check_open()

@@ -22,6 +22,11 @@ STORE: Final[tuple[Event, ...]] = (
           "nothing is swept or delivered meanwhile.",
           "Act now: is the disk full, PostgreSQL down, the network gone? The spool lives on this "
           "machine's disk alone."),
+    Event("store_replaced", "error", ("reason",),
+          "The file of the store, or one of the two beside it, was removed or replaced while the "
+          "daemon had it open. Nothing more is written to it; callbacks go to the spool.",
+          "Put the right file back: the one that was moved, or a backup. Then restart the daemon: "
+          "it opens what is there, and drains the spool into it."),
     Event("store_recovered", "info", (),
           "The store answers again, and the spool is empty.",
           "Nothing."),
