@@ -2,12 +2,10 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
@@ -15,8 +13,9 @@ from rich.markup import escape
 
 from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
-from reconciler.cli.errors import FAILED, CommandError, say
+from reconciler.cli.errors import FAILED, USAGE, CommandError, say
 from reconciler.cli.import_formats import Record, read
+from reconciler.cli.import_source import opened
 from reconciler.cli.output import print_json, progress_bar
 from reconciler.cli.session import Session, opened_store
 from reconciler.ledger import Registration
@@ -26,35 +25,60 @@ AT_ONCE = 200
 """Processes in one transaction: some 20 ms of the writer."""
 
 
+MOST_REPORTED = 20
+"""Bad records that are reported; the others are counted."""
+
+
 @app.command("import")
 def import_(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="NDJSON or CSV; - for stdin.")],
+    file: Annotated[
+        str,
+        typer.Argument(metavar="FILE", help="JSON or CSV, perhaps packed by gzip; - for stdin."),
+    ],
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Exit 0 although bad lines were skipped.")
+    ] = False,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Put the processes of a file on the ledger. Idempotent.
 
-    NDJSON: one object a line, {"dossierId", "processId", "provider"?, "processType"?,
-    "reference"?, "createdAt"?}. CSV: the same names as header. Bad lines are reported with their
-    number and skipped.
+    JSON: objects {"dossierId", "processId", "provider"?, "processType"?, "reference"?,
+    "createdAt"?}, one a line, over several lines, or in an array. CSV: the same names as header,
+    also in snake_case or another letter case. What an export says besides is passed over. Bad lines
+    are reported with their number, the first 20 of them, and skipped. Exit 1 when a line was
+    skipped, or when nothing was taken.
     """
+    if strict and skip_bad:
+        raise CommandError(USAGE, "--strict and --skip-bad exclude each other")
     counts = {"created": 0, "known": 0, "skipped": 0}
-    name = "stdin" if file == "-" else file
     with opened_store(chosen(context, config)) as session:
+        batches = _Batches(session, counts, strict=strict)
         try:
-            with _opened(file) as source, progress_bar() as progress:
-                task = progress.add_task(escape(name), total=_size(source))
-                records = read(source, name, session.actor.name)
+            with opened(file) as source, progress_bar() as progress:
+                task = progress.add_task(escape(source.name), total=_size(source.file))
+                records = read(source.text, source.name, session.actor.name)
                 while batch := list(islice(records, AT_ONCE)):
                     with _uninterrupted():
-                        _store(session, batch, counts, strict=strict)
-                    progress.update(task, completed=_position(source))
+                        batches.store(batch)
+                    progress.update(task, completed=_position(source.file))
         finally:  # also after an error or Ctrl-C: earlier batches are on the ledger
             if any(counts.values()):
                 session.run(session.actor.record_action("import", processes=counts["created"]))
-    if json:
+    _tell(counts, batches, as_json=json)
+    taken = counts["created"] + counts["known"]
+    if not taken:
+        raise CommandError(FAILED, f"nothing was taken from {source.name}")
+    if counts["skipped"] and not skip_bad:
+        raise typer.Exit(FAILED)
+
+
+def _tell(counts: dict[str, int], batches: "_Batches", *, as_json: bool) -> None:
+    if batches.unreported:
+        say(f"and {batches.unreported} more like these, skipped")
+    if as_json:
         print_json(counts)
     else:
         skipped = f", {counts['skipped']} bad lines skipped" if counts["skipped"] else ""
@@ -83,46 +107,57 @@ def _uninterrupted() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _store(session: Session, batch: list[Record], counts: dict[str, int], *, strict: bool) -> None:
-    """Register the good records of ``batch`` and report the bad ones, or stop at the first one."""
-    good = [record for record in batch if isinstance(record.read, Registration)]
-    bad = [record for record in batch if not isinstance(record.read, Registration)]
-    if strict and bad:
-        good = [record for record in good if record.first < bad[0].first]
-    done = _register(session, good, whole=strict)
-    known_otherwise = [
-        Record(good[index].first, good[index].last, _other_dossier(good[index]))
-        for index in done.conflicts
-    ]
-    if strict and done.conflicts:
-        done = _register(session, good[: done.conflicts[0]], whole=True)
-    counts["created"] += done.created
-    counts["known"] += done.known
-    for record in sorted([*bad, *known_otherwise], key=lambda record: record.first):
-        if strict:
+class _Batches:
+    """Registers the good records of a file, and reports the bad ones or stops at the first."""
+
+    def __init__(self, session: Session, counts: dict[str, int], *, strict: bool) -> None:
+        self._session = session
+        self._counts = counts
+        self._strict = strict
+        self._reported = 0
+        self.unreported = 0
+        """Bad records that were only counted."""
+
+    def store(self, batch: list[Record]) -> None:
+        """Register and report one batch."""
+        bad = {
+            index: str(record.read)
+            for index, record in enumerate(batch)
+            if not isinstance(record.read, Registration)
+        }
+        end = min(bad) if self._strict and bad else len(batch)
+        good = [index for index in range(end) if index not in bad]
+        done = self._register([batch[index] for index in good])
+        others = [good[index] for index in done.conflicts]
+        bad |= {index: _other_dossier(batch[index]) for index in others}
+        if self._strict and others:
+            done = self._register(batch[: others[0]])
+        self._counts["created"] += done.created
+        self._counts["known"] += done.known
+        for index, problem in sorted(bad.items()):
+            self._report(batch[index], problem)
+
+    def _register(self, records: list[Record]) -> Registered:
+        registrations = [each.read for each in records if isinstance(each.read, Registration)]
+        actor = self._session.actor
+        return self._session.run(operations.import_batch(actor, registrations, whole=self._strict))
+
+    def _report(self, record: Record, problem: str) -> None:
+        counts = self._counts
+        if self._strict:
             before = f"{counts['created']} new and {counts['known']} known before it are kept"
-            raise CommandError(FAILED, f"{record.place}: {record.read}; stopped ({before})")
-        say(f"{record.place}: {record.read}; skipped")
-        counts["skipped"] += 1 + record.last - record.first
-
-
-def _register(session: Session, records: list[Record], *, whole: bool) -> Registered:
-    registrations = [each.read for each in records if isinstance(each.read, Registration)]
-    return session.run(operations.import_batch(session.actor, registrations, whole=whole))
+            raise CommandError(FAILED, f"{record.place}: {problem}; stopped ({before})")
+        counts["skipped"] += record.lines
+        if self._reported < MOST_REPORTED:
+            self._reported += 1
+            say(f"{record.place}: {problem}; skipped")
+        else:
+            self.unreported += 1
 
 
 def _other_dossier(record: Record) -> str:
     assert isinstance(record.read, Registration)
     return f"{record.read.process_id} is known with another dossierId"
-
-
-def _opened(file: str) -> AbstractContextManager[BinaryIO]:
-    if file == "-":
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return Path(file).open("rb")
-    except OSError as error:
-        raise CommandError(FAILED, f"cannot read {file}: {error.strerror}") from None
 
 
 def _size(source: BinaryIO) -> int | None:
