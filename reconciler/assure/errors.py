@@ -32,6 +32,11 @@ class Throttled(CallError):
 class TokenRefused(CallError):
     """The token endpoint answered 4xx: the client id, the secret or the scope is wrong."""
 
+    def __init__(self, code: str, *, http_status: int, word: str | None = None) -> None:
+        super().__init__(code, http_status=http_status)
+        self.word = word
+        """OAuth's own error, such as ``invalid_client``, or ``other``; None where none came."""
+
 
 class TokenUnavailable(TransportError):
     """The token endpoint is out of reach, answers 5xx, or answers something that is no token."""

@@ -30,6 +30,17 @@ USABLE_UNTIL = 0.95
 REFRESH_AGAIN = 10.0
 """Seconds until a refresh that failed is tried again, while the token is still good."""
 
+_MEMBERS = frozenset({"access_token", "expires_in", "error"})
+_ERRORS = {
+    "invalid_client",
+    "invalid_grant",
+    "invalid_request",
+    "invalid_scope",
+    "unauthorized_client",
+    "unsupported_grant_type",
+}
+"""RFC 6749, 5.2."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _SECONDS = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
@@ -113,9 +124,8 @@ class TokenCache:
                 URL(self._endpoint.token_url),
                 headers={"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"},
                 data=form,
-                reader=BodyReader(
-                    frozenset({"access_token", "expires_in"}), optional=frozenset({"expires_in"})
-                ),
+                reader=BodyReader(_MEMBERS, optional=_MEMBERS - {"access_token"}),
+                reads_refusals=True,
             )
         except (TransportError, UnreadableAnswer) as exc:
             failure = TokenUnavailable(exc.code, http_status=exc.http_status)
@@ -136,7 +146,7 @@ def _token_in(answer: Response) -> tuple[str, float]:
     if status == 407:
         raise TokenUnavailable("proxy", http_status=status)
     if 400 <= status < 500:
-        raise TokenRefused(f"http_{status}", http_status=status)
+        raise TokenRefused(f"http_{status}", http_status=status, word=_error_in(answer))
     if not answer.succeeded:
         code = "redirect" if 300 <= status < 400 else f"http_{status}"
         raise TokenUnavailable(code, http_status=status, retry_after=answer.retry_after)
@@ -145,6 +155,14 @@ def _token_in(answer: Response) -> tuple[str, float]:
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise TokenUnavailable("no_token", http_status=status)
     return token, _lifetime(values.get("expires_in"))
+
+
+def _error_in(answer: Response) -> str | None:
+    """Return OAuth's error word in a refusal."""
+    error = answer.members.values.get("error") if answer.members else None
+    if error is None:
+        return None
+    return error if isinstance(error, str) and error in _ERRORS else "other"
 
 
 def _lifetime(expires_in: object) -> float:

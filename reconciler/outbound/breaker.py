@@ -94,28 +94,30 @@ class Breaker:
         elif self.state == "probing" and process_id == self._probe:
             self._probe_failed(code)
 
-    def trip(self, code: str) -> None:
+    def trip(self, code: str, **about: str | int | None) -> None:
         """Record that the token was refused: no call can succeed, so open at once.
+
+        ``about`` says more than ``code`` in the log.
 
         The token is shared, so a refusal while a probe is out, or due and first in need of a
         token, is the probe's failure too.
         """
         if self.state == "closed":
-            self._open(code)
+            self._open(code, **about)
         elif self.state == "probing" or self.allowance() == 1:
-            self._probe_failed(code)
+            self._probe_failed(code, **about)
 
-    def _open(self, reason: str) -> None:
+    def _open(self, reason: str, **about: str | int | None) -> None:
         self._opened_at = self._clock.monotonic()
         self._wait = self._first_probe
         self._schedule_probe()
-        self._log.warning("breaker_opened", reason=reason, probe_in_s=self._wait)
+        self._log.warning("breaker_opened", reason=reason, probe_in_s=self._wait, **about)
 
-    def _probe_failed(self, reason: str) -> None:
+    def _probe_failed(self, reason: str, **about: str | int | None) -> None:
         self.last_probe = self._probe or self.last_probe
         self._wait = min(self._wait * 2, self._longest_probe)
         self._schedule_probe()
-        self._log.debug("breaker_probe_failed", reason=reason, probe_in_s=self._wait)
+        self._log.debug("breaker_probe_failed", reason=reason, probe_in_s=self._wait, **about)
 
     def _schedule_probe(self) -> None:
         self.state = "open"

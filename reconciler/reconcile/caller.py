@@ -118,7 +118,8 @@ class Caller:
                 self._throttled(error)
                 return
             case TokenRefused():
-                self._breaker.trip(error.code)
+                about = {"http_status": error.http_status, "error": error.word}
+                self._breaker.trip("token_refused", **about)
                 return
         self._wait_as_asked(error)
         if self._breaker.state == "closed":

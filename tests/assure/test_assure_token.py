@@ -180,6 +180,30 @@ async def test_what_the_token_endpoint_may_answer_instead(
     assert not room.assure.calls
 
 
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b'{"error": "invalid_client"}', "invalid_client"),
+        (
+            b'\xef\xbb\xbf{"error": "invalid_scope", "error_description": "M\xfcller\n"}',
+            "invalid_scope",
+        ),
+        (b'{"error": "canary-word"}', "other"),
+        (b'{"error": {"code": 7}}', "other"),
+        (b'{"title": "Unauthorized"}', None),
+        (b"<html>no</html>", None),
+        (b"", None),
+    ],
+)
+async def test_a_refusal_tells_the_word_of_oauth_and_no_other(
+    room: Room, body: bytes, word: str | None
+) -> None:
+    room.assure.token_status, room.assure.token_body = 401, body
+    with pytest.raises(TokenRefused) as caught:
+        await room.client().ensure_token()
+    assert (caught.value.code, caught.value.word) == ("http_401", word)
+
+
 async def test_a_throttled_token_request_tells_how_long_to_wait(room: Room) -> None:
     room.assure.token_status, room.assure.token_headers = 429, {"Retry-After": "9"}
     with pytest.raises(Throttled) as caught:

@@ -147,6 +147,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\n"
         "[server]\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
         "basicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n"
+        "[bare]\nsubjectKeyIdentifier = none\nauthorityKeyIdentifier = none\n"
+        "basicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n"
     )
     new = "req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
     for command in (
@@ -155,20 +157,32 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"{new} -subj /CN=127.0.0.1 -keyout server.key -out server.csr",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
         " -extfile openssl.cnf -extensions server -out server.pem",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1"
+        " -extfile openssl.cnf -extensions server -out expired.pem",
+        "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+        " -extfile openssl.cnf -extensions bare -out bare.pem",
     ):
         subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
     return folder
 
 
-@pytest.fixture
-async def tls_base(room: Room, authority: Path) -> AsyncIterator[str]:
-    """The base URL of the same stand-in Assure, behind TLS."""
+@asynccontextmanager
+async def serving(room: Room, authority: Path, certificate: str) -> AsyncIterator[str]:
+    """The base URL of the same stand-in Assure, behind TLS with ``certificate``."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    context.load_cert_chain(authority / certificate, authority / "server.key")
     server = TestServer(room.assure.app(), scheme="https")
     await server.start_server(ssl=context)
-    yield str(server.make_url("")).rstrip("/")
-    await server.close()
+    try:
+        yield str(server.make_url("")).rstrip("/")
+    finally:
+        await server.close()
+
+
+@pytest.fixture
+async def tls_base(room: Room, authority: Path) -> AsyncIterator[str]:
+    async with serving(room, authority, "server.pem") as base:
+        yield base
 
 
 @asynccontextmanager
@@ -185,7 +199,7 @@ async def test_a_private_authority_is_trusted_when_it_is_named(
     async with tls_client(room, tls_base, str(authority / "ca.pem")) as client:
         assert (await client.get_process("d1", "p1")).status == "accepted"
     async with tls_client(room, tls_base, "") as client:
-        assert await token_failure(client) == "tls"
+        assert await token_failure(client) == "tls_unknown_ca"
 
 
 async def test_a_private_authority_stands_beside_those_of_the_system(
@@ -201,8 +215,59 @@ async def test_a_certificate_for_another_name_is_refused(
 ) -> None:
     base = tls_base.replace("127.0.0.1", "localhost")
     async with tls_client(room, base, str(authority / "ca.pem")) as client:
-        assert await token_failure(client) == "tls"
+        assert await token_failure(client) == "tls_name"
     assert not room.assure.token_requests
+
+
+async def test_a_certificate_that_has_expired_is_told_as_such(room: Room, authority: Path) -> None:
+    async with (
+        serving(room, authority, "expired.pem") as base,
+        tls_client(room, base, str(authority / "ca.pem")) as client,
+    ):
+        assert await token_failure(client) == "tls_expired"
+
+
+async def test_a_port_that_speaks_no_tls_is_told_as_such(room: Room) -> None:
+    base = room.endpoint.base_url.replace("http://", "https://")
+    async with tls_client(room, base, "") as client:
+        assert await token_failure(client) == "tls_protocol"
+
+
+@pytest.mark.parametrize(
+    ("alert", "word"),
+    [(b"\x28", "tls_protocol"), (b"\x46", "tls_protocol"), (b"\x50", "tls")],
+    ids=["handshake_failure", "protocol_version", "internal_error"],
+)
+async def test_a_server_that_refuses_the_handshake_is_told_as_such(
+    room: Room, alert: bytes, word: str
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(5)
+        writer.write(b"\x15\x03\x03\x00\x02\x02" + alert)  # TLS 1.2, a fatal alert
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tls_client(room, base, "") as client:
+        assert await token_failure(client) == word
+    server.close()
+
+
+async def test_a_private_authority_need_not_say_which_key_it_signed_with(
+    room: Room, authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = ssl.create_default_context
+
+    def as_python_3_13_does() -> ssl.SSLContext:
+        context = make()
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    async with serving(room, authority, "bare.pem") as base:
+        monkeypatch.setattr(ssl, "create_default_context", as_python_3_13_does)
+        async with tls_client(room, base, str(authority / "ca.pem")) as client:
+            assert (await client.get_process("d1", "p1")).status == "accepted"
 
 
 async def test_https_goes_through_a_tunnel_of_the_proxy(

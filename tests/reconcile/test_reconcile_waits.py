@@ -105,7 +105,9 @@ class TestWithoutToken:
             clock.move(wait)
             await play.tick()
         await play.until(partial(one.probes_in, 16))
-        assert [line["reason"] for line in play.logged("breaker_opened")] == ["http_401"]
+        (opened,) = play.logged("breaker_opened")
+        told = (opened["reason"], opened["http_status"], opened["error"])
+        assert told == ("token_refused", 401, "invalid_client")
         assert play.calls() == []
         overdue = await play.process()
         assert (overdue.attempt, overdue.fetch_attempts) == (0, 0)

@@ -50,15 +50,18 @@ CALLS: Final[tuple[Event, ...]] = (
           "Get process answers 404, and has never yet answered 200 under this `base_url` and "
           "`process_path`. No process is marked `gone` for it.",
           "Check both settings: most likely one is wrong."),
-    Event("breaker_opened", "warning", ("reason", "probe_in_s"),
+    Event("breaker_opened", "warning", ("reason", "probe_in_s", "http_status", "error"),
           "Calls to Assure fail one after another: only a probe is made now and then. "
-          "Callbacks are still taken, but wait for their confirmation.",
+          "Callbacks are still taken, but wait for their confirmation. With the reason "
+          "`token_refused`, `http_status` is that of the token endpoint, and `error` OAuth's own "
+          "word, or `other`.",
           "`reason` says why: a refused token needs new credentials now; a fault of Assure "
-          "passes, and the waiting calls are made then."),
+          "passes, and the waiting calls are made then. The runbook has each word "
+          "(ReconcilerBreakerOpen)."),
     Event("breaker_closed", "info", ("open_for_s",),
           "A probe got through. Calls are made again.",
           "Nothing."),
-    Event("breaker_probe_failed", "debug", ("reason", "probe_in_s"),
+    Event("breaker_probe_failed", "debug", ("reason", "probe_in_s", "http_status", "error"),
           "The probe failed too. The next comes after twice the wait, a minute at most.",
           "Nothing."),
     Event("call_crashed", "error", ("process_id", *BUG),
