@@ -65,4 +65,4 @@ def build_admin(
         Document(RESOURCES),
     )
     routes = [route for resource in resources for route in routes_of(resource)]
-    return AdminServer(routes, listen, current, log)
+    return AdminServer(routes, listen, current, clock, log)

@@ -1,4 +1,4 @@
-"""The guard of the admin listener: the bearer token, and no foreign Host or Origin.
+"""The guard of the admin listener: the bearer token, and no foreign Origin or Host.
 
 A browser cannot send a bearer token, but can ask for a password. So the token is taken as the
 password of HTTP Basic too, with any user, but for GET and HEAD alone: a browser adds a password by
@@ -17,10 +17,20 @@ from aiohttp.typedefs import Handler, Middleware
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.config import InForce
+from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 
 OPEN_PATHS = frozenset({"/live", "/ready"})
 """Load balancers and supervisors ask for these, and have no token."""
+
+QUIET = 60.0
+"""Seconds in which the same refused Host is not logged again."""
+
+MOST_TOLD = 20
+"""Refused Hosts in that time that are logged."""
+
+LONGEST_SHOWN = 100
+"""Characters of a refused Host that are logged."""
 
 _READING = frozenset({"GET", "HEAD"})
 _BASIC_CHALLENGE = (
@@ -55,22 +65,27 @@ def guard(
     *,
     hosts: frozenset[str],
     is_unix: bool,
+    clock: Clock,
     log: FilteringBoundLogger,
 ) -> Middleware:
     """Return the middleware; it asks for the token in force, if there is one.
 
-    ``hosts``: our names beside IP addresses and localhost.
+    ``hosts``: our names beside IP addresses, localhost and ``admin.hosts``. With a token any Host
+    is served: a page that borrows a name has no token.
     """
+    refusals = _Refusals(clock, log)
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            if not is_unix:  # a socket in the file system has no name that a page could borrow
-                _check_host(request, hosts)
-            _check_origin(request)
-            token = current.value.secrets.admin_token
-            if token and request.path not in OPEN_PATHS:
-                _check_token(request, token)
+            if request.path not in OPEN_PATHS:
+                _check_origin(request)
+                token = current.value.secrets.admin_token
+                if token:
+                    _check_token(request, token)
+                elif not is_unix:  # a socket in the file system has no name to be borrowed
+                    named = current.value.settings.admin.hosts
+                    _check_host(request, hosts.union(named), refusals)
             return await handler(request)
         except ApiError as error:
             response = answer(error.status, {"error": error.code, "detail": error.detail})
@@ -94,15 +109,40 @@ def guard(
     return check
 
 
-def _check_host(request: web.Request, hosts: frozenset[str]) -> None:
+class _Refusals:
+    """Logs refused Hosts, each once a minute."""
+
+    def __init__(self, clock: Clock, log: FilteringBoundLogger) -> None:
+        self._clock = clock
+        self._log = log
+        self._told: dict[str, float] = {}
+
+    def tell(self, host: str) -> None:
+        """Log ``host``, which anybody may have made up."""
+        shown = host.encode("ascii", "backslashreplace").decode()[:LONGEST_SHOWN]
+        now = self._clock.monotonic()
+        self._told = {name: at for name, at in self._told.items() if now - at < QUIET}
+        if shown not in self._told and len(self._told) < MOST_TOLD:
+            self._told[shown] = now
+            self._log.warning("admin_host_refused", host=shown)
+
+
+def _check_host(request: web.Request, hosts: frozenset[str], refusals: _Refusals) -> None:
     """Refuse a Host that is not ours: a page in an operator's browser may use a name of its own."""
-    if not _is_ours(request.headers.get("Host", ""), hosts):
-        raise ApiError(403, "foreign_host", "this Host is not served here")
+    host = request.headers.get("Host", "")
+    if not _is_ours(host, hosts):
+        refusals.tell(host)
+        raise ApiError(
+            403,
+            "foreign_host",
+            "this Host is not served here; if it is yours, add it to admin.hosts",
+        )
 
 
 def _check_origin(request: web.Request) -> None:
     origin = request.headers.get("Origin")
-    if origin is not None and _netloc(origin) != request.headers.get("Host", ""):
+    host = request.headers.get("Host", "").lower()
+    if origin is not None and _netloc(origin.lower()) != host:
         raise ApiError(403, "foreign_origin", "requests of other sites are not answered")
 
 
@@ -118,6 +158,7 @@ def _is_ours(host: str, hosts: frozenset[str]) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
+    name = name.removesuffix(".")  # the root, as in a fully qualified name
     if name in ("localhost", "") or name in hosts:
         return True
     try:

@@ -16,6 +16,7 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import guard
 from reconciler.config import InForce, ListenAddress
+from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 
 LARGEST_BODY = 4 * 1024 * 1024
@@ -29,12 +30,13 @@ class AdminServer:
         routes: Sequence[web.RouteDef],
         listen: ListenAddress,
         current: Current[InForce],
+        clock: Clock,
         log: FilteringBoundLogger,
     ) -> None:
         self.routes = routes
         self._listen = listen
         hosts = frozenset({listen.host.lower(), socket.gethostname().lower()})
-        check = guard(current, hosts=hosts, is_unix=bool(listen.unix), log=log)
+        check = guard(current, hosts=hosts, is_unix=bool(listen.unix), clock=clock, log=log)
         app = web.Application(middlewares=[check], client_max_size=LARGEST_BODY)
         app.add_routes(routes)
         self._runner = web.AppRunner(

@@ -1,5 +1,6 @@
 """Parses hosts, networks and the address of the admin listener."""
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface, ip_network
 from typing import Any, Self
@@ -17,6 +18,9 @@ _MAPPED = 96
 IPv4, so a network of them must too."""
 
 _LISTEN = 'write "127.0.0.1:9180", "[::1]:9180", "unix:/run/reconciler/admin.sock", or "" for none'
+
+
+_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
 def is_loopback(host: str) -> bool:
@@ -39,6 +43,14 @@ def hostname(text: str) -> str:
         except ValueError:
             raise ValueError("is not a host; the port is a key of its own") from None
     return text
+
+
+def dns_name(text: str) -> str:
+    """Return a DNS name as it is compared with a Host, or raise ``ValueError``."""
+    name = text.removesuffix(".").lower()
+    if not _NAME.fullmatch(name):
+        raise ValueError('is not a DNS name; write one such as "reconciler.internal", without port')
+    return name
 
 
 class Cidr:

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from reconciler.config import urls, values
-from reconciler.config.addresses import Cidr, ListenAddress, Network, hostname
+from reconciler.config.addresses import Cidr, ListenAddress, Network, dns_name, hostname
 from reconciler.config.sources import (
     CallbackAuthorization,
     HeaderSecret,
@@ -101,6 +101,8 @@ class Admin(Section):
     """Host and port, or a Unix socket. Empty turns it off."""
     token: Annotated[TokenSecret | None, Field(validate_default=True)] = None
     """Bearer token. None: not required, which only a loopback or Unix address allows."""
+    hosts: Annotated[tuple[Annotated[str, AfterValidator(dns_name)], ...], _LIST] = ()
+    """DNS names under which it may be asked without a token, besides addresses and its own."""
 
     @field_validator("token")
     @classmethod

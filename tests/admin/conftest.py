@@ -1,9 +1,10 @@
 """A real admin server on a real SQLite file; each answer is held to the OpenAPI document."""
 
 import asyncio
+import json
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,8 +180,13 @@ Build = Callable[..., AdminServer]
 def build(store: Store, store_path: Path, played: Played) -> Build:
     """Make a server, with another address or a token if they are named."""
 
-    def build_it(*, listen: str = "127.0.0.1:0", token: str | None = None) -> AdminServer:
-        settings = load(None, {"RECONCILER_ADMIN__LISTEN": listen})
+    def build_it(
+        *, listen: str = "127.0.0.1:0", token: str | None = None, hosts: Sequence[str] = ()
+    ) -> AdminServer:
+        named = json.dumps([*hosts])
+        settings = load(
+            None, {"RECONCILER_ADMIN__LISTEN": listen, "RECONCILER_ADMIN__HOSTS": named}
+        )
         secrets = Secrets(store_url=f"sqlite:///{store_path}", admin_token=token)
         server = build_admin(
             Current(in_force(settings, secrets)),
@@ -212,9 +218,14 @@ def serve(build: Build) -> Serve:
 
     @asynccontextmanager
     async def serve_it(
-        *, host: str = "127.0.0.1", token: str | None = None, unix: Path | None = None
+        *,
+        host: str = "127.0.0.1",
+        token: str | None = None,
+        unix: Path | None = None,
+        hosts: Sequence[str] = (),
     ) -> AsyncIterator[Client]:
-        server = build(listen=f"unix:{unix}" if unix else f"{host}:0", token=token)
+        listen = f"unix:{unix}" if unix else f"{host}:0"
+        server = build(listen=listen, token=token, hosts=hosts)
         await server.start()
         connector = aiohttp.UnixConnector(str(unix)) if unix else None
         try:

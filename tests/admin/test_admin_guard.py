@@ -71,18 +71,80 @@ async def test_an_unknown_path_tells_a_stranger_nothing(serve: Serve) -> None:
     "host",
     ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "[::1"],
 )
-@pytest.mark.parametrize("path", ["/live", "/ready", "/v1/status", "/nowhere"])
-async def test_a_foreign_host_is_refused_everywhere(client: Client, host: str, path: str) -> None:
+@pytest.mark.parametrize("path", ["/v1/status", "/nowhere"])
+async def test_without_a_token_a_foreign_host_is_refused(
+    client: Client, host: str, path: str
+) -> None:
     answer = await client.raw("GET", path, headers={"Host": host})
 
     assert (answer.status, answer.body["error"]) == (403, "foreign_host")
+    assert "admin.hosts" in answer.body["detail"]
+
+
+@pytest.mark.parametrize("host", ["reconciler", "reconciler.default.svc.cluster.local:9180"])
+@pytest.mark.parametrize("token", [None, TOKEN])
+async def test_health_is_told_under_any_host(serve: Serve, host: str, token: str | None) -> None:
+    async with serve(token=token) as client:
+        for path in ("/live", "/ready"):
+            headers = {"Host": host, "Origin": "http://elsewhere.example"}
+            assert (await client("GET", path, headers=headers)).status == 200
+
+
+@pytest.mark.parametrize("host", ["reconciler", "admin.example:9180", "a.b.svc.cluster.local."])
+async def test_with_a_token_any_host_is_served(serve: Serve, host: str) -> None:
+    async with serve(token=TOKEN) as client:
+        right = {"Host": host, "Authorization": f"Bearer {TOKEN}"}
+        assert (await client("GET", "/v1/status", headers=right)).status == 200
+        assert (await client("GET", "/v1/status", headers={"Host": host})).status == 401
 
 
 @pytest.mark.parametrize(
-    "host", ["localhost", "LOCALHOST:9180", "127.0.0.1", "[::1]:9180", socket.gethostname()]
+    "host", ["reconciler.internal", "Reconciler.Internal:9180", "reconciler.internal."]
+)
+async def test_without_a_token_the_configured_hosts_are_served(serve: Serve, host: str) -> None:
+    async with serve(hosts=["Reconciler.internal."]) as client:
+        assert (await client("GET", "/v1/status", headers={"Host": host})).status == 200
+        foreign = {"Host": f"x{host}"}
+        assert (await client("GET", "/v1/status", headers=foreign)).status == 403
+
+
+async def test_a_refused_host_is_logged_once_a_minute(client: Client, played: Played) -> None:
+    for host in ("evil.example", "evil.example", "other.example", "e" * 5_000):
+        await client("GET", "/v1/status", headers={"Host": host})
+
+    told = [(line["log_level"], line["host"]) for line in played.logged("admin_host_refused")]
+    assert told == [
+        ("warning", "evil.example"),
+        ("warning", "other.example"),
+        ("warning", "e" * 100),
+    ]
+
+    played.clock.move(61)
+    await client("GET", "/v1/status", headers={"Host": "evil.example"})
+    assert len(played.logged("admin_host_refused")) == 4
+
+
+async def test_many_refused_hosts_do_not_flood_the_log(client: Client, played: Played) -> None:
+    for number in range(30):
+        await client("GET", "/v1/status", headers={"Host": f"{number}.example"})
+
+    assert len(played.logged("admin_host_refused")) == 20
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "LOCALHOST:9180",
+        "localhost.",
+        "localhost.:9180",
+        "127.0.0.1",
+        "[::1]:9180",
+        socket.gethostname(),
+    ],
 )
 async def test_our_own_names_and_addresses_are_served(client: Client, host: str) -> None:
-    assert (await client("GET", "/live", headers={"Host": host})).status == 200
+    assert (await client("GET", "/v1/status", headers={"Host": host})).status == 200
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ OTHER: dict[str, Any] = {
     "listener.tls.key": "l.pem",
     "admin.listen": "127.0.0.1:9999",
     "admin.token": "canary",
+    "admin.hosts": ["reconciler.internal"],
     "assure.base_url": "https://other.example",
     "assure.token_url": "https://other.example/token",
     "assure.client_id": "other",

@@ -123,6 +123,14 @@ WRONG = {
         ),
     },
     "admin": {
+        'hosts = ["http://reconciler.internal"]': (
+            "hosts[0]: 'http://reconciler.internal' is not a DNS name; write one such as "
+            '"reconciler.internal", without port'
+        ),
+        'hosts = ["reconciler:9180"]': (
+            "hosts[0]: 'reconciler:9180' is not a DNS name; write one such as "
+            '"reconciler.internal", without port'
+        ),
         'listen = "9180"': f"listen: '9180' has no port from 0 to 65535; {LISTEN}",
         'listen = "a:70000"': f"listen: 'a:70000' has no port from 0 to 65535; {LISTEN}",
         'listen = ":9180"': f"listen: ':9180' has no host; {LISTEN}",

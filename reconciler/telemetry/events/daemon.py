@@ -72,6 +72,12 @@ DAEMON: Final[tuple[Event, ...]] = (
           "is (`place`). Logged when it begins and every hour.",
           "Make room before it is full. While it is full, callbacks are answered 503 unless the "
           "spool is on another disk."),
+    Event("admin_host_refused", "warning", ("host",),
+          "The admin listener, which has no token, was asked under a DNS name that is not its own, "
+          "and answered 403. It may be a page in somebody's browser that tries to reach it. Logged "
+          "once a minute for each name.",
+          "If `host` is a name of this daemon, add it to `admin.hosts`, or set `admin.token`. Else "
+          "nothing."),
     Event("operator_action", "info",
           (*PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
            "skipped"),
