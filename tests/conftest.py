@@ -1,4 +1,4 @@
-"""What all tests stand on."""
+"""Fixtures of all tests."""
 
 import os
 import signal

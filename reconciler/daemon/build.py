@@ -73,7 +73,7 @@ def build_service(
     held, tls = Current(certificates), Current(certificates.listener)
     tick, due, news = Bell("tick"), Bell("due"), Bell("news")
 
-    # What is counted from the log
+    # Counters that listen to the log
     metrics, statistics = Metrics(), Statistics()
     logs.tap(metrics.note)
     logs.tap(statistics.note, *Statistics.EVENTS)
@@ -109,7 +109,7 @@ def build_service(
         store.outbox, clients.delivery, news=news, owner=instance_id, clock=clock, log=log
     )
 
-    # What this daemon says of itself
+    # This daemon as others see it
     own = OwnInstance(
         instance_id,
         current,

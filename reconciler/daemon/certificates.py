@@ -22,7 +22,7 @@ _CREDENTIALS = "/run/credentials/"
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """What the PEM files of one reading have become."""
+    """The PEM files of one reading, loaded."""
 
     listener: ssl.SSLContext | None = None
     """The public listener's TLS; None: plain HTTP."""
@@ -37,7 +37,7 @@ class Certificates:
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with the files, one line each."""
+    """The faults of the files, one line each."""
 
     problems: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Findings:
 def load_certificates(settings: Settings) -> tuple[Certificates, Findings]:
     """Load all PEM files of ``settings``. Blocks.
 
-    What cannot be used is missing in the first result and has a line in the second.
+    A file that cannot be used is missing in the first result and has a line in the second.
     """
     findings = Findings()
     contents = _read_all(_paths(settings), findings)

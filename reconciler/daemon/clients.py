@@ -1,6 +1,6 @@
 """The clients of Assure and of your application; a reload builds new ones and swaps them whole.
 
-What has begun with an old client ends with it, with the settings that it began with.
+A call that has begun with an old client ends with it, and with its settings.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What an earlier run has left in the store, and the two jobs that see to it: heartbeat and sweep.
+"""The two jobs that see to what an earlier run has left in the store: heartbeat and sweep.
 
 docs/architecture.md, "The start and the stop", has the order.
 

@@ -164,7 +164,7 @@ class OutboxWorker:
     def _take(self, rows: Sequence[Leased]) -> None:
         self._came_short = len(rows) < self._batch_size
         self._held += len(rows)
-        # What is leased during a stop goes back: no slot may be there any more.
+        # A delivery that is leased during a stop goes back: no slot may be there any more.
         (self._unsent if self._is_stopping else self._leased).extend(rows)
         self._has_leased.set()
 

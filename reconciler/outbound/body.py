@@ -33,7 +33,7 @@ class BodyReader:
     async def read(self, response: ClientResponse) -> Members:
         """Return the members. Raises UnreadableAnswer, and what aiohttp raises.
 
-        What fails after the object has ended does not matter.
+        A failure after the end of the object does not matter.
         """
         failure: CallError | aiohttp.ClientError | OSError | None = None
         try:

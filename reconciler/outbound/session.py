@@ -35,7 +35,7 @@ def build_session(tls: ssl.SSLContext, max_concurrency: int) -> aiohttp.ClientSe
         headers={
             "User-Agent": f"assure-reconciler/{__version__}",
             "Accept": "application/json",
-            # What aiohttp offers by itself depends on the libraries that are installed.
+            # aiohttp's own offer depends on the libraries that are installed.
             "Accept-Encoding": "gzip",
         },
         trust_env=False,

@@ -17,7 +17,7 @@ from reconciler.runtime.clock import Clock
 
 @dataclass(frozen=True, slots=True)
 class AssureConnection:
-    """A caller with the connections that are its own. Whoever replaces it closes ``session``."""
+    """A caller with the connections that are its own. Its replacer closes ``session``."""
 
     endpoint: Endpoint
     session: ClientSession

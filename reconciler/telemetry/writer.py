@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 CAPACITY = 10_000
-"""Lines. What does not fit is dropped and counted."""
+"""Lines. A line that does not fit is dropped and counted."""
 
 CHUNK = 64 * 1024
 """Bytes of one write, unless a single line is longer."""

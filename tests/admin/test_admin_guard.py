@@ -1,4 +1,4 @@
-"""Who is answered, and that every refusal is JSON."""
+"""The guard answers those that may ask, and refuses in JSON."""
 
 from __future__ import annotations
 

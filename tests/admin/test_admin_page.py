@@ -39,7 +39,7 @@ needs_a_browser = pytest.mark.skipif(
 
 
 class Page(HTMLParser):
-    """What is in a page: tags with attributes, and the text a reader sees."""
+    """The content of a page: tags with attributes, and the text a reader sees."""
 
     def __init__(self, html: str) -> None:
         super().__init__()

@@ -318,7 +318,7 @@ async def test_reading_stops_soon_after_the_limit() -> None:
 
     error = await failure(Wire(answer), timeout=30.0)
     assert (type(error), error.code) == (UnreadableAnswer, "too_large")
-    # What the kernel's buffers and aiohttp's take beyond the limit.
+    # Bytes that the kernel's buffers and aiohttp's take beyond the limit.
     assert sent < MAX_ANSWER + 32 * 1024 * 1024
 
 

@@ -37,7 +37,7 @@ class Ran:
 
     @property
     def said(self) -> list[str]:
-        """What it said to a person, without the log lines between."""
+        """Its words to a person, without the log lines between."""
         return [line for line in self.err.splitlines() if not line.startswith("{")]
 
     @property

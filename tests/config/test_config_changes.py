@@ -253,7 +253,7 @@ class TestCredentials:
         assert change.configuration.secrets.assure_client_secret == "first"
         assert change.configuration.secrets.listener_authorization == ()
         assert change.configuration.settings.listener.authorization == ()
-        # What had to be put back is asked for again with the next reload, and no error then.
+        # A value that was put back is asked for again with the next reload, and no error then.
         assert self.again(change.configuration, new).needs_restart == change.needs_restart
 
     def test_a_new_section_without_its_credential_stays_off(self, environ: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What is said before it goes wrong."""
+"""The host checks warn before something goes wrong."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,7 @@ GIB = 1024**3
 
 
 class Disk:
-    """What statvfs tells of a disk of so many bytes."""
+    """The answer of statvfs for a disk of so many bytes."""
 
     def __init__(self) -> None:
         self.size = 100 * GIB

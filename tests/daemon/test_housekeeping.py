@@ -1,4 +1,4 @@
-"""What is past its time goes, what must stay stays, and nobody waits for it."""
+"""Housekeeping removes rows past their time, keeps those that must stay, and holds nobody up."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NOW = 1_800_000_000_000
 KEEP = RetentionPeriods(settled=90 * DAY, callbacks=30 * DAY)
 IN_FORCE = in_force_with(retention__settled="90d", retention__callbacks="30d")
 OLD = NOW - KEEP.settled
-"""What ended then is just past its time."""
+"""A process that ended then is just past its time."""
 OLD_CALLBACK = NOW - KEEP.callbacks
 
 Table = Any

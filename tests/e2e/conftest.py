@@ -132,7 +132,7 @@ class Yard:
         self.config = directory / "reconciler.toml"
         self.store = directory / "store.db"
         self.prefix: tuple[str, ...] = ()
-        """What a daemon is started with: a command that runs another."""
+        """A command that runs another: a daemon is started with it."""
         self._runs = 0
         self._daemons: list[Daemon] = []
         self.config.write_text(

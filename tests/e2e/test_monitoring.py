@@ -1,4 +1,4 @@
-"""What those see who look at a running daemon from outside: metrics, page, ping."""
+"""A running daemon seen from outside: metrics, page, ping."""
 
 import asyncio
 import json

@@ -22,7 +22,7 @@ async def test_another_policy_decides_the_due_times_from_then_on(here: Any) -> N
     assert settled["process_id"] == hasty.process_id
     assert settled["by"] == "fetch"
     assert daemon.named("notify_requested") == []
-    # Who was waiting already waits as long as was decided when it came.
+    # A process that was waiting already waits as long as was decided when it came.
     rows = here.rows("SELECT process_id FROM processes WHERE state = 'waiting'")
     assert rows == [(patient.process_id,)]
 
@@ -219,7 +219,7 @@ async def test_many_reloads_leave_no_file_open_and_end_with_the_daemon(here: Any
             here.edit((f'\nheaders = {{ X-Key = "canary-{number}" }}', ""))
             assert (await daemon.hang_up())["changed"] == ["delivery.headers"]
         await settle()
-        # What the store's readers may have opened meanwhile is less than one for each reload.
+        # The store's readers may have opened less than one for each reload.
         await here.until(lambda: opened() <= before + 12)
         assert daemon.named("config_reload_failed") == []
         assert await daemon.stop() == 0

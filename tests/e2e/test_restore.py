@@ -81,7 +81,7 @@ async def test_a_restored_store_finds_out_what_it_has_missed(
     def settled(process: Any) -> Any:
         return lambda line: line["process_id"] == process.process_id
 
-    # What was, what is open in the backup, and what comes after it.
+    # Ended processes, those open in the backup, and those that come after it.
     daemon = await here.running(**environ)
     await track(before)
     world.finish(before.process_id)

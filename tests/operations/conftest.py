@@ -26,7 +26,7 @@ SETTLING = {
 
 @dataclass
 class Bench:
-    """What a test needs beside the actor."""
+    """Fixtures of the operations, beside the actor."""
 
     actor: Actor
     clock: PlayedClock

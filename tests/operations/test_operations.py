@@ -1,4 +1,4 @@
-"""What the API and the command line do alike: the change, its timeline entries, its log lines."""
+"""The operations of API and command line: the change, its timeline entries, its log lines."""
 
 from __future__ import annotations
 

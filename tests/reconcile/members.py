@@ -1,6 +1,6 @@
 """Several daemons on played time, each with the real membership, share and budget.
 
-What is played is the time that things take: a transaction's way there and back, a claim, a frozen
+The tests play the time that things take: a transaction's way there and back, a claim, a frozen
 process. Every piece is a coroutine that says how long it pauses; one heap says whose turn it is.
 """
 
@@ -74,7 +74,7 @@ class Cluster:
     def monotonic(self) -> float:
         return self.now
 
-    # What is done to them
+    # Events that happen to them
 
     def start(self, rate: float | None = None, skew: float = 0.0) -> Member:
         name = f"{len(self.members):032x}"
@@ -116,7 +116,7 @@ class Cluster:
         for *_, work in self._agenda:
             work.close()
 
-    # What is seen
+    # Observations
 
     def most_in_a_second(self, since: float = 0.0) -> int:
         times = [at for at, _ in self.calls if at >= since]
@@ -134,7 +134,7 @@ class Cluster:
         lines = [dict(call.kwargs) for call in self.lines.calls]
         return [line for line in lines if line.pop("event") == event]
 
-    # What they do
+    # Their work
 
     async def _beat(self, member: Member) -> None:
         membership = Membership(

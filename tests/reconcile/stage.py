@@ -288,7 +288,7 @@ class Play:
         self.world.faults.latency = 0.0
         self._gate.set()
 
-    # What happens
+    # Events
 
     async def tick(self, later: int = 0) -> None:
         """Let ``later`` ms pass, and tick."""
@@ -330,7 +330,7 @@ class Play:
         await self.deliver(await request.json())
         return web.json_response({"received": True})
 
-    # What is seen
+    # Observations
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until ``condition``, a function or coroutine function, is true."""

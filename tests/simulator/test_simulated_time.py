@@ -1,4 +1,4 @@
-"""What depends on time, on a clock that only moves when it is told."""
+"""The simulator on a clock that only moves when it is told."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -200,7 +200,7 @@ async def test_a_detail_is_a_process_with_its_timeline_read_in_one_transaction(
 async def test_all_that_ended_since_a_time_are_listed_in_the_order_of_their_ends(
     store: Store, rules: Rules, look: Look
 ) -> None:
-    """Who polls hears of every end: ``gone`` and ``expired`` too, and of each correction."""
+    """A poller hears of every end: ``gone`` and ``expired`` too, and of each correction."""
     await register(store, rules, *(f"p{number}" for number in range(7)))
     ended = [("settled", 1, 1), ("gone", 2, None), ("expired", 2, None), ("settled", 0, 3)]
     for number, (state, since, settled) in enumerate(ended):

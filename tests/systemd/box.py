@@ -1,6 +1,6 @@
 """A real systemd as PID 1 of namespaces of its own, on a view of this machine's file system.
 
-What is written in it goes to a tmpfs, its network is its own loopback, and everything is gone
+Everything written in it goes to a tmpfs, its network is its own loopback, and everything is gone
 when it is powered off. It needs root and systemd itself, nothing more.
 """
 

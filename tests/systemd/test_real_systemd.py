@@ -180,7 +180,7 @@ def test_it_writes_only_to_its_state_directory(running: Any) -> None:
     refused = running.run(*inside, *tries, check=False).splitlines()
     assert len(refused) == len(tries)
     assert all(line.endswith(": Read-only file system") for line in refused)
-    # What root did beside it left nothing of root's.
+    # Commands of root beside it left nothing of root's.
     uid = running.run("stat", "--format", "%u", state).strip()
     assert int(uid) > 60_000
     assert running.run("find", state, "-not", "-uid", uid) == ""
