@@ -280,6 +280,18 @@ class Delivery(Section):
     ca_file: Annotated[str, AfterValidator(values.exact)] = ""
     """PEM file of a private certificate authority. Empty: the system's."""
 
+    @field_validator("headers")
+    @classmethod
+    def _one_authorization(
+        cls, headers: dict[str, HeaderSecret], info: ValidationInfo
+    ) -> dict[str, HeaderSecret]:
+        url = info.data.get("url", "")
+        if urls.has_user(url) and "authorization" in map(str.lower, headers):
+            raise ValueError(
+                "has Authorization in it, and delivery.url has a user; only one can be sent"
+            )
+        return headers
+
 
 class Heartbeat(Section):
     """``[heartbeat]``: pings to a dead-man service, which notices their absence."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from reconciler.config.errors import ConfigError, dotted
 from reconciler.config.models import Settings
 from reconciler.config.sources import Secret, UrlSecret
-from reconciler.config.urls import secret_parts
+from reconciler.config.urls import has_user, secret_parts
 from reconciler.config.values import without_newline
 from reconciler.telemetry.redact import SHORTEST_SECRET
 
@@ -106,6 +106,12 @@ def resolve_secrets(
             )
     assure_proxy = read.one(("assure", "proxy"), assure.proxy)
     delivery_proxy = read.one(("delivery", "proxy"), delivery.proxy) if delivery else None
+    if delivery_proxy and delivery and has_user(delivery_proxy):
+        for name in delivery.headers:
+            if name.lower() == "proxy-authorization":
+                read.problems.append(
+                    f"delivery.headers.{name}: delivery.proxy has a user; only one can be sent"
+                )
     urls = (store_url, assure_proxy, delivery_proxy, assure.token_url, delivery and delivery.url)
     secrets = Secrets(
         store_url=store_url,

@@ -76,6 +76,11 @@ def secret_parts(url: str) -> tuple[str, ...]:
     return tuple({text for text in (password, unquote(password), query) if text})
 
 
+def has_user(url: str) -> bool:
+    """Tell whether ``url``, which has been checked, has a user or a password in it."""
+    return "@" in urlsplit(url).netloc
+
+
 def _split(text: str) -> SplitResult:
     if not text.isprintable() or " " in text:
         raise ValueError("has a space or a control character in it")

@@ -63,7 +63,17 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
     if meanwhile:
         free = replace(free, asked=None)
     outcome = _record(free, held, result, rules, now)
+    if isinstance(result, CallFailed) and result.retry_after:
+        outcome = _not_before(outcome, now + result.retry_after)
     return _ask_again(process, outcome, meanwhile, now) if meanwhile else outcome
+
+
+def _not_before(outcome: Outcome, earliest: int) -> Outcome:
+    """Delay the next call, if there is one to come."""
+    after = outcome.process
+    if after is None or after.next_check_at is None or after.next_check_at >= earliest:
+        return outcome
+    return replace(outcome, process=replace(after, next_check_at=earliest))
 
 
 def _ask_again(before: TrackedProcess, outcome: Outcome, verb: Verb, now: int) -> Outcome:

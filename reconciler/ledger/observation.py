@@ -94,6 +94,8 @@ class CallFailed:
 
     attempt: int
     error: str
+    retry_after: int = 0
+    """Milliseconds that the answer asked us to wait with this process."""
 
 
 @dataclass(frozen=True, slots=True)

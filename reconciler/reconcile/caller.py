@@ -29,6 +29,9 @@ from reconciler.reconcile.misconfiguration import AssurePath
 DEFAULT_PAUSE = 5.0
 """Seconds to wait after a 429 that does not say how long."""
 
+LONGEST_TOKEN_PAUSE = 60.0
+"""Seconds to wait at most where a 5xx of the token endpoint says how long."""
+
 SHORTEST_PAUSE = 1.0
 """Seconds to wait at least, also where ``Retry-After`` is 0 or a date that has passed."""
 
@@ -106,10 +109,9 @@ class Caller:
             case NotFound() | Refused():
                 self._breaker.succeeded(process_id)
                 return CallRefused(attempt, error.code)
-            case _:
-                self._wait_as_asked(error)
+            case _:  # a Retry-After of a 5xx is about this process; others may fare better
                 self._breaker.failed(process_id, error.code)
-                return CallFailed(attempt, error.code)
+                return CallFailed(attempt, error.code, round((error.retry_after or 0) * 1000))
 
     def _without_token(self, error: CallError) -> None:
         """Tell the breaker of a failed token. Each counts as another process: none is at fault."""
@@ -121,7 +123,8 @@ class Caller:
                 about = {"http_status": error.http_status, "error": error.word}
                 self._breaker.trip("token_refused", **about)
                 return
-        self._wait_as_asked(error)
+        if error.retry_after:
+            self._pause(min(error.retry_after, LONGEST_TOKEN_PAUSE))
         if self._breaker.state == "closed":
             self._tokens_failed += 1
             self._breaker.failed(f"token {self._tokens_failed}", error.code)
@@ -133,10 +136,6 @@ class Caller:
             wait = DEFAULT_PAUSE if error.retry_after is None else error.retry_after
             self._pause(max(wait, SHORTEST_PAUSE))
         self._breaker.probe_abandoned()
-
-    def _wait_as_asked(self, error: CallError) -> None:
-        if error.retry_after:
-            self._pause(error.retry_after)
 
     def _pause(self, seconds: float) -> None:
         if not self._budget.paused_for:  # logged once for all calls that were out together

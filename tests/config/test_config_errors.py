@@ -249,6 +249,12 @@ WRONG = {
         'headers = { X = "Authorization: a" }': (
             "headers.X: begins with the name of the header; write its value alone"
         ),
+        'url = "https://u:p@h"\nheaders = { authorization = "Bearer abc" }': (
+            "headers: has Authorization in it, and delivery.url has a user; only one can be sent"
+        ),
+        'url = "https://u@h"\nheaders = { Authorization = "Bearer abc" }': (
+            "headers: has Authorization in it, and delivery.url has a user; only one can be sent"
+        ),
         'backoff = { max = "1s" }': "backoff.max: '1s' is shorter than initial, which is \"5s\"",
         "max_concurrency = 1001": "max_concurrency: 1001 must be from 1 to 1000",
     },

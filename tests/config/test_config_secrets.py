@@ -235,3 +235,31 @@ def test_a_short_secret_is_told_and_not_masked(load_text: Loader) -> None:
         "assure.client_secret",
         "listener.authorization[0]",
     )
+
+
+def test_a_proxy_with_a_user_beside_its_own_header_is_refused(load_text: Loader) -> None:
+    text = (
+        CLIENT
+        + """
+        [delivery]
+        url = "http://app.example/hook"
+        headers = { proxy-authorization = "Basic dXNlcjpwdw==" }
+        proxy = { env = "PROXY" }
+        """
+    )
+    settings = load_text(text)
+    assert refused(settings, {"PROXY": "http://user:canary@proxy.example:3128"}) == [
+        "delivery.headers.proxy-authorization: delivery.proxy has a user; only one can be sent"
+    ]
+    resolve_secrets(settings, {"PROXY": "http://proxy.example:3128"})
+
+
+def test_an_authorization_beside_an_at_sign_in_the_path_is_taken(load_text: Loader) -> None:
+    load_text(
+        CLIENT
+        + """
+        [delivery]
+        url = "https://app.example/@me?to=a@b"
+        headers = { Authorization = "Bearer abc" }
+        """
+    )

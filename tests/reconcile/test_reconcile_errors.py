@@ -11,6 +11,7 @@ from reconciler.assure import (
     ProcessStatus,
     Refused,
     ServerError,
+    TokenUnavailable,
 )
 from reconciler.ledger import State, Verb
 from reconciler.ledger.policy import MINUTE, SECOND
@@ -176,23 +177,48 @@ async def test_a_refused_get_process_ends_the_round_and_counts_against_nobody(
     assert one.breaker.state == "closed"
 
 
-async def test_a_server_error_that_asks_to_wait_is_said_and_holds_all_calls(
+async def test_a_server_error_that_asks_to_wait_delays_its_process_alone(
+    play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get_process = AssureClient.get_process
+    busy = ServerError("http_503", http_status=503, retry_after=3600.0)
+
+    async def sometimes(
+        client: AssureClient, dossier_id: str, process_id: str, *, until: float
+    ) -> ProcessStatus:
+        if process_id == "p1":
+            raise busy
+        return await get_process(client, dossier_id, process_id, until=until)
+
+    monkeypatch.setattr(AssureClient, "get_process", sometimes)
+    await play.register_many(["p1", "p2"], callback="lose")
+    play.world.finish("p2", "accepted")
+
+    await play.rest(15 * MINUTE)
+
+    assert (await play.process("p2")).state is State.SETTLED
+    waits = await play.process("p1")
+    assert (waits.state, waits.last_error) == (State.OVERDUE, "http_503")
+    assert waits.next_check_at == play.clock.now() + 60 * MINUTE
+    assert one.budget.paused_for == 0
+    assert play.logged("assure_throttled") == []
+
+
+async def test_a_token_endpoint_that_asks_to_wait_for_an_hour_holds_all_calls_for_a_minute(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = await play.daemon(real_time=False, max_concurrency=1)
-    busy = ServerError("http_503", http_status=503, retry_after=600.0)
-    monkeypatch.setattr(AssureClient, "get_process", failing(busy))
-    await play.register_many(["p1", "p2"])
+    one = await play.daemon(real_time=False)
 
+    async def ensure_token(_client: AssureClient) -> None:
+        raise TokenUnavailable("http_503", http_status=503, retry_after=3600.0)
+
+    monkeypatch.setattr(AssureClient, "ensure_token", ensure_token)
+    await play.register("p1")
     await play.tick(15 * MINUTE)
-    await play.until(lambda: one.outcomes)
-    for _ in range(10):
-        await play.tick()
+    await play.until(lambda: play.logged("assure_throttled"))
 
-    assert [line["wait_s"] for line in play.logged("assure_throttled")] == [600.0]
-    assert one.budget.paused_for == 600.0
-    attempts = [(await play.process(process_id)).attempt for process_id in ("p1", "p2")]
-    assert sorted(attempts) == [0, 1]
+    assert [line["wait_s"] for line in play.logged("assure_throttled")] == [60.0]
+    assert one.budget.paused_for == 60.0
 
 
 async def test_a_bug_in_a_call_is_that_call_s_failure_and_stops_no_other(

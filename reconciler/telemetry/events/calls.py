@@ -29,8 +29,9 @@ CALLS: Final[tuple[Event, ...]] = (
           "An HTTP call of ours has ended; a delivery has lines of its own.",
           "Nothing."),
     Event("assure_throttled", "warning", ("wait_s",),
-          "Assure answered 429, or 5xx with Retry-After. All calls wait that long; a 429 spends no "
-          "attempt.",
+          "Assure answered 429, or the token endpoint 5xx with Retry-After (of that a minute at "
+          "most). All calls wait that long; a 429 spends no attempt. A 5xx about one process "
+          "delays that process alone.",
           "If it repeats: lower `assure.requests_per_second`, or ask for a higher limit."),
     Event("share_changed", "info", ("instances", "calls_per_second", "wait_s"),
           "`instances` daemons are on this PostgreSQL now, and this one may make "
