@@ -35,14 +35,9 @@ URGENT_LIMIT = 2.5
 LIMIT = 8.0
 """Seconds for any other transaction."""
 
-CONNECT_TIMEOUT = 2
-"""Seconds to connect to each host of the URL: libpq's minimum."""
-
 DRIVER = {
     "autocommit": True,  # or the driver begins transactions itself
     "prepare_threshold": None,
-    "connect_timeout": CONNECT_TIMEOUT,
-    "application_name": "reconciler",
 }
 
 

@@ -26,19 +26,67 @@ _NOT_THE_ROWS = {"42501", "42P01"}
 _READ_ONLY = "25006"
 
 _CONNECTING = (
-    (r"SSL SYSCALL|EOF detected|closed the connection", "the connection was lost"),
+    (r"SSL SYSCALL|EOF detected|closed the connection|broken pipe|reset by peer",
+     "the connection was lost"),
     (r"refused", "connection refused"),
     (r"timeout|timed out", "no answer in time"),
-    (r"too many (clients|connections)|connection slots", "too many connections"),
-    (r"authentication|pg_hba|no password|role .* does not exist", "it does not let us in"),
-    (r"database .* does not exist", "there is no such database"),
+    (r"too many (clients|connections)|connection slots|no more connections",
+     "too many connections; raise max_connections or put PgBouncer in front"),
+    (r"session is not read-only|server is not in hot standby|session is read-only|hot standby",
+     "none of its hosts is what target_session_attrs asks for"),
+    (r"password authentication|no password|authentication failed|role .* does not exist",
+     "it does not let us in: check user and password"),
+    (r"pg_hba", "it does not let us in: pg_hba.conf has no line for us"),
+    (r"database .* does not exist", "there is no such database; create it"),
     (r"not currently accepting", "the database takes no connections"),
     (r"starting up|shutting down|recovery|not yet accepting", "it is starting or stopping"),
     (r"translate host|name or service|resolve|getaddrinfo|nodename", "its name is not known"),
     (r"No such file", "no server listens there"),
-    (r"SSL error|not support SSL|certificate", "TLS failed"),
-)
+    (r"Permission denied", "its socket may not be used by our user"),
+    (r"no route to host|network is unreachable|host is down", "no way leads to it"),
+    (r"does not support SSL", "it speaks no TLS; see sslmode in store.url"),
+    (r"certificate verify|certificate", "its certificate is not accepted; see sslrootcert"),
+    (r"SSL", "TLS failed"),
+    (r"unsupported startup parameter|unrecognized configuration parameter",
+     "it takes no such parameter as store.url has"),
+    (r"permission denied for database|CONNECT privilege", "our role may not connect to it"),
+)  # fmt: skip
 """A failed connection has no SQLSTATE: its text is matched, and replaced by these words."""
+
+_STATES = (
+    ("08", "the connection was lost"),
+    ("28", "it does not let us in: check user and password"),
+    ("3D", "there is no such database; create it"),
+    ("53100", "its disk is full"),
+    ("53200", "it is out of memory"),
+    ("53300", "too many connections; raise max_connections or put PgBouncer in front"),
+    ("53", "it is out of resources"),
+    ("55P03", "a lock was not free in time; what holds it?"),
+    ("55", "an object is in use or not ready"),
+    ("57014", "a statement took too long and was cancelled"),
+    ("57P01", "it is being stopped"),
+    ("57P02", "it has crashed and is starting again"),
+    ("57P03", "it is starting or stopping"),
+    ("57P04", "the database was dropped"),
+    ("57P05", "a session was idle for too long"),
+    ("57", "an operator has intervened"),
+    ("58", "it has an error of its disk or system"),
+    ("25006", "it is read-only: a standby, or made so"),
+    ("25", "the transaction was ended by it"),
+    ("42P01", "a table is missing; run `reconciler init-db`"),
+    ("F0", "its configuration file is broken"),
+    ("XX001", "data of it is damaged; restore a backup"),
+    ("XX002", "an index of it is damaged; REINDEX it"),
+    ("XX", "it has an internal error"),
+)
+"""SQLSTATEs or their classes, the longest first within a class."""
+
+UNKNOWN = "it failed for a reason that we do not know; its own log has it"
+
+_LACKS = re.compile(
+    r"permission denied for (table|relation|schema|sequence|database|view) \"?([A-Za-z_0-9]{1,63})"
+)
+_OWNER = re.compile(r"must be owner of (table|relation|schema|index) \"?([A-Za-z_0-9]{1,63})")
 
 
 @contextmanager
@@ -65,8 +113,8 @@ def store_error(error: BaseException | None, place: str) -> StoreError:
         if state[:2] in _ROWS_FAULT and state not in _NOT_THE_ROWS:
             return StoreError(name)
         if state == "42501":
-            return StoreUnavailableError(f"our role lacks a right in {place}")
-        return StoreUnavailableError(name)
+            return StoreUnavailableError(f"our role lacks a right {_lacking(str(error))}in {place}")
+        return StoreUnavailableError(f"PostgreSQL at {place}: {_words_of(state)} ({state})")
     if isinstance(error, psycopg.OperationalError):
         return StoreUnavailableError(f"cannot reach PostgreSQL at {place}: {_why(str(error))}")
     if isinstance(error, TimeoutError):
@@ -86,4 +134,17 @@ def _why(text: str) -> str:
     for pattern, words in _CONNECTING:
         if re.search(pattern, text, re.IGNORECASE):
             return words
-    return "the connection was lost"
+    return UNKNOWN
+
+
+def _words_of(state: str) -> str:
+    return next((words for start, words in _STATES if state.startswith(start)), UNKNOWN)
+
+
+def _lacking(text: str) -> str:
+    """Return on what a right is missing, such as ``on the table processes ``; else nothing."""
+    if found := _LACKS.search(text):
+        return f"on the {found[1]} {found[2]} "
+    if found := _OWNER.search(text):
+        return f"(to own the {found[1]} {found[2]}) "
+    return ""

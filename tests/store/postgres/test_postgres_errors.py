@@ -6,14 +6,28 @@ import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from psycopg import OperationalError, sql
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.errors import (
+    DiskFull,
+    IndexCorrupted,
+    InsufficientPrivilege,
+    LockNotAvailable,
+    ReadOnlySqlTransaction,
+    TooManyConnections,
+)
 
 from reconciler.ledger import Registration, Rules
 from reconciler.store.errors import StoreConflictError, StoreError, StoreUnavailableError
 from reconciler.store.inbox import Receipt
-from reconciler.store.open import Store, open_store
+from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.postgres.errors import UNKNOWN, store_error
+from reconciler.store.urls import postgres_url
 from tests.clock import NOW
+from tests.postgres import Databases
 from tests.store.conftest import PATIENCE, register
 
 Look = Callable[..., list[tuple[Any, ...]]]
@@ -127,10 +141,10 @@ async def test_a_constraint_whose_error_carries_the_row_tells_nothing_of_it(
     ("harm", "heal", "words"),
     [
         ("ALTER TABLE callbacks RENAME TO away", "ALTER TABLE away RENAME TO callbacks",
-         "UndefinedTable"),
+         "a table is missing; run `reconciler init-db` (42P01)"),
         ("ALTER DATABASE {database} SET default_transaction_read_only = on",
          "BEGIN READ WRITE; ALTER DATABASE {database} RESET ALL; COMMIT",
-         "ReadOnlySqlTransaction"),
+         "it is read-only: a standby, or made so (25006)"),
     ],
 )  # fmt: skip
 async def test_what_an_operator_can_put_right_is_not_the_rows_fault(
@@ -140,7 +154,7 @@ async def test_what_an_operator_can_put_right_is_not_the_rows_fault(
     store = await open_store(url, is_daemon=True)
     error = await fails(store.inbox.put_many([receipt("p1", CANARY)]))
     assert isinstance(error, StoreUnavailableError)
-    assert str(error) == words
+    assert str(error).endswith(words)
     await store.database.close()
     look(heal.format(database=database))
     store = await open_store(url, is_daemon=True)
@@ -217,6 +231,71 @@ async def test_a_connection_that_cannot_be_made_is_told_by_its_place(url: str, w
         await store.inbox.prove()
     await store.database.close()
     assert str(failed.value) == f"cannot reach PostgreSQL at {words}"
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "place"),
+    [
+        ("postgresql://h1:5432,h2:5433/d", {"host": "h1,h2", "port": "5432,5433"},
+         "h1,h2:5432,5433/d"),
+        ("postgresql://h1,h2/d?port=6000", {"host": "h1,h2", "port": "6000"}, "h1,h2:6000/d"),
+        ("postgresql://u:p@%2Fvar%2Frun/d", {"host": "/var/run"}, "/var/run:5432/d"),
+        ("postgresql://h/d?application_name=mine", {"application_name": "mine"}, "h:5432/d"),
+        ("postgresql://h/d?connect_timeout=9", {"connect_timeout": "9"}, "h:5432/d"),
+        ("postgresql://h/d", {"connect_timeout": "2", "application_name": "reconciler"},
+         "h:5432/d"),
+        ("postgresql://h/d?client_encoding=LATIN1", {"client_encoding": "utf8"}, "h:5432/d"),
+        ("postgresql://u:p%40ss@[::1]:5/d", {"host": "::1", "port": "5"}, "::1:5/d"),
+    ],
+)  # fmt: skip
+def test_libpq_reads_the_url_and_what_it_says_is_honoured(
+    url: str, options: dict[str, str], place: str
+) -> None:
+    address, shown = postgres_url(url)
+    dialect: Any = address.get_dialect()()
+    _, given = dialect.create_connect_args(address)
+    found = {**conninfo_to_dict(given["conninfo"]), **given}
+    assert {name: found[name] for name in options} == options
+    assert shown == place
+    assert "p%40ss" not in str(address)
+    assert "p@ss" not in str(address)
+
+
+def test_a_right_that_is_missing_is_named() -> None:
+    error = InsufficientPrivilege("permission denied for table processes")
+    said = str(store_error(error, "h:5432/d"))
+    assert said == "our role lacks a right on the table processes in h:5432/d"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (DiskFull(), "its disk is full (53100)"),
+        (TooManyConnections(), "too many connections; raise max_connections"),
+        (LockNotAvailable(), "a lock was not free in time"),
+        (ReadOnlySqlTransaction(), "it is read-only"),
+        (IndexCorrupted(), "an index of it is damaged"),
+        (OperationalError("something nobody has seen"), UNKNOWN),
+        (OperationalError("FATAL: no pg_hba.conf entry for host"), "pg_hba.conf has no line"),
+        (OperationalError("server does not support SSL, but"), "it speaks no TLS"),
+        (OperationalError("session is not read-only"), "target_session_attrs"),
+    ],
+)
+def test_a_refusal_has_words_of_its_own(error: Exception, words: str) -> None:
+    assert words in str(store_error(error, "h:5432/d"))
+
+
+def test_a_database_in_another_encoding_is_one_line(databases: Databases) -> None:
+    name = f"ascii_{uuid4().hex[:8]}"
+    databases.admin(
+        sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'").format(
+            sql.Identifier(name)
+        )
+    )
+    with pytest.raises(StoreError) as failed:
+        prepare(databases.url(name), may_create=True, may_migrate=True)
+    databases.drop(name)
+    assert "the encoding SQL_ASCII; UTF8 is needed" in str(failed.value)
 
 
 def test_without_the_driver_one_line_says_what_to_install(

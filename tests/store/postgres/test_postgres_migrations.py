@@ -170,7 +170,7 @@ def test_a_role_that_may_make_no_table_is_told_so_without_its_name(
         prepare(url, may_create=True, may_migrate=True)
     databases.admin(f"DROP ROLE canary_{empty}")
     assert "canary" not in str(refused.value)
-    assert str(refused.value).startswith("our role lacks a right in ")
+    assert str(refused.value).startswith("our role lacks a right on the schema public in ")
 
 
 @pytest.mark.parametrize("fault", ["op.execute('DELETE FROM nowhere')", "raise LookupError"])
