@@ -1,22 +1,51 @@
 """The command line: each command reads its options, calls an operation, and prints."""
 
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
+
+from reconciler.cli.start import (
+    StartSignals,
+    command_of,
+    drop_stdout,
+    leave_leap_seconds,
+    replace_closed_streams,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command in ``arguments`` (default: ``sys.argv``) and exit with its code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    is_daemon = command_of(given) == "run"
+    with StartSignals.heard() if is_daemon else nullcontext():
+        leave_leap_seconds()
+        is_mute = replace_closed_streams(may_write=is_daemon)
+        _run(given, is_mute)
+
+
+def _run(arguments: Sequence[str], is_mute: bool) -> None:
     from reconciler.cli.app import app  # noqa: PLC0415 (importing the package stays free)
     from reconciler.cli.errors import FAILED, CommandError, reason_of, say  # noqa: PLC0415
 
+    if is_mute and command_of(arguments) == "run":
+        say("stdout is closed: the log goes nowhere")
     _register()
     try:
-        app(arguments, prog_name="reconciler")
+        try:
+            app(arguments, prog_name="reconciler")
+        finally:
+            if is_mute:
+                sys.stdout.flush()  # or the interpreter would, and complain at length
     except CommandError as error:
         say(*error.lines)
         sys.exit(error.code)
     except OSError as error:  # such as a path without permission
-        say(reason_of(error))
+        if is_mute and error.errno == errno.EBADF:
+            drop_stdout()
+            say("stdout is closed")
+        else:
+            say(reason_of(error))
         sys.exit(FAILED)
 
 

@@ -5,7 +5,6 @@ import faulthandler
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from reconciler.cli.errors import CONFIG, FAILED, CommandError, reason_of, say
 from reconciler.cli.output import print_json
 from reconciler.cli.privileges import as_owner, check_access
 from reconciler.cli.session import opened_store, settings_of
+from reconciler.cli.start import StartSignals
 from reconciler.config import (
     ConfigError,
     Configuration,
@@ -39,14 +39,13 @@ if TYPE_CHECKING:
 @app.command()
 def run(context: typer.Context, config: ConfigOption = None) -> None:
     """Run the daemon in the foreground, with its log on stdout."""
-    # Before the file is read: a SIGHUP during the start must neither end the daemon nor be lost.
-    early = threading.Event()
-    signal.signal(signal.SIGHUP, lambda *_: early.set())
+    early = StartSignals.present()
     settings, path = settings_of(chosen(context, config))
     try:
         secrets = resolve_secrets(settings, os.environ)
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
+    early.is_open = True
     logs = LogSystem(level=settings.log.level, format=settings.log.format, stream=sys.stdout)
     logs.hide(secrets.all_values())
     logs.logger.info("starting", version=__version__, config=str(path), pid=os.getpid())
@@ -75,7 +74,7 @@ def _serve(
     certificates: "Certificates",
     path: Path,
     logs: LogSystem,
-    early: threading.Event,
+    early: StartSignals,
 ) -> bool:
     from reconciler.store.open import daemon_lock, prepare  # noqa: PLC0415 (after the log)
     from reconciler.store.urls import store_file  # noqa: PLC0415
@@ -101,6 +100,8 @@ def _serve(
                 reason, later = str(error), see_to_the_schema
             if later is not None:  # callbacks are taken all the same
                 logs.logger.error("store_unavailable", reason=reason)
+            if early.is_stopping:
+                return _stopped_early(logs)
             with asyncio.Runner(loop_factory=_loop_factory()) as runner:
                 return runner.run(_main(present, certificates, path, logs, early, later))
     finally:
@@ -112,12 +113,12 @@ async def _main(
     certificates: "Certificates",
     path: Path,
     logs: LogSystem,
-    early: threading.Event,
+    early: StartSignals,
     later: Callable[[], None] | None,
 ) -> bool:
     """Run the daemon.
 
-    ``early``: whether SIGHUP came before we could obey it; ``later``: sees to the schema of a
+    ``early`` has heard the signals until now; ``later``: sees to the schema of a
     store that could not be reached yet.
     """
     from reconciler.daemon.build import build_service  # noqa: PLC0415 (the heaviest import, after the log)
@@ -129,6 +130,8 @@ async def _main(
     forget(os.environ)
     stop = asyncio.Event()
     _obey_signals(stop)
+    if early.is_stopping:
+        return _stopped_early(logs)
     url = present.secrets.store_url
     store = await open_store(url, is_daemon=True, is_prepared=later is None)
     server_wait = None
@@ -148,11 +151,16 @@ async def _main(
             listening=listening,
         )
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
-        if early.is_set():
+        if early.wants_reload:
             service.reload()
         return await service.run(stop)
     finally:
         await store.database.close()
+
+
+def _stopped_early(logs: LogSystem) -> bool:
+    logs.logger.info("stopping", reason="signal")
+    return True
 
 
 def _obey_signals(stop: asyncio.Event) -> None:
