@@ -196,7 +196,10 @@ def check_config(
 
     Secrets are resolved, to see that they are there, and not shown.
     """
-    from reconciler.daemon.certificates import load_certificates  # noqa: PLC0415 (only here)
+    from reconciler.daemon.certificates import (  # noqa: PLC0415 (only here)
+        load_certificates,
+        look_at_chain,
+    )
 
     settings, path = settings_of(chosen(context, config))
     try:
@@ -204,8 +207,9 @@ def check_config(
     except ConfigError as error:
         raise CommandError(CONFIG, *error.problems) from None
     _, findings = load_certificates(settings)
-    if findings.problems:
-        raise CommandError(CONFIG, *findings.problems)
+    problems, notes = look_at_chain(settings)
+    if findings.problems or problems:
+        raise CommandError(CONFIG, *findings.problems, *problems)
     for key in secrets.unchecked:
         say(f"{key}: not checked; this credential can only be read inside the systemd unit")
     for key in secrets.short:
@@ -215,6 +219,7 @@ def check_config(
         )
     for line in findings.unreadable:
         say(f"{line}; not checked")
+    say(*notes)
     shown = effective(settings)
     if json:
         print_json(shown)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from reconciler.config import Settings
+from reconciler.inbound.chain import flaw_of_chain, is_self_signed
 from reconciler.inbound.tls import expires_at, server_context
 from reconciler.outbound.session import trusting
 
@@ -77,6 +78,25 @@ def load_certificates(settings: Settings) -> tuple[Certificates, Findings]:
         fingerprints={key: sha256(content).hexdigest() for key, content in contents.items()},
     )
     return certificates, findings
+
+
+def look_at_chain(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return the problems of the listener's chain, and notes. Blocks.
+
+    For ``check-config``: a daemon runs with such a certificate, for some callers know its issuer.
+    """
+    tls = settings.listener.tls
+    if tls is None:
+        return [], []
+    where = f"listener.tls.certificate: {tls.certificate!r}"
+    try:
+        if flaw := flaw_of_chain(tls.certificate, tls.key):
+            return [f"{where}: {flaw}"], []
+        if is_self_signed(tls.certificate, tls.key):
+            return [], [f"{where}: note: is self-signed; only callers that have it will trust it"]
+    except OSError:
+        pass  # told by ``load_certificates``
+    return [], []
 
 
 def _authorities(settings: Settings) -> dict[str, str]:

@@ -6,6 +6,7 @@ those of 1.3 are all good. https://wiki.mozilla.org/Security/Server_Side_TLS
 
 import ssl
 from contextlib import suppress
+from typing import Any
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -31,30 +32,44 @@ def server_context(certificate: str, key: str) -> ssl.SSLContext:
         context.load_cert_chain(certificate, key, password="")
     except OSError as error:  # an ssl.SSLError too: not PEM, or a key that does not fit
         files = f"listener.tls: cannot use {certificate!r} with {key!r}"
-        raise OSError(error.errno, f"{files}: {error.strerror or error}") from error
+        why = error.strerror or str(error)
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            why = "the key belongs to another certificate than the first in the file"
+        raise OSError(error.errno, f"{files}: {why}") from error
     return context
 
 
-def expires_at(context: ssl.SSLContext, certificate: str) -> int | None:
-    """Return when the certificate of ``context`` ends, in UTC seconds; None if nobody can tell.
-
-    ``ssl`` parses only a certificate that the other side has shown in a handshake. So this makes
-    one in memory, with a client that trusts this certificate at any time.
-    """
+def lenient_client() -> ssl.SSLContext:
+    """Return a client that trusts what is loaded into it, roots or not, at any time and name."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags = ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     client.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    return client
+
+
+def shown_to(client: ssl.SSLContext, context: ssl.SSLContext) -> dict[str, Any]:
+    """Return what ``client`` gets to know of the certificate of ``context``.
+
+    ``ssl`` parses only a certificate that the other side has shown in a handshake. So this makes
+    one in memory. Raises ``ssl.SSLError`` where the client does not trust it.
+    """
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = client.wrap_bio(to_client, to_server)
+    theirs = context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(_TURNS):
+        for side in (ours, theirs):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    return ours.getpeercert() or {}
+
+
+def expires_at(context: ssl.SSLContext, certificate: str) -> int | None:
+    """Return when the certificate of ``context`` ends, in UTC seconds; None if nobody can tell."""
+    client = lenient_client()
     try:
         client.load_verify_locations(certificate)
-        ours = client.wrap_bio(to_client, to_server)
-        theirs = context.wrap_bio(to_server, to_client, server_side=True)
-        for _ in range(_TURNS):
-            for side in (ours, theirs):
-                with suppress(ssl.SSLWantReadError):
-                    side.do_handshake()
-        shown = ours.getpeercert() or {}
+        shown = shown_to(client, context)
     except (OSError, ValueError):
         return None
     return ssl.cert_time_to_seconds(str(shown["notAfter"])) if "notAfter" in shown else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import pytest
 from reconciler.config import load
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Command, Place
+    from tests.cli.conftest import Command, Place, Ran
 
 CANARIES = """\
 [listener]
@@ -223,3 +225,34 @@ def test_what_it_prints_can_be_read_again(bare: Place, reconciler: Command) -> N
 
     assert load(again, {}).reconcile == load(bare.config, {}).reconcile
     assert json.loads(reconciler("check-config", "--json").out)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+def test_a_self_signed_certificate_is_a_note_and_one_without_its_chain_a_mistake(
+    bare: Place, reconciler: Command
+) -> None:
+    new = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+    for command in (
+        f"{new} -x509 -days 2 -subj /CN=root -keyout root.key -out root.pem",
+        f"{new} -subj /CN=leaf -keyout leaf.key -out leaf.csr",
+        "openssl x509 -req -in leaf.csr -CA root.pem -CAkey root.key -CAcreateserial -out leaf.pem",
+    ):
+        subprocess.run(command.split(), cwd=bare.path, check=True, capture_output=True)
+    text = bare.config.read_text()
+
+    def checked(name: str) -> Ran:
+        tls = f'tls = {{ certificate = "{bare.path}/{name}.pem", key = "{bare.path}/{name}.key" }}'
+        bare.config.write_text(f"[listener]\n{tls}\n{text}")
+        return reconciler("check-config")
+
+    own = checked("root")
+    assert own.code == 0
+    assert [line.split(": ")[1] for line in own.said] == ["listener.tls.certificate"]
+    assert "note: is self-signed" in own.said[0]
+    lone = checked("leaf")
+    assert (lone.code, len(lone.said)) == (78, 1)
+    assert "without its chain" in lone.said[0]
+    with (bare.path / "leaf.pem").open("a") as file:
+        file.write((bare.path / "root.pem").read_text())
+    whole = checked("leaf")
+    assert (whole.code, whole.said) == (0, [])
