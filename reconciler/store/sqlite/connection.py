@@ -7,6 +7,7 @@ once; everything else is aiosqlite's.
 The reasons: docs/decisions/007.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -72,9 +73,12 @@ class _Cursor:
 class _Connection(aiosqlite.Connection):
     """An aiosqlite connection with such cursors."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_frozen: bool) -> None:
+        name = f"{path.as_uri()}?immutable=1" if is_frozen else str(path)
         # aiosqlite's thread connects, but SQLAlchemy sets an attribute from ours.
-        super().__init__(lambda: sqlite3.connect(path, check_same_thread=False), _CHUNK)
+        super().__init__(
+            lambda: sqlite3.connect(name, check_same_thread=False, uri=is_frozen), _CHUNK
+        )
         self._thread.daemon = True  # as SQLAlchemy does, or a connection left open blocks the exit
 
     def cursor(self) -> Any:
@@ -86,9 +90,20 @@ class _Connection(aiosqlite.Connection):
         return done
 
 
-def connect_to(path: Path) -> Callable[[], Any]:
-    """Return the ``async_creator`` of an engine on ``path``."""
-    return lambda: _Connection(path)
+def connect_to(path: Path, *, only_reads: bool = False) -> Callable[[], Any]:
+    """Return the ``async_creator`` of an engine on ``path``.
+
+    ``only_reads``: where nothing can be written beside the file, it is read as it stands, for
+    SQLite could not make its index of the WAL.
+    """
+    return lambda: _Connection(path, is_frozen=only_reads and _is_frozen(path))
+
+
+def _is_frozen(path: Path) -> bool:
+    """Tell whether the directory takes no file and there is no WAL that would be left out."""
+    wal = path.with_name(path.name + "-wal")
+    is_empty = not wal.exists() or not wal.stat().st_size
+    return is_empty and path.exists() and not os.access(path.parent, os.W_OK)
 
 
 def _run_to_end(cursor: sqlite3.Cursor) -> _Result:

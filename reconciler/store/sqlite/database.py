@@ -210,7 +210,9 @@ class SqliteDatabase:
     def _engine(self, *, size: int, begin: str, read_only: bool) -> AsyncEngine:
         engine = create_async_engine(
             URL.create("sqlite+aiosqlite", database=str(self.path.absolute())),
-            async_creator=connect_to(self.path.absolute()),
+            async_creator=connect_to(
+                self.path.absolute(), only_reads=read_only and self._read_only
+            ),
             pool_size=size,
             max_overflow=0,
             pool_use_lifo=True,  # the one whose cache is warm

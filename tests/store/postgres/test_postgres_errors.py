@@ -261,6 +261,23 @@ def test_libpq_reads_the_url_and_what_it_says_is_honoured(
     assert "p@ss" not in str(address)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sesame:key1@key2@127.0.0.1:1/d",
+        "postgresql://sesame:key1/key2@127.0.0.1:1/d",
+        "postgresql://127.0.0.1:1/d?host=key1@key2",
+        "postgresql://sesame:key1%40key2@127.0.0.1:1/d",
+        "postgresql://sesame@127.0.0.1:1/d?password=key1",
+    ],
+)
+async def test_nothing_left_of_an_at_sign_is_ever_shown(url: str) -> None:
+    with pytest.raises(StoreError) as failed:
+        await (await open_store(url, is_daemon=True)).inbox.prove()
+    said = str(failed.value)
+    assert not [secret for secret in ("sesame", "key1", "key2") if secret in said]
+
+
 def test_a_right_that_is_missing_is_named() -> None:
     error = InsufficientPrivilege("permission denied for table processes")
     said = str(store_error(error, "h:5432/d"))
