@@ -14,12 +14,13 @@ from reconciler.admin.requests import (
     CURSOR,
     LIMIT,
     PAGE,
-    Parameter,
     bad_choice,
+    body_of,
     from_store,
     json_of,
     one_of,
     query_of,
+    time,
 )
 from reconciler.admin.routing import Answer, Route
 from reconciler.ledger import Registration, State, Verb
@@ -39,7 +40,6 @@ from reconciler.operations.registration import (
     BadRegistrationError,
     Id,
     RegistrationBody,
-    parse_time,
     registration_from,
 )
 from reconciler.runtime.bell import Bell
@@ -77,20 +77,16 @@ class RecheckedJson(TypedDict):
     verb: Verb | None
 
 
-def _read_since(text: str) -> int | None:
-    try:
-        return parse_time("settledSince", text)
-    except BadRegistrationError as error:
-        raise ApiError(400, "bad_settledSince", str(error)) from None
-
-
-STATE = one_of("state", State)
-SETTLED_SINCE = Parameter(
-    "settledSince",
-    Annotated[str, Field(json_schema_extra={"format": "date-time"})],
-    "settled since then, the earliest first",
-    _read_since,
+STATE = one_of("state", State, is_repeated=True)
+SETTLED_SINCE = time("settledSince", "settled since then, the earliest first")
+ENDED_SINCE = time(
+    "endedSince", "settled, gone or expired since then, the earliest first; corrected ones again"
 )
+LISTING = (STATE, SETTLED_SINCE, ENDED_SINCE, LIMIT, CURSOR)
+_SINCE = {
+    "settledSince": ({State.SETTLED}, "only settled ones have that time; use endedSince"),
+    "endedSince": ({state for state in State if not state.is_open}, "none of that state has ended"),
+}
 Several = Annotated[list[RegistrationBody], Field(max_length=MOST_AT_ONCE)]
 _ONE = "/v1/processes/{processId}"
 _UNKNOWN = Answer("No such process is on the ledger.", ErrorJson)
@@ -158,7 +154,7 @@ class Api:
             raise ApiError(
                 400, "too_many", f"at most {MOST_AT_ONCE} processes in one array; send several"
             )
-        registrations = _registrations(items, self._actor.name, is_array=isinstance(body, list))
+        registrations = _registrations(items, self._actor, is_array=isinstance(body, list))
         done = await from_store(operations.register(self._actor, registrations))
         if done.conflicts:
             raise ApiError(409, "other_dossier", _conflict(done.conflicts, registrations, body))
@@ -170,19 +166,21 @@ class Api:
         "GET",
         "/v1/processes",
         {200: Answer("A page.", PageJson)},
-        query=(STATE, SETTLED_SINCE, LIMIT, CURSOR),
+        query=LISTING,
     )
     async def processes(self, request: web.Request) -> web.Response:
-        """Return a page of the ledger, the newest first."""
-        query = query_of(request, STATE, SETTLED_SINCE, LIMIT, CURSOR)
-        state, since = query.get("state"), query.get("settledSince")
+        """Return a page of the ledger, the newest first unless a time is given."""
+        query = query_of(request, *LISTING)
+        _check_together(query)
+        states, views = query.get("state", ()), self._store.views
         limit, cursor = query.get("limit", PAGE), query.get("cursor")
-        if since is None:
-            page = self._store.views.page(state=state, limit=limit, cursor=cursor)
-        elif state in (None, State.SETTLED):
-            page = self._store.views.settled(since=since, limit=limit, cursor=cursor)
-        else:  # nothing of another state is settled
-            return answer(200, page_json([], None))
+        if "settledSince" in query:
+            page = views.settled(since=query["settledSince"], limit=limit, cursor=cursor)
+        elif "endedSince" in query:
+            since = query["endedSince"]
+            page = views.ended(since=since, limit=limit, cursor=cursor, states=states)
+        else:
+            page = views.page_of(states, limit=limit, cursor=cursor)
         return answer(200, page_json(*await from_store(page)))
 
     @Route("GET", _ONE, {200: Answer("The process.", DetailJson), 404: _UNKNOWN})
@@ -209,13 +207,25 @@ class Api:
     )
     async def recheck(self, request: web.Request) -> web.Response:
         """Make one process due now."""
-        verb = _verb(await json_of(request) if await request.read() else {})
+        verb = _verb(await json_of(request) if await body_of(request) else {})
         process_id = _process_id(request)
         done = await from_store(operations.recheck(self._actor, [process_id], verb))
         if done.unknown:
             _raise_unknown()
         self._due.ring()
         return answer(202, RecheckedJson(processId=process_id, verb=verb))
+
+
+def _check_together(query: dict[str, Any]) -> None:
+    """Refuse members of a query that together could find nothing, or not what is meant."""
+    given = [name for name in _SINCE if name in query]
+    if len(given) > 1:
+        raise ApiError(400, "bad_query", f"{' and '.join(given)} exclude each other")
+    for name in given:
+        allowed, problem = _SINCE[name]
+        for state in query.get("state", ()):
+            if state not in allowed:
+                raise ApiError(400, "bad_query", f"state={state} with {name}: {problem}")
 
 
 def _process_id(request: web.Request) -> str:
@@ -240,12 +250,13 @@ def _verb(body: Any) -> Verb | None:
         ) from None
 
 
-def _registrations(items: list[Any], by: str, *, is_array: bool) -> list[Registration]:
+def _registrations(items: list[Any], actor: Actor, *, is_array: bool) -> list[Registration]:
+    now = actor.clock.now()
     registrations = []
     problems = []
     for index, item in enumerate(items):
         try:
-            registrations.append(registration_from(item, by=by))
+            registrations.append(registration_from(item, by=actor.name, now=now))
         except BadRegistrationError as error:
             problems.append(f"[{index}] {error}" if is_array else str(error))
     if problems:

@@ -37,7 +37,7 @@ _BASIC_CHALLENGE = (
     'Basic realm="reconciler: any user, the admin token as password", charset="UTF-8"'
 )
 
-_ERRORS = {
+ERRORS = {
     404: ("not_found", "there is no such path here; GET /openapi.json names them all"),
     405: ("method_not_allowed", "this path does not take that method"),
     413: ("too_large", "the body is too large"),
@@ -95,7 +95,7 @@ def guard(
                     response.headers.add("WWW-Authenticate", _BASIC_CHALLENGE)
             return response
         except web.HTTPException as error:
-            code, detail = _ERRORS.get(error.status, ("refused", error.reason))
+            code, detail = ERRORS.get(error.status, ("refused", error.reason))
             response = answer(error.status, {"error": code, "detail": detail})
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]

@@ -34,7 +34,10 @@ _CLOSED = {
     401: Answer("The bearer token is missing or wrong.", ErrorJson),
     503: Answer("The store does not answer just now.", ErrorJson),
 }
-_WITH_BODY = {413: Answer("The body is too large.", ErrorJson)}
+_WITH_BODY = {
+    413: Answer("The body is too large.", ErrorJson),
+    415: Answer("The body is packed in a way that is not known.", ErrorJson),
+}
 _IN_PATHS = {"processId": Id, "id": str}
 
 

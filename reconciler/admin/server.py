@@ -15,11 +15,10 @@ from aiohttp.log import server_logger
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.admin.guard import guard
+from reconciler.admin.requests import LARGEST_BODY
 from reconciler.config import InForce, ListenAddress
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
-
-LARGEST_BODY = 4 * 1024 * 1024
 
 
 class AdminServer:
@@ -40,7 +39,11 @@ class AdminServer:
         app = web.Application(middlewares=[check], client_max_size=LARGEST_BODY)
         app.add_routes(routes)
         self._runner = web.AppRunner(
-            app, access_log=None, logger=_ServerLog(server_logger), shutdown_timeout=4.0
+            app,
+            access_log=None,
+            logger=_ServerLog(server_logger),
+            shutdown_timeout=4.0,
+            auto_decompress=False,
         )
         self.url = ""
         """Its base URL, with the port really bound; empty before ``start``."""

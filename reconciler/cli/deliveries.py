@@ -88,29 +88,38 @@ def redeliver(
 def export(
     context: typer.Context,
     since: Annotated[str | None, SINCE] = None,
+    ended_since: Annotated[
+        str | None,
+        typer.Option(
+            "--ended-since", metavar="ISO", help="All that ended since then, gone and expired too."
+        ),
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Print settled processes as NDJSON, in the order in which they were settled.
+    """Print settled processes as NDJSON, in the order in which they were settled or ended.
 
     It is JSON in any case; --json is taken because every other command takes it.
     To go on from there later, overlap by a minute: a process is settled in a transaction that may
     end a moment after the time it bears.
     """
     del json
-    at = _time(since) or 0
+    if since is not None and ended_since is not None:
+        raise CommandError(USAGE, "--since and --ended-since exclude each other")
+    at = _time(since) or _time(ended_since, "--ended-since") or 0
     cursor = None
     with opened_store(chosen(context, config), read_only=True) as session:
+        views = session.store.views
+        read = views.settled if ended_since is None else views.ended
         while True:
-            views = session.store.views
-            page, cursor = session.run(views.settled(since=at, limit=EXPORTED, cursor=cursor))
+            page, cursor = session.run(read(since=at, limit=EXPORTED, cursor=cursor))
             lines = (orjson.dumps(process_json(p), option=orjson.OPT_APPEND_NEWLINE) for p in page)
             if not write_out(b"".join(lines)) or cursor is None:
                 return
 
 
-def _time(text: str | None) -> int | None:
+def _time(text: str | None, option: str = "--since") -> int | None:
     try:
-        return parse_time("--since", text)
+        return parse_time(option, text)
     except BadRegistrationError as error:
         raise CommandError(USAGE, str(error)) from None

@@ -22,6 +22,14 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?')
 
 
 @dataclass(frozen=True, slots=True)
+class By:
+    """Who imports, and when (UTC milliseconds)."""
+
+    name: str
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One record of a file: a registration, or why it is none."""
 
@@ -32,7 +40,7 @@ class Record:
     """How many are lost if it is none."""
 
 
-def read(text: TextIO, name: str, by: str) -> Iterator[Record]:
+def read(text: TextIO, name: str, by: By) -> Iterator[Record]:
     """Yield the records of ``text``; CommandError when nothing in it can be read.
 
     It is CSV when its first line names ``dossierId`` and ``processId``, or when ``name`` ends as
@@ -83,7 +91,7 @@ _OF_EXPORT = tuple(
 _SPELLINGS = {_folded(name): name for name in (*MEMBERS, *_OF_EXPORT)}
 
 
-def _json_record(found: Found, by: str) -> Record:
+def _json_record(found: Found, by: By) -> Record:
     if found.first != found.last:
         place = f"lines {found.first}-{found.last}"
     else:
@@ -93,14 +101,14 @@ def _json_record(found: Found, by: str) -> Record:
     return Record(place, _registration(found.value, by))
 
 
-def _registration(value: Any, by: str) -> Registration | str:
+def _registration(value: Any, by: By) -> Registration | str:
     if isinstance(value, dict):
         given = {_member(name): each for name, each in value.items()}
         if len(given) < len(value):
             return "a member is there twice, in two spellings"
         value = {name: each for name, each in given.items() if name not in _OF_EXPORT}
     try:
-        return registration_from(value, by=by)
+        return registration_from(value, by=by.name, now=by.now)
     except BadRegistrationError as error:
         return str(error)
 
@@ -130,7 +138,7 @@ def _check(header: list[str], name: str, number: int) -> None:
             raise CommandError(FAILED, f"{name}: line {number}: column {column!r} is there twice")
 
 
-def _csv(header: list[str], delimiter: str, number: int, text: TextIO, by: str) -> Iterator[Record]:
+def _csv(header: list[str], delimiter: str, number: int, text: TextIO, by: By) -> Iterator[Record]:
     records = csv.reader(text, delimiter=delimiter, strict=True)
     while True:
         first = number + records.line_num + 1
@@ -150,7 +158,7 @@ def _csv(header: list[str], delimiter: str, number: int, text: TextIO, by: str) 
         yield Record(place, read, 1 + last - first)
 
 
-def _of_cells(header: list[str], cells: list[str], by: str) -> Registration | str:
+def _of_cells(header: list[str], cells: list[str], by: By) -> Registration | str:
     cells = _without_empty_end(cells, len(header))
     if len(cells) != len(header):
         return f"{len(cells)} columns, but the header has {len(header)}"

@@ -14,7 +14,7 @@ from rich.markup import escape
 from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import FAILED, USAGE, CommandError, say
-from reconciler.cli.import_formats import Record, read
+from reconciler.cli.import_formats import By, Record, read
 from reconciler.cli.import_source import opened
 from reconciler.cli.output import print_json, progress_bar
 from reconciler.cli.session import Session, opened_store
@@ -59,7 +59,7 @@ def import_(
         try:
             with opened(file) as source, progress_bar() as progress:
                 task = progress.add_task(escape(source.name), total=_size(source.file))
-                records = read(source.text, source.name, session.actor.name)
+                records = read(source.text, source.name, By(session.actor.name, session.now()))
                 while batch := list(islice(records, AT_ONCE)):
                     with _uninterrupted():
                         batches.store(batch)

@@ -9,7 +9,7 @@ from reconciler import operations
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
 from reconciler.cli.errors import FAILED, NOT_FOUND, USAGE, CommandError, say
 from reconciler.cli.output import print_json
-from reconciler.cli.session import opened_store, user_name
+from reconciler.cli.session import opened_store
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Verb
 from reconciler.operations.registration import BadRegistrationError, registration_from
@@ -38,11 +38,11 @@ def track(
         "reference": reference,
         "createdAt": created_at,
     }
-    try:
-        registration = registration_from(given, by=user_name())
-    except BadRegistrationError as error:
-        raise CommandError(USAGE, str(error)) from None
     with opened_store(chosen(context, config)) as session:
+        try:
+            registration = registration_from(given, by=session.actor.name, now=session.now())
+        except BadRegistrationError as error:
+            raise CommandError(USAGE, str(error)) from None
         done = session.run(operations.track(session.actor, registration))
     if done.conflicts:
         raise CommandError(FAILED, f"{process_id} is known with another dossier id")

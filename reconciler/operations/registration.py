@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from reconciler.ledger import Registration
+from reconciler.ledger import Registration, iso
 from reconciler.ledger.identifiers import (
     CONTROL_CHARACTERS,
     LONGEST,
@@ -23,6 +23,7 @@ from reconciler.ledger.identifiers import (
     flaw_of_id,
     flaw_of_text,
 )
+from reconciler.ledger.policy import MINUTE
 
 _UNREADABLE = "must be UTF-8 without control characters"
 _SENTENCES = {
@@ -32,6 +33,10 @@ _SENTENCES = {
     Flaw.CONTROL_CHARACTER: _UNREADABLE,
     Flaw.DOTS: "must not be . or ..",
 }
+
+
+FARTHEST_AHEAD = 5 * MINUTE
+"""Clocks of two machines may differ by this much."""
 
 
 class BadRegistrationError(ValueError):
@@ -44,9 +49,9 @@ def parse_time(name: str, value: Any) -> int | None:
         return None
     example = "such as 2026-01-31T12:00:00Z"
     try:
-        parsed = datetime.fromisoformat(value)
+        parsed = datetime.fromisoformat(value.upper())  # RFC 3339 allows t and z
         at = None if parsed.tzinfo is None else round(parsed.astimezone(UTC).timestamp() * 1000)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, AttributeError, OverflowError):
         raise BadRegistrationError(f"{name} is not an ISO 8601 time {example}") from None
     if at is None:
         raise BadRegistrationError(f"{name} has no time zone; write one, {example}")
@@ -94,12 +99,17 @@ class RegistrationBody(BaseModel):
 MEMBERS = tuple(str(field.alias) for field in RegistrationBody.model_fields.values())
 
 
-def registration_from(value: Any, *, by: str) -> Registration:
-    """Return the registration that ``value`` describes, or raise BadRegistrationError."""
+def registration_from(value: Any, *, by: str, now: int) -> Registration:
+    """Return the registration that ``value`` describes, or raise BadRegistrationError.
+
+    A time of creation a little ahead of ``now`` counts as now, when it is put on the ledger.
+    """
     try:
         body = RegistrationBody.model_validate(value)
     except ValidationError as error:
         raise BadRegistrationError(_sentence(error.errors(include_url=False))) from None
+    if body.created_at is not None and body.created_at > now + FARTHEST_AHEAD:
+        raise BadRegistrationError(f"createdAt lies in the future; it is {iso(now)} now")
     return Registration(**dict(body), by=by)
 
 

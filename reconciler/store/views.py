@@ -1,5 +1,6 @@
 """Reads the ledger: pages, one process with its timeline, and counts."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from heapq import merge
 from typing import Any
@@ -94,6 +95,19 @@ class Views:
             return found, None
         return found, cursor_of(found[-1].registered_at, found[-1].key)
 
+    async def page_of(
+        self, states: Collection[State], *, limit: int, cursor: str | None
+    ) -> tuple[list[TrackedProcess], str | None]:
+        """Return one page of processes in one of ``states``; none: in any."""
+        wanted: list[State | None] = [*dict.fromkeys(states)] or [None]
+        pages = [await self.page(state=state, limit=limit, cursor=cursor) for state in wanted]
+        if len(pages) == 1:
+            return pages[0]
+        found = sorted((each for page, _ in pages for each in page), key=_place, reverse=True)
+        if len(found) <= limit and all(following is None for _, following in pages):
+            return found, None
+        return found[:limit], cursor_of(*_place(found[limit - 1]))
+
     async def settled(
         self, *, since: int, limit: int, cursor: str | None
     ) -> tuple[list[TrackedProcess], str | None]:
@@ -101,16 +115,22 @@ class Views:
         return await self._since(processes.c.settled_at, since, limit, cursor)
 
     async def ended(
-        self, *, since: int, limit: int, cursor: str | None
+        self, *, since: int, limit: int, cursor: str | None, states: Collection[State] = ()
     ) -> tuple[list[TrackedProcess], str | None]:
         """Return one page of processes that ended at or after ``since``, the earliest first.
 
-        Those that are ``gone`` or ``expired`` are among them, and a corrected one ends again.
+        Those that are ``gone`` or ``expired`` are among them, unless ``states`` names others; and a
+        corrected one ends again.
         """
-        return await self._since(processes.c.ended_at, since, limit, cursor)
+        return await self._since(processes.c.ended_at, since, limit, cursor, states)
 
     async def _since(
-        self, at: Column[int], since: int, limit: int, cursor: str | None
+        self,
+        at: Column[int],
+        since: int,
+        limit: int,
+        cursor: str | None,
+        states: Collection[State] = (),
     ) -> tuple[list[TrackedProcess], str | None]:
         """Return one page of those that have the time ``at``, in its order."""
         position = (since, "") if cursor is None else position_in(cursor)
@@ -121,6 +141,8 @@ class Views:
             .order_by(at, processes.c.process_id)
             .limit(limit + 1)
         )
+        if states:
+            query = query.where(processes.c.state.in_([str(state) for state in states]))
         async with self._database.read() as connection:
             found = (await connection.execute(query)).mappings().all()
         page = [from_row(row) for row in found[:limit]]
@@ -190,6 +212,10 @@ async def _timeline(connection: AsyncConnection, process_id: str) -> list[Timeli
 
 def _position(at: int, process_id: str) -> ColumnElement[Any]:
     return tuple_(bindparam("at", at, Millis), bindparam("key", process_id, Id))
+
+
+def _place(process: TrackedProcess) -> tuple[int, str]:
+    return process.registered_at, process.process_id
 
 
 def _time_of(entry: TimelineEntry) -> int:

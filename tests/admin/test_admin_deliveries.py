@@ -1,5 +1,8 @@
 """The outbox over HTTP, and pulling results instead of being told."""
 
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,9 +76,73 @@ async def test_results_can_be_pulled_in_the_order_in_which_they_were_settled(
     rest = await client.get(f"/v1/processes?settledSince={since}&limit=2&cursor={cursor}")
     found = [item["processId"] for item in first.body["items"] + rest.body["items"]]
     assert found == settled[1:]
-    assert (await client.get(f"/v1/processes?settledSince={since}&state=overdue")).body[
-        "items"
-    ] == []
+
+
+@pytest.fixture
+async def gone(store: Store, store_path: Path, played: Any, settled: list[str]) -> str:
+    """A process that Assure does not know, after the five."""
+    played.clock.wall += 1000
+    registration = Registration("p9", "d9")
+    await store.registry.register([registration], RULES, played.now, whole=True)
+    with closing(sqlite3.connect(store_path)) as connection, connection:
+        connection.execute(
+            "UPDATE processes SET state = 'gone', state_since = ?, ended_at = ?,"
+            " next_check_at = NULL WHERE process_id = 'p9'",
+            (played.now, played.now),
+        )
+    return "p9"
+
+
+async def test_whoever_polls_by_the_end_sees_gone_ones_too_and_no_end_twice(
+    client: Any, settled: list[str], gone: str
+) -> None:
+    found, following = [], ""
+    while True:
+        page = await client.get(f"/v1/processes?endedSince=2020-01-01T00:00:00Z&limit=2{following}")
+        found += page.body["items"]
+        if page.body["nextCursor"] is None:
+            break
+        following = f"&cursor={page.body['nextCursor']}"
+
+    assert [item["processId"] for item in found] == [*settled, gone]
+    ends = [item["endedAt"] for item in found]
+    assert ends == sorted(ends)
+    later = await client.get(f"/v1/processes?endedSince={ends[-1]}")
+    assert [item["processId"] for item in later.body["items"]] == [gone]
+
+
+async def test_ends_can_be_limited_to_states(client: Any, settled: list[str], gone: str) -> None:
+    path = "/v1/processes?endedSince=2020-01-01T00:00:00Z"
+    for states, ids in (
+        ("&state=gone", [gone]),
+        ("&state=settled", settled),
+        ("&state=gone&state=settled", [*settled, gone]),
+        ("&state=expired", []),
+    ):
+        page = await client.get(path + states)
+        assert [item["processId"] for item in page.body["items"]] == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"),
+    [
+        ("settledSince=2020-01-01T00:00:00Z&state=gone", "use endedSince"),
+        ("settledSince=2020-01-01T00:00:00Z&state=settled&state=expired", "use endedSince"),
+        ("settledSince=2020-01-01T00:00:00Z&state=overdue", "use endedSince"),
+        ("endedSince=2020-01-01T00:00:00Z&state=overdue", "none of that state has ended"),
+        (
+            "endedSince=2020-01-01T00:00:00Z&settledSince=2020-01-01T00:00:00Z",
+            "exclude each other",
+        ),
+    ],
+)
+async def test_a_query_that_could_find_nothing_is_refused(
+    client: Any, query: str, hint: str
+) -> None:
+    answer = await client.get(f"/v1/processes?{query}")
+
+    assert (answer.status, answer.body["error"]) == (400, "bad_query")
+    assert hint in answer.body["detail"]
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-01-31T12:00:00"])

@@ -131,7 +131,62 @@ async def test_a_mistyped_filter_is_refused_instead_of_showing_everything(client
     answer = await client.get("/v1/processes?sate=overdue")
 
     assert (answer.status, answer.body["error"]) == (400, "bad_query")
-    assert answer.body["detail"] == "unknown 'sate'; use state, settledSince, limit, cursor"
+    assert answer.body["detail"] == (
+        "unknown 'sate'; use state, settledSince, endedSince, limit, cursor"
+    )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4])
+async def test_several_states_are_shown_together_the_newest_first(
+    client: Client, played: Played, store: Store, limit: int
+) -> None:
+    for number in range(4):
+        await register(client, f"p{number}")
+        if number % 2:
+            await store.inbox.put_many([claim(f"p{number}", played.now)])
+            await store.inbox.apply([claim(f"p{number}", played.now)], RULES, played.now)
+        played.clock.wall += 1
+
+    seen = []
+    path = f"/v1/processes?state=waiting&state=reported&state=gone&limit={limit}"
+    following = ""
+    while True:
+        page = (await client.get(path + following)).body
+        assert 0 < len(page["items"]) <= limit
+        seen += [item["processId"] for item in page["items"]]
+        if page["nextCursor"] is None:
+            break
+        following = f"&cursor={quote(page['nextCursor'])}"
+
+    assert seen == ["p3", "p2", "p1", "p0"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=1&limit=2", "limit=1&limit=1", "cursor=a&cursor=b", "settledSince=a&settledSince=b"],
+)
+async def test_a_member_of_the_query_that_comes_twice_is_refused(
+    client: Client, query: str
+) -> None:
+    answer = await client.get(f"/v1/processes?{query}")
+
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize("name", ["settledSince", "endedSince"])
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [("2026-01-31T12:00:00+02:00", "%2B02:00"), ("2026-01-31T12:00:00+0200", "%2B0200")],
+)
+async def test_a_plus_that_was_not_escaped_is_explained(
+    client: Client, name: str, text: str, written: str
+) -> None:
+    wrong = await client.get(f"/v1/processes?{name}={text}")
+    right = await client.get(f"/v1/processes?{name}={quote(text)}")
+
+    assert (wrong.status, wrong.body["error"]) == (400, f"bad_{name}")
+    assert wrong.body["detail"].endswith(f"; a + in a URL is a blank: write {written}, or Z")
+    assert right.status == 200
 
 
 async def test_the_status_of_a_new_store_has_no_numbers_but_this_daemon(client: Client) -> None:

@@ -13,7 +13,7 @@ from schemathesis import GenerationMode
 from reconciler.admin.build import document
 
 if TYPE_CHECKING:
-    from tests.admin.conftest import Build, Client
+    from tests.admin.conftest import Build, Client, Played
 
 # The token has tests of its own. Here it would refuse what is to be refused for another reason.
 SCHEMA = schemathesis.openapi.from_dict({**document(), "security": []})
@@ -24,6 +24,9 @@ OPERATIONS = {
 }
 REDELIVER = "POST /v1/deliveries/{id}/redeliver"
 ONLY_LOOKS = {"GET /", "GET /metrics", "GET /live", "GET /ready", "GET /v1/status"}
+LATE = 253_400_000_000_000
+"""In the year 9999, in milliseconds."""
+
 WITHOUT_INPUT = {*ONLY_LOOKS, "GET /openapi.json", REDELIVER}
 
 
@@ -45,7 +48,10 @@ async def test_the_document_is_served(client: Client) -> None:
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
-async def test_what_fits_the_document_is_answered_as_it_says(client: Client, label: str) -> None:
+async def test_what_fits_the_document_is_answered_as_it_says(
+    client: Client, played: Played, label: str
+) -> None:
+    played.clock.wall = LATE  # no schema can say that a time may not lie in the future
     await fuzz(client, label, GenerationMode.POSITIVE)
 
 
@@ -70,6 +76,10 @@ async def fuzz(client: Client, label: str, mode: GenerationMode) -> None:
     def check(case: Any) -> None:
         if mode is GenerationMode.POSITIVE:
             case.query.pop("cursor", None)  # only a page gives one out
+            if "settledSince" in case.query or "endedSince" in case.query:
+                case.query.pop("state", None)
+            if "settledSince" in case.query:
+                case.query.pop("endedSince", None)
         case.call_and_validate(base_url=client.url)
 
     strategy = OPERATIONS[label].as_strategy(generation_mode=mode)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -185,12 +188,78 @@ async def test_what_is_neither_object_nor_array_is_refused(client: Client, body:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"{'a': 1}", b'{"dossierId": "d1", "processId": "\xff"}', b"[" * 5000, b"NaN"],
+    [b"", b"{", b"{'a': 1}", b"\xff", b"[" * 5000],
 )
 async def test_what_is_not_json_is_refused(client: Client, body: bytes) -> None:
     answer = await client("POST", "/v1/processes", data=body)
 
     assert (answer.status, answer.body["error"]) == (400, "not_json")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"dossierId": "d1", "processId": "p1"}',
+        '{"dossierId": "d1", "processId": "p1"}'.encode("utf-16"),
+        b'{"dossierId": "d1", "processId": "p1"}\0',
+    ],
+)
+async def test_a_body_is_read_though_it_is_no_strict_json(client: Client, body: bytes) -> None:
+    answer = await client("POST", "/v1/processes", data=body)
+
+    assert (answer.status, answer.body) == (201, {"created": 1, "known": 0})
+
+
+async def test_a_body_in_another_charset_is_read_where_it_says_so(client: Client) -> None:
+    body = '{"dossierId": "d1", "processId": "p1", "reference": "Müller"}'.encode("latin-1")
+    told = {"Content-Type": "application/json; charset=iso-8859-1"}
+
+    silent = await client("POST", "/v1/processes", data=body)
+    answer = await client("POST", "/v1/processes", data=body, headers=told)
+
+    assert (silent.status, silent.body["error"]) == (400, "bad_registration")
+    assert silent.body["detail"] == "reference must be UTF-8 without control characters"
+    assert answer.status == 201
+    assert (await client.get("/v1/processes/p1")).body["reference"] == "Müller"
+
+
+@pytest.mark.parametrize("value", [b"NaN", b'"a\nb"', b'"\xff"'])
+async def test_a_member_that_is_no_clean_text_is_named(client: Client, value: bytes) -> None:
+    body = b'{"dossierId": "d1", "processId": "p1", "reference": ' + value + b"}"
+    answer = await client("POST", "/v1/processes", data=body)
+
+    assert (answer.status, answer.body["error"]) == (400, "bad_registration")
+    assert answer.body["detail"].startswith("reference must be ")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, br"])
+@pytest.mark.parametrize("path", ["/v1/processes", "/v1/processes/p1/recheck"])
+async def test_a_body_in_an_unknown_encoding_is_415_in_json(
+    client: Client, encoding: str, path: str
+) -> None:
+    answer = await client("POST", path, data=b"{}", headers={"Content-Encoding": encoding})
+
+    assert (answer.status, answer.body["error"]) == (415, "unknown_encoding")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pack"), [("gzip", gzip.compress), ("Deflate", zlib.compress)]
+)
+async def test_a_packed_body_is_unpacked(client: Client, encoding: str, pack: Any) -> None:
+    packed = pack(json.dumps(named("p1")).encode())
+    headers = {"Content-Encoding": encoding}
+
+    whole = await client("POST", "/v1/processes", data=packed, headers=headers)
+    cut = await client("POST", "/v1/processes", data=packed[:-6], headers=headers)
+    plain = await client("POST", "/v1/processes", data=b"{}", headers=headers)
+    bomb = await client(
+        "POST", "/v1/processes", data=pack(b" " * (4 * 1024 * 1024 + 1)), headers=headers
+    )
+
+    assert (whole.status, whole.body) == (201, {"created": 1, "known": 0})
+    assert (cut.status, cut.body["error"]) == (400, "not_packed")
+    assert (plain.status, plain.body["error"]) == (400, "not_packed")
+    assert (bomb.status, bomb.body["error"]) == (413, "too_large")
 
 
 async def test_null_is_the_same_as_nothing_for_what_may_be_left_out(client: Client) -> None:
@@ -201,12 +270,20 @@ async def test_null_is_the_same_as_nothing_for_what_may_be_left_out(client: Clie
     assert answer.status == 201
 
 
-async def test_a_created_at_in_the_future_is_taken_as_now(client: Client) -> None:
-    await client.register({**named("p1"), "createdAt": "2036-01-01T00:00:00Z"})
+@pytest.mark.parametrize("created", ["2026-03-01T00:04:59Z", "2026-03-01t00:05:00z"])
+async def test_a_created_at_a_little_ahead_is_taken_as_now(client: Client, created: str) -> None:
+    await client.register({**named("p1"), "createdAt": created})
 
     shown = (await client.get("/v1/processes/p1")).body
     assert shown["createdAt"] == "2026-03-01T00:00:00.000Z"
     assert shown["nextCheckAt"] == "2026-03-01T00:15:00.000Z"
+
+
+@pytest.mark.parametrize("created", ["2026-03-01T00:05:00.001Z", "2027-03-01T00:00:00Z"])
+async def test_a_created_at_further_ahead_is_refused(rejected: Reject, created: str) -> None:
+    said = await rejected({**named("p1"), "createdAt": created})
+
+    assert said == "createdAt lies in the future; it is 2026-03-01T00:00:00.000Z now"
 
 
 async def test_a_created_at_from_long_ago_is_kept_and_due_at_once(client: Client) -> None:

@@ -45,6 +45,14 @@ def test_track_puts_a_process_on_the_ledger_with_all_that_is_said_of_it(
     assert place.timeline("p1") == [("process_registered", {"by": "ada"})]
 
 
+def test_track_refuses_a_creation_in_the_future(place: Place, reconciler: Command) -> None:
+    done = reconciler("track", "d1", "p1", "--created-at", "2100-01-01T00:00:00Z")
+
+    assert (done.code, done.out) == (2, "")
+    assert done.said[0].startswith("reconciler: createdAt lies in the future; it is 20")
+    assert place.query("SELECT * FROM processes") == []
+
+
 def test_track_again_is_harmless_and_says_so(place: Place, reconciler: Command) -> None:
     first = reconciler("track", "d1", "p1", "--json")
     before = reconciler("show", "p1", "--json").json

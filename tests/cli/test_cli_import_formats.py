@@ -102,6 +102,33 @@ def test_our_own_export_is_read_and_what_only_the_ledger_knows_is_passed_over(
     ]
 
 
+def test_export_tells_of_all_that_ended_if_it_is_asked(place: Place, reconciler: Command) -> None:
+    reconciler("track", "d1", "p1")
+    reconciler("track", "d1", "p2")
+    place.execute(
+        "UPDATE processes SET state = 'gone', next_check_at = NULL, ended_at = registered_at,"
+        " state_since = registered_at WHERE process_id = 'p1'"
+    )
+
+    def exported(*options: str) -> list[str]:
+        done = reconciler("export", *options)
+        assert done.code == 0
+        return [json.loads(line)["processId"] for line in done.out.splitlines()]
+
+    assert exported() == []
+    assert exported("--ended-since", "2020-01-01T00:00:00Z") == ["p1"]
+    assert exported("--ended-since", "2100-01-01t00:00:00z") == []
+    both = reconciler("export", "--since", "2020-01-01Z", "--ended-since", "2020-01-01Z")
+    assert (both.code, both.out) == (2, "")
+
+
+def test_an_import_refuses_a_creation_in_the_future(load: Import) -> None:
+    done = load('{"dossierId": "d1", "processId": "p1", "createdAt": "2100-01-01T00:00:00Z"}')
+
+    assert done.code == 1
+    assert done.said[0].startswith("reconciler: line 1: createdAt lies in the future; ")
+
+
 def test_what_list_and_show_print_is_read_too(
     place: Place, reconciler: Command, load: Import
 ) -> None:
