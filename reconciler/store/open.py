@@ -1,8 +1,10 @@
 """Opens a store by its URL, for the daemon or for a command beside it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconciler.store.database import Database
+from reconciler.store.errors import StoreAbsentError
 from reconciler.store.inbox import Inbox
 from reconciler.store.instances import Instances
 from reconciler.store.key_value import KeyValues
@@ -12,7 +14,7 @@ from reconciler.store.registrations import Registry
 from reconciler.store.sqlite.database import SqliteDatabase
 from reconciler.store.sqlite.lock import DaemonLock
 from reconciler.store.sqlite.migrate import prepare_sqlite
-from reconciler.store.urls import is_postgres, postgres_url, sqlite_path
+from reconciler.store.urls import is_postgres, is_relative, postgres_url, sqlite_path
 from reconciler.store.views import Views
 from reconciler.store.work_queue import WorkQueue
 
@@ -45,9 +47,15 @@ def prepare(
         from reconciler.store.postgres.migrate import prepare_postgres  # noqa: PLC0415 (an extra)
 
         return prepare_postgres(address, place, may_create=may_create, may_migrate=may_migrate)
-    return prepare_sqlite(
-        sqlite_path(url), may_create=may_create, may_migrate=may_migrate, lock=lock
-    )
+    path = sqlite_path(url)
+    try:
+        return prepare_sqlite(path, may_create=may_create, may_migrate=may_migrate, lock=lock)
+    except StoreAbsentError as error:
+        if not is_relative(url):
+            raise
+        raise StoreAbsentError(
+            f"{error}; store.url is relative, and counts from {Path.cwd()}"
+        ) from None
 
 
 async def open_store(

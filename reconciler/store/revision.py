@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from reconciler.store.errors import StoreError
+from reconciler.store.errors import StoreAbsentError, StoreError
 
 HEAD = "0003"
 """The revision that this program reads and writes; a test holds it against the migrations."""
@@ -47,7 +47,7 @@ def check_may_change(
 ) -> None:
     """Raise StoreError where the store at ``place`` needs a change that is not allowed."""
     if state is SchemaState.ABSENT and not may_create:
-        raise StoreError(f"there is no store at {place}; `reconciler init-db` creates one")
+        raise StoreAbsentError(f"there is no store at {place}; `reconciler init-db` creates one")
     if state is SchemaState.OLDER and not may_migrate:
         raise StoreError(
             f"the store {place} has the older schema {revision}; run `reconciler init-db`"

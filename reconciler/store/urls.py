@@ -31,7 +31,7 @@ def postgres_url(url: str) -> tuple[URL, str]:
     if find_spec("psycopg") is None:
         raise StoreError(
             "store.url names PostgreSQL, but psycopg is not installed; "
-            "install assure-reconciler[postgres]"
+            "`pip install 'psycopg[binary]'` adds it"
         )
     if flaw := flaw_of(url):  # a URL of the command line has been read by nobody else
         raise StoreError(f"the URL of the store {flaw}")
@@ -60,6 +60,11 @@ def place_of(options: Mapping[str, str]) -> str:
 def store_file(url: str) -> Path | None:
     """Return the file of a SQLite store; None for a database server."""
     return sqlite_path(url) if url.startswith(_SQLITE) else None
+
+
+def is_relative(url: str) -> bool:
+    """Tell whether ``url`` names a file relative to the working directory."""
+    return url.startswith(_SQLITE) and not url.startswith(f"{_SQLITE}/")
 
 
 def sqlite_path(url: str) -> Path:

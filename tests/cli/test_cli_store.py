@@ -182,3 +182,17 @@ def test_a_store_that_is_locked_for_long_is_one_line(place: Place, reconciler: C
 
     assert (refused.code, refused.out, len(refused.said)) == (1, "", 1)
     assert refused.said[0].endswith("database is locked")
+
+
+def test_a_relative_store_that_is_not_there_is_told_with_the_directory_it_counts_from(
+    bare: Place, reconciler: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_STORE__URL", "sqlite:///var/none.db")
+
+    done = reconciler("list")
+
+    assert done.code == 1
+    assert done.said == [
+        f"reconciler: there is no store at {bare.path}/var/none.db; `reconciler init-db` creates "
+        f"one; store.url is relative, and counts from {bare.path}"
+    ]
