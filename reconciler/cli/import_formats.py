@@ -23,7 +23,7 @@ _SEPARATOR = re.compile(r'"?sep=(.)"?')
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who imports, and when (UTC milliseconds)."""
+    """The person who imports, and the time (UTC milliseconds)."""
 
     name: str
     now: int
@@ -86,7 +86,7 @@ def _folded(name: str) -> str:
 _OF_EXPORT = tuple(
     name for name in (*DetailJson.__annotations__, "returnedAt") if name not in MEMBERS
 )
-"""What our own export says of a process besides; the ledger finds it out by itself."""
+"""Other members of our own export; the ledger finds them out by itself."""
 
 _SPELLINGS = {_folded(name): name for name in (*MEMBERS, *_OF_EXPORT)}
 

@@ -47,7 +47,7 @@ def import_(
 
     JSON: objects {"dossierId", "processId", "provider"?, "processType"?, "reference"?,
     "createdAt"?}, one a line, over several lines, or in an array. CSV: the same names as header,
-    also in snake_case or another letter case. What an export says besides is passed over. Bad lines
+    also in snake_case or another letter case. Other members of an export are passed over. Bad lines
     are reported with their number, the first 20 of them, and skipped. Exit 1 when a line was
     skipped, or when nothing was taken.
     """
