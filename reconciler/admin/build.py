@@ -9,7 +9,7 @@ from structlog.typing import FilteringBoundLogger
 from reconciler.admin.api import Api
 from reconciler.admin.deliveries import DeliveriesApi
 from reconciler.admin.health import Check, Described, Health, Jobs
-from reconciler.admin.metrics import Gauges, Logs, MetricsPage
+from reconciler.admin.metrics import Gauges, Logs, MetricsPage, Refusals
 from reconciler.admin.openapi import Document, openapi
 from reconciler.admin.page import StatusPage
 from reconciler.admin.routing import routes_of
@@ -38,7 +38,7 @@ def build_admin(
     jobs: Jobs,
     check: Check,
     metrics: Metrics,
-    rejected: Mapping[str, int],
+    listener: Refusals,
     disks: Mapping[str, Path],
     due: Bell,
     news: Bell,
@@ -49,14 +49,14 @@ def build_admin(
     """Return the admin listener, not open yet; None where ``admin.listen`` is empty.
 
     ``due`` is rung when a process may have become due, ``news`` when a delivery is due.
-    ``rejected`` and ``disks`` are those of ``Gauges``.
+    ``listener`` and ``disks`` are those of ``Gauges``.
     """
     listen = current.value.settings.admin.listen
     if not listen:
         return None
     actor = Actor("api", store, current, clock, log)
     health = Health(jobs, check, clock)
-    gauges = Gauges(store, health, own=own, rejected=rejected, logs=logs, disks=disks, clock=clock)
+    gauges = Gauges(store, health, own=own, listener=listener, logs=logs, disks=disks, clock=clock)
     resources: tuple[object, ...] = (
         Api(actor, health=health, own=own, due=due),
         DeliveriesApi(actor, news),

@@ -44,6 +44,25 @@ class Logs(Protocol):
         ...
 
 
+class Refusals(Protocol):
+    """The public listener, which counts what it refuses."""
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """Requests refused so far, by reason."""
+        ...
+
+    @property
+    def handshakes_failed(self) -> Mapping[str, int]:
+        """TLS handshakes failed so far, by reason."""
+        ...
+
+    @property
+    def is_full(self) -> bool:
+        """Whether every connection that may be open is busy."""
+        ...
+
+
 class MetricsPage:
     """The metrics of one daemon over HTTP."""
 
@@ -81,18 +100,18 @@ class Gauges(Collector):
         health: Health,
         *,
         own: Described,
-        rejected: Mapping[str, int],
+        listener: Refusals,
         logs: Logs,
         disks: Mapping[str, Path],
         clock: Clock,
         limit: float = LIMIT,
     ) -> None:
-        """``rejected``: the listener's own count of refused requests, by code. ``disks``: a path on
+        """``listener``: the public one. ``disks``: a path on
         each, by what lies there (``store``, ``spool``)."""
         self._store = store
         self._health = health
         self._own = own
-        self._rejected = rejected
+        self._listener = listener
         self._logs = logs
         self._disks = disks
         self._clock = clock
@@ -142,7 +161,13 @@ class Gauges(Collector):
             "reconciler_last_sweep_age_seconds": _one(age(swept_at, now)),
             "reconciler_breaker_state": [((s,), float(s == instance.breaker)) for s in breakers],
             "reconciler_log_lines_dropped_total": _one(self._logs.dropped),
-            "reconciler_callbacks_rejected_total": _refusals(self._rejected),
+            "reconciler_callbacks_rejected_total": _by_reason(
+                "reconciler_callbacks_rejected_total", self._listener.rejected
+            ),
+            "reconciler_tls_handshakes_failed_total": _by_reason(
+                "reconciler_tls_handshakes_failed_total", self._listener.handshakes_failed
+            ),
+            "reconciler_connections_full": _one(self._listener.is_full),
             "reconciler_disk_free_bytes": [((of,), each.free) for of, each in spaces],
             "reconciler_disk_size_bytes": [((of,), each.size) for of, each in spaces],
         }
@@ -181,8 +206,8 @@ def _stored(counts: Counts, instances: int, now: int) -> dict[str, list[Value]]:
     return values
 
 
-def _refusals(counted: Mapping[str, int]) -> list[Value]:
-    reasons = BY_NAME["reconciler_callbacks_rejected_total"].labels["reason"]
+def _by_reason(name: str, counted: Mapping[str, int]) -> list[Value]:
+    reasons = BY_NAME[name].labels["reason"]
     known = {reason: counted.get(reason, 0) for reason in reasons}
     other = sum(counted.values()) - sum(known.values())
     return [((reason,), float(count)) for reason, count in {**known, OTHER: other}.items()]

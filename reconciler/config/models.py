@@ -88,6 +88,8 @@ class Listener(Section):
     """Networks of proxies whose ``X-Forwarded-For`` is trusted. Empty: none."""
     max_body: Annotated[int, between(1024, 16 * 1024 * 1024, "bytes")] = 65536
     """Longest body in bytes. A callback has some 150; the rest is room for unknown members."""
+    keepalive: Annotated[int, Duration(SECOND, HOUR)] = 75 * SECOND
+    """How long an idle connection is kept, as each answer announces."""
     tls: Tls | None = None
     """Certificate and key, where no proxy terminates TLS. None: plain HTTP."""
     unknown_process: Literal["adopt", "ignore"] = "adopt"

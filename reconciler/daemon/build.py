@@ -119,7 +119,9 @@ def build_service(
         clock=clock,
     )
     membership = Membership(own, store.instances, share, clock, log)
-    readiness = ReadinessCheck(store.inbox, inbound.intake, spool, breaker)
+    readiness = ReadinessCheck(
+        store.inbox, inbound.intake, inbound.listener, inbound.spool_check, breaker
+    )
 
     # Repeated work
     scheduler = Scheduler(clock, log)
@@ -169,7 +171,7 @@ def build_service(
         jobs=scheduler,
         check=readiness,
         metrics=metrics,
-        rejected=inbound.listener.rejected,
+        listener=inbound.listener,
         disks=disks_of(configuration),
         due=tick,
         news=news,

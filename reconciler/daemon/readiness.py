@@ -6,7 +6,8 @@ from typing import Any
 
 from reconciler.admin.health import Readiness
 from reconciler.inbound.group_commit import Intake
-from reconciler.inbound.spool import Spool
+from reconciler.inbound.listener import Listener
+from reconciler.inbound.spool_check import SpoolCheck
 from reconciler.outbound.breaker import Breaker
 from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.store.errors import StoreError
@@ -15,16 +16,22 @@ from reconciler.store.inbox import Inbox
 STORE_LIMIT = 3.0
 """Seconds after which a store that has not committed counts as out of order."""
 
-SPOOL_LIMIT = 4.0
-
 
 class ReadinessCheck:
-    """Proves by a real commit, else by a real spool file, that a callback would be kept."""
+    """Proves by a real commit and a real spool file that a callback would be kept."""
 
-    def __init__(self, inbox: Inbox, intake: Intake, spool: Spool, breaker: Breaker) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        intake: Intake,
+        listener: Listener,
+        spool_check: SpoolCheck,
+        breaker: Breaker,
+    ) -> None:
         self._inbox = inbox
         self._intake = intake
-        self._spool = spool
+        self._listener = listener
+        self._spool_check = spool_check
         self._breaker = breaker
         self.is_stopping = False
         """Set when the stop begins: from then on nothing is ready."""
@@ -35,13 +42,16 @@ class ReadinessCheck:
             return Readiness(False, reason="stopping")
         state = self._breaker.state
         degraded = [] if state == "closed" else [f"assure: {state}"]
+        if self._listener.is_full:
+            degraded.append("listener: all places are taken")
         trouble = self._intake.trouble or await _trouble(self._inbox.prove(), STORE_LIMIT)
-        if trouble is None:
+        if trouble is not None:
+            degraded.append(f"store: {trouble}; callbacks go to the spool")
+        spool_trouble = await self._spool_check.check()
+        if spool_trouble is not None:
+            degraded.append(f"spool: does not take callbacks ({spool_trouble})")
+        if trouble is None or spool_trouble is None:
             return Readiness(True, tuple(degraded))
-        degraded.append(f"store: {trouble}; callbacks go to the spool")
-        if await _trouble(asyncio.to_thread(self._spool.probe), SPOOL_LIMIT) is None:
-            return Readiness(True, tuple(degraded))
-        degraded.append("spool: does not take callbacks")
         return Readiness(False, tuple(degraded), "neither the store nor the spool takes callbacks")
 
 

@@ -20,8 +20,8 @@ from reconciler.daemon.scheduler import Job, Scheduler
 from reconciler.daemon.summary import Summary
 from reconciler.daemon.tasks import Part, Runnable, Tasks
 from reconciler.delivery.deliverer import Deliverer
+from reconciler.inbound.bind import addresses, bind
 from reconciler.inbound.build import Inbound
-from reconciler.inbound.listener import addresses, bind
 from reconciler.inbound.spool import Spool
 from reconciler.outbound.ping import Ping
 from reconciler.reconcile.build import Reconcile
@@ -113,7 +113,7 @@ class Service:
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has failed. Raises OSError, StoreError."""
         self._begun_at = self._clock.monotonic()
-        listening = None
+        listening: list[socket.socket] = []
         try:
             listening = self._bind()
             with suppress(StoreUnavailableError):  # then a later heartbeat is the first
@@ -127,24 +127,24 @@ class Service:
         self._tell_stopped()
         return not self._tasks.failed.is_set()
 
-    def _bind(self) -> socket.socket:
+    def _bind(self) -> list[socket.socket]:
         listener = self._built.current.value.settings.listener
         host, port = listener.host, listener.port
         try:
-            return self._passed or bind(host, port)
+            return [self._passed] if self._passed else bind(host, port)
         except OSError as error:
             told = f"cannot listen on {host}:{port}: {error.strerror}"
             raise OSError(error.errno, told) from error
 
-    async def _open(self, listening: socket.socket) -> None:
+    async def _open(self, listening: Sequence[socket.socket]) -> None:
         """Take callbacks from now on, and have the jobs done that have something to do."""
-        self._built.inbound.listener.open(listening)
+        self._built.inbound.listener.open(*listening)
         if self._built.admin is not None:
             await self._built.admin.start()
         for job in self._built.first_jobs:
             job.bell.ring()
 
-    async def _serve(self, stop: asyncio.Event, listening: socket.socket) -> None:
+    async def _serve(self, stop: asyncio.Event, listening: Sequence[socket.socket]) -> None:
         """Tell readiness as soon as callbacks are kept; return when the stop begins."""
         ending = [asyncio.create_task(event.wait()) for event in (stop, self._tasks.failed)]
         try:
@@ -164,14 +164,14 @@ class Service:
         self._built.notifier.stopping()
         self._built.notifier.status("stopping: what is in flight is finished")
 
-    def _tell_ready(self, listening: socket.socket) -> None:
+    def _tell_ready(self, listening: Sequence[socket.socket]) -> None:
         in_force = self._built.current.value
         if in_force.access.is_open:
             self._log.warning("callbacks_unauthenticated")
         if in_force.secrets.short:
             self._log.warning("secret_short", keys=in_force.secrets.short)
         scheme = "https" if in_force.settings.listener.tls else "http"
-        self.listener_url = addresses([listening], scheme)
+        self.listener_url = addresses(listening, scheme)
         self.is_ready.set()
         self._built.notifier.status(f"takes callbacks on {self.listener_url}")
         self._built.notifier.ready()
@@ -191,9 +191,9 @@ class Service:
             with suppress(StoreError):
                 await self._built.membership.leave()
 
-    async def _close(self, listening: socket.socket | None) -> None:
-        if listening is not None:
-            listening.close()
+    async def _close(self, listening: Sequence[socket.socket]) -> None:
+        for each in listening:
+            each.close()
         if self._built.admin is not None:
             await self._built.admin.stop()
         await self._built.clients.close()

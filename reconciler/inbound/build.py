@@ -13,6 +13,7 @@ from reconciler.inbound.inbox_writer import InboxWriter
 from reconciler.inbound.limits import LIMITS, Limits
 from reconciler.inbound.listener import Listener
 from reconciler.inbound.spool import Spool
+from reconciler.inbound.spool_check import SpoolCheck
 from reconciler.inbound.spool_writer import SpoolWriter
 from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.bell import Bell
@@ -30,6 +31,7 @@ class Inbound:
     drain: Drain
     applier: Applier
     stored: StoredReceipts
+    spool_check: SpoolCheck
     spool: Spool
     """To be closed after the parts have ended."""
 
@@ -57,5 +59,6 @@ def build_inbound(
         drain=Drain(spool, spool_writer, inbox_writer, limits=limits, log=log),
         applier=Applier(inbox, stored, current, due=due, news=news, clock=clock, log=log),
         stored=stored,
+        spool_check=SpoolCheck(spool, log),
         spool=spool,
     )

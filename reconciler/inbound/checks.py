@@ -30,14 +30,19 @@ _ANSWERS = {
 }
 """Code and detail of the 400 for a member with this flaw."""
 
+_SLASHES = re.compile("/{2,}")
 _WITH_PORT = re.compile(r"\[([^\]]+)\](?::\d+)?|([0-9.]+):\d+", re.ASCII)
 
 
 class Rejection(Exception):  # noqa: N818 (an answer, no failure of ours)
-    """Ends a request with an error. ``code`` is stable, ``detail`` for people."""
+    """Ends a request with an error. ``code`` is stable, ``detail`` for people.
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    ``reason`` is the word for the operator, where the sender is not told as much.
+    """
+
+    def __init__(self, status: int, code: str, detail: str, reason: str | None = None) -> None:
         super().__init__(code)
+        self.reason = reason or code
         self.status = status
         self.code = code
         self.detail = detail
@@ -87,14 +92,36 @@ def _address(text: str) -> Address | None:
     return parsed
 
 
-def check_authorization(value: str | None, accepted: Sequence[bytes]) -> None:
-    """Require one of the ``accepted`` values; all of them are compared, in constant time."""
+def same_path(one: str, other: str) -> bool:
+    """Tell whether two paths differ at most in doubled slashes and in one at the end."""
+    return _plain_path(one) == _plain_path(other)
+
+
+def _plain_path(path: str) -> str:
+    return _SLASHES.sub("/", path).rstrip("/")
+
+
+def check_authorization(values: Sequence[str], accepted: Sequence[bytes]) -> None:
+    """Require one of the ``accepted`` values; all of them are compared, in constant time.
+
+    The scheme before the first blank has no letter case (RFC 9110, 11.1).
+    """
     if not accepted:
         return
-    given = (value or "").encode("utf-8", "surrogateescape")
-    matches = [hmac.compare_digest(given, wanted) for wanted in accepted]
-    if value is None or not any(matches):
-        raise Rejection(401, "unauthorized", "the Authorization header is missing or wrong")
+    detail = "the Authorization header is missing or wrong"
+    if not values:
+        raise Rejection(401, "unauthorized", detail, "authorization_missing")
+    if len(set(values)) > 1:
+        raise Rejection(400, "bad_http", "the Authorization header comes twice with two values")
+    given = _folded(values[0].encode("utf-8", "surrogateescape"))
+    matches = [hmac.compare_digest(given, _folded(wanted)) for wanted in accepted]
+    if not any(matches):
+        raise Rejection(401, "unauthorized", detail, "authorization_wrong")
+
+
+def _folded(value: bytes) -> bytes:
+    scheme, blank, rest = value.partition(b" ")
+    return scheme.lower() + blank + rest if blank else value
 
 
 def check_body(body: bytes, charset: str | None = None) -> Claim:

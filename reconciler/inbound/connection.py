@@ -1,24 +1,43 @@
 """One connection of the public listener: aiohttp's, with a time limit and a gentle end.
 
-A subclass of ``aiohttp.web.RequestHandler``, whose methods it overrides or calls are public. Two
-of its private members are read, so pyproject.toml pins aiohttp's minor version: ``_loop``, and
-``_messages``, the requests that are parsed and not begun.
+A subclass of ``aiohttp.web.RequestHandler``, whose methods it overrides or calls are public. Three
+of its private members are used, so pyproject.toml pins aiohttp's minor version: ``_loop``,
+``_parser``, and ``_messages``, the requests that are parsed and not begun.
 """
 
 import asyncio
+import fcntl
+import struct
+import termios
+import zlib
 from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from aiohttp import StreamReader, web
+from aiohttp.http import HttpRequestParser
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.inbound.checks import Rejection
-
-KEEPALIVE = 30.0
-"""Seconds for which an idle connection is kept."""
+from reconciler.inbound.content_encoding import (
+    TooLargeError,
+    UnknownEncodingError,
+    encoding_of,
+    unpack,
+)
+from reconciler.inbound.http_parser import PatientParser, refusal_of
+from reconciler.inbound.places import Place
 
 LINGERING = 3.0
 """Seconds to read on after a refusal, so that the sender can see the answer."""
+
+_LEAST_LINGERING = 0.2
+"""Seconds of that before it gives way for another connection."""
+
+_LEAST_SILENCE = 1.0
+"""Seconds in which a new connection may be silent before it gives way for another."""
+
+_NEVER = 1e8
+"""Seconds. aiohttp's own idle time-out knows nothing of bytes that are on their way."""
 
 _AFTER_EOF = 0.1
 """Seconds in which a request must turn out to be whole whose sender has finished writing."""
@@ -27,22 +46,26 @@ _LIMITS: dict[str, Any] = {
     "max_line_size": 8190,
     "max_field_size": 8190,
     "max_headers": 64,
-    "read_bufsize": 2**16,
 }
+_AT_ONCE = 2**16
+_PIPELINED = 32
 """The most that one connection may make us hold."""
 
 
 class Owner(Protocol):
     """The listener, as its connections see it."""
 
-    def unreadable(
-        self, request: web.BaseRequest, status: int, error: BaseException | None
-    ) -> web.Response:
-        """Return the answer to bytes that are not HTTP, or to a request that a bug has ended."""
+    @property
+    def keepalive(self) -> float:
+        """Seconds for which an idle connection is kept."""
         ...
 
-    def closed(self) -> None:
-        """Give the place of a connection that has ended to the next."""
+    def unreadable(self, request: web.BaseRequest, rejection: Rejection) -> web.Response:
+        """Return the answer to bytes that are not HTTP."""
+        ...
+
+    def failed(self, error: BaseException | None) -> web.Response:
+        """Return the answer to a request that a bug has ended."""
         ...
 
 
@@ -54,18 +77,29 @@ class Connection(web.RequestHandler):
     """
 
     def __init__(
-        self, server: web.Server, owner: Owner, *, timeout: float, log: FilteringBoundLogger
+        self,
+        server: web.Server,
+        owner: Owner,
+        place: Place,
+        *,
+        timeout: float,
+        log: FilteringBoundLogger,
     ) -> None:
         """Start the clock, so that a silent connection is cut off too."""
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type]  # None is how it is turned off
-            keepalive_timeout=KEEPALIVE,
+            keepalive_timeout=_NEVER,
             lingering_time=0.0,  # ours also works where the request was not HTTP
+            read_bufsize=_AT_ONCE,
+            auto_decompress=False,
             **_LIMITS,
         )
+        self._http = PatientParser(self._parser, self._new_parser)
+        self._parser = self._http  # type: ignore[assignment]
         self._owner = owner
+        self._place = place
         self._timeout = timeout
         self._log = log
         self._accepted_at = self._loop.time()
@@ -73,8 +107,9 @@ class Connection(web.RequestHandler):
         """The transport until it is closed; aiohttp forgets its own earlier."""
         self._timer: asyncio.TimerHandle | None = None
         self._body: StreamReader | None = None
+        self._has_spoken = False
         self._is_unreadable = False
-        self._is_lingering = False
+        self._leaving_since: float | None = None
         self._has_ended = asyncio.Event()
         """Set when the other side has finished writing."""
         self.idle = asyncio.Event()
@@ -89,9 +124,15 @@ class Connection(web.RequestHandler):
     async def read_body(self, request: web.BaseRequest, most: int) -> bytes:
         """Return the whole body, and stop the clock.
 
-        Raises 413 as soon as it is known to be too large, and 400 when it ends too early.
+        Raises 413 as soon as it is known to be too large, 415 for an encoding that is not unpacked
+        here, and 400 when it ends too early.
         """
         too_large = Rejection(413, "too_large", f"the body is larger than {most} bytes")
+        try:
+            encoding = encoding_of(request.headers.getall("Content-Encoding", []))
+        except UnknownEncodingError:
+            detail = "a body is read as it is, or unpacked from gzip or deflate"
+            raise Rejection(415, "unknown_encoding", detail) from None
         if request.content_length is not None and request.content_length > most:
             raise too_large
         self._body = request.content
@@ -103,24 +144,30 @@ class Connection(web.RequestHandler):
                 body += chunk
                 if len(body) > most:
                     raise too_large
-        except (web.RequestPayloadError, OSError):
+            self._body = None
+            self._stop_timer()
+            return bytes(body) if encoding is None else unpack(bytes(body), most)
+        except TooLargeError:
+            raise too_large from None
+        except (web.RequestPayloadError, OSError, zlib.error):
             raise Rejection(400, "incomplete", "the body could not be read to its end") from None
-        self._body = None
-        self._stop_timer()
-        return bytes(body)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let the clock run on: the time of a TLS handshake counts."""
         self._wire = cast(asyncio.Transport, transport)
         self._allow(self._accepted_at + self._timeout - self._loop.time())
+        self._place.idle(self)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Start the clock at the first byte of a request; aiohttp also calls this with none."""
-        if self._is_lingering:
+        if self._leaving_since is not None:
             return
         if data and not self.is_busy:
+            self._has_spoken = True
             self.idle.clear()
+            self._place.busy()
+            self._http.begin()
             self._allow(self._timeout)
         super().data_received(data)
 
@@ -140,8 +187,23 @@ class Connection(web.RequestHandler):
         self._wire = None
         self._has_ended.set()
         self.idle.set()
-        self._owner.closed()
+        self._place.free()
         super().connection_lost(exc)
+
+    def give_way(self) -> bool:
+        """Close at once; False where a request or an answer may be on its way."""
+        wire, now = self._wire, self._loop.time()
+        if wire is None or self.is_busy or wire.get_write_buffer_size() > 0:
+            return False
+        if self._leaving_since is not None:
+            if not wire.is_closing() and now < self._leaving_since + _LEAST_LINGERING:
+                return False
+        else:
+            is_new = not self._has_spoken and now < self._accepted_at + _LEAST_SILENCE
+            if is_new or _bytes_wait(wire):
+                return False
+        wire.abort()
+        return True
 
     def handle_error(
         self,
@@ -152,38 +214,63 @@ class Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """Answer in JSON and close."""
         self._is_unreadable = True
-        return self._owner.unreadable(request, status, exc)
+        if status >= 500:
+            return self._owner.failed(exc)
+        return self._owner.unreadable(request, refusal_of(exc, self._http.head))
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Write the answer; a sender that is still sending can read it before we close."""
+        """Write the answer; a sender that is still sending can read it before we close.
+
+        A sender that is refused is closed, unless its next request is here already.
+        """
         self._body = None
         lingers = self._is_unreadable or not request.content.is_eof()
-        if lingers:
+        if lingers or (400 <= resp.status < 500 and not self._messages):
             resp.force_close()
+        elif request.keep_alive and resp.keep_alive is not False:
+            resp.headers["Keep-Alive"] = f"timeout={int(self._owner.keepalive)}"
         self._allow(self._timeout)
         resp, is_lost = await super().finish_response(request, resp, start_time)
         if not is_lost:
-            self._answered(has_more=resp.keep_alive is True and bool(self._messages))
+            if not resp.keep_alive:
+                self._leave()
+            elif self._messages:
+                self._allow(self._timeout)
+            else:
+                self._rest()
             if lingers:
                 await self._linger()
         return resp, is_lost
 
-    def _answered(self, *, has_more: bool) -> None:
-        """Stop the clock, unless the other side still has something to do.
-
-        ``has_more``: the next request has arrived with this one.
-        """
-        if has_more:
-            self._allow(self._timeout)
-            return
+    def _rest(self) -> None:
+        """Wait for the next request, unless the other side still has to take the answer."""
         self.idle.set()
-        if self._wire is not None and self._wire.get_write_buffer_size() > 0:
+        self._place.idle(self)
+        if self._wire is None or self._wire.get_write_buffer_size() > 0:
             return
         if self._has_ended.is_set():
             self._allow(_AFTER_EOF)
         else:
+            self._stop_timer()
+            self._timer = self._loop.call_later(self._owner.keepalive, self._end_rest)
+
+    def _end_rest(self) -> None:
+        """Close a connection that was idle for long, and never one on which a request arrives."""
+        if self._wire is None or self.is_busy:
+            return
+        if _bytes_wait(self._wire):
+            self._allow(self._timeout)
+        else:
+            self.force_close()
+
+    def _leave(self) -> None:
+        """Let others have the place, now that the last answer is written."""
+        self.idle.set()
+        self._leaving_since = self._loop.time()
+        self._place.leaving(self)
+        if self._wire is not None and self._wire.get_write_buffer_size() == 0:
             self._stop_timer()
 
     async def _linger(self) -> None:
@@ -195,7 +282,6 @@ class Connection(web.RequestHandler):
         if wire is None or wire.is_closing() or self._has_ended.is_set():
             return
         self._stop_timer()
-        self._is_lingering = True
         if wire.can_write_eof():
             wire.write_eof()
         wire.resume_reading()
@@ -224,6 +310,27 @@ class Connection(web.RequestHandler):
         self._log.debug("connection_timeout")
         if self._wire is not None:
             self._wire.abort()  # closing would wait for the other side to read
+
+    def _new_parser(self) -> HttpRequestParser:
+        """Return a parser like the one that aiohttp has made."""
+        return HttpRequestParser(
+            self,
+            self._loop,
+            _AT_ONCE,
+            payload_exception=web.RequestPayloadError,
+            auto_decompress=False,
+            max_msg_queue_size=_PIPELINED,
+            **_LIMITS,
+        )
+
+
+def _bytes_wait(wire: asyncio.Transport) -> bool:
+    """Tell whether the kernel holds bytes that have not been read yet."""
+    sock = wire.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    (count,) = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)))
+    return bool(count)
 
 
 async def _meet_expectation(request: web.BaseRequest) -> None:

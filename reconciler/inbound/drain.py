@@ -11,6 +11,7 @@ from reconciler.inbound.inbox_writer import InboxWriter
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.spool import Spool
 from reconciler.inbound.spool_writer import SpoolWriter
+from reconciler.runtime.disk import name_of
 from reconciler.store.errors import StoreUnavailableError
 
 
@@ -58,7 +59,7 @@ class Drain:
         except StoreUnavailableError:
             return False
         except OSError as error:
-            trouble = type(error).__name__
+            trouble = name_of(error)
             if self._trouble != trouble:
                 self._trouble = trouble
                 self._log.error("spool_failed", error=trouble)

@@ -14,6 +14,7 @@ from reconciler.inbound.spool_writer import SpoolWriter
 from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.disk import name_of
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Receipt
 
@@ -109,7 +110,6 @@ class Intake:
             left = store_until + self._limits.spool_timeout - self._clock.monotonic()
             await self._spool_writer.put(receipts, left)
         except OSError as error:
-            word = type(error).__name__
-            self._log.error("callback_not_durable", count=len(receipts), error=word)
+            self._log.error("callback_not_durable", count=len(receipts), error=name_of(error))
             return {receipt.receipt_id for receipt in receipts}
         return set()

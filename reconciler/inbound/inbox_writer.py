@@ -10,6 +10,7 @@ from reconciler.inbound.spool import Spool
 from reconciler.inbound.stored_receipts import StoredReceipts
 from reconciler.runtime.bounded_wait import wait_at_most
 from reconciler.runtime.clock import Clock
+from reconciler.runtime.disk import name_of
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
 
@@ -122,7 +123,7 @@ class InboxWriter:
         try:
             await asyncio.to_thread(self._spool.put_poison, [receipt])
         except OSError as trouble:
-            self._log.error("callback_not_durable", count=1, error=type(trouble).__name__)
+            self._log.error("callback_not_durable", count=1, error=name_of(trouble))
             return False
         self._log.error(
             "callback_poisoned", receipt_id=receipt.receipt_id, error=type(error).__name__

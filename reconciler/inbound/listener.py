@@ -14,7 +14,7 @@ from aiohttp import web
 from structlog.typing import FilteringBoundLogger
 
 from reconciler.config import AccessRules, InForce
-from reconciler.inbound.acceptor import BACKLOG, Acceptor
+from reconciler.inbound.acceptor import Acceptor
 from reconciler.inbound.checks import (
     Address,
     Claim,
@@ -23,17 +23,22 @@ from reconciler.inbound.checks import (
     check_body,
     client_address,
     is_in,
+    same_path,
 )
 from reconciler.inbound.connection import Connection
 from reconciler.inbound.group_commit import Intake, NotDurableError
 from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
+from reconciler.inbound.places import Place
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 from reconciler.store.inbox import Receipt
 
 RETRY_AFTER = "5"
 """Seconds after which a sender that was answered 503 may try again."""
+
+LONGEST_PATH = 100
+"""Characters of a refused request's path that are logged."""
 
 _RECEIVED = b'{"received": true}'
 _HEADERS = {
@@ -66,19 +71,31 @@ class Listener:
         self._log_limit = LogLimit(clock)
         self._server = web.Server(self._handle)
         self._acceptor: Acceptor | None = None
-        self._listening: socket.socket | None = None
+        self._listening: Sequence[socket.socket] = ()
         self._stopping = asyncio.Event()
         self.rejected: Counter[str] = Counter()
         """How many requests were refused, by code."""
+        self.handshakes_failed: Counter[str] = Counter()
+        """How many TLS handshakes failed, by reason."""
         self.received = 0
         """How many callbacks were answered 200."""
 
-    def open(self, listening: socket.socket) -> None:
-        """Accept on ``listening`` until ``stop``; ``run`` closes it at its end."""
+    @property
+    def is_full(self) -> bool:
+        """Whether all places are taken by requests under way."""
+        return self._acceptor is not None and self._acceptor.places.are_busy
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds for which an idle connection is kept."""
+        return self._current.value.settings.listener.keepalive / 1000
+
+    def open(self, *listening: socket.socket) -> None:
+        """Accept on ``listening`` until ``stop``; ``run`` closes them at its end."""
         self._listening = listening
         self._acceptor = Acceptor(
             listening,
-            self._connection,
+            self,
             self._tls,
             limits=self._limits,
             log_limit=self._log_limit,
@@ -109,29 +126,42 @@ class Listener:
                     await busy.idle.wait()
         self._server.pre_shutdown()  # else an idle connection is waited for
         await self._server.shutdown(timeout=limits.shutdown)
-        if self._listening is not None:  # a proxy is refused at once, and asks another daemon
-            self._listening.close()
+        for listening in self._listening:  # a proxy is refused at once, and asks another daemon
+            listening.close()
 
-    def closed(self) -> None:
-        """Give the place of a connection that has ended to the next."""
-        if self._acceptor is not None:
-            self._acceptor.closed()
+    def connection(self, place: Place) -> Connection:
+        """Return the protocol of one connection, which frees ``place`` at its end."""
+        timeout = self._limits.request_timeout
+        return Connection(self._server, self, place, timeout=timeout, log=self._log)
 
-    def unreadable(
-        self, request: web.BaseRequest, status: int, error: BaseException | None
-    ) -> web.Response:
-        """Return the answer to bytes that are not HTTP, or to a request that a bug has ended."""
-        if status < 500:
-            rejection = Rejection(status, "bad_http", "this is not an HTTP request we can read")
-            self._reject(rejection, request.remote)  # its headers cannot be read either
-            return _refusal(rejection.status, rejection.code, rejection.detail)
+    def drops(self, peer: str) -> bool:
+        """Tell whether ``peer`` is outside ``allow_from``, and is no proxy of an allowed one."""
+        access = self._current.value.access
+        if not access.allow_from or access.trusted_proxies:
+            return False
+        if is_in(client_address(peer, (), ()), access.allow_from):
+            return False
+        detail = "this address is not allowed; it was dropped without an answer"
+        self._reject(Rejection(403, "forbidden", detail), peer)
+        return True
+
+    def handshake_failed(self, reason: str, remote: str) -> None:
+        """Count a TLS handshake that failed."""
+        self.handshakes_failed[reason] += 1
+        if self._log_limit.may_log(f"tls_{reason}"):
+            total = self.handshakes_failed[reason]
+            self._log.info("tls_handshake_failed", reason=reason, remote=remote, total=total)
+
+    def unreadable(self, request: web.BaseRequest, rejection: Rejection) -> web.Response:
+        """Return the answer to bytes that are not HTTP."""
+        self._reject(rejection, request.remote)  # its headers cannot be read either
+        return _refusal(rejection.status, rejection.code, rejection.detail)
+
+    def failed(self, error: BaseException | None) -> web.Response:
+        """Return the answer to a request that a bug has ended."""
         self._log.error("request_failed", exc_info=error)
         detail = "this request could not be answered; the log says more"
-        return _refusal(status, "internal", detail)
-
-    def _connection(self) -> Connection:
-        timeout = self._limits.request_timeout
-        return Connection(self._server, self, timeout=timeout, log=self._log)
+        return _refusal(500, "internal", detail)
 
     def _busy(self) -> Connection | None:
         for connection in cast(list[Connection], self._server.connections):
@@ -145,7 +175,8 @@ class Listener:
             answer = await self._take(request, access)
         except Rejection as rejection:
             address = _address_of(request, access)
-            self._reject(rejection, str(address) if address else request.remote)
+            remote = str(address) if address else request.remote
+            self._reject(rejection, remote, request.rel_url.raw_path)
             answer = _refusal(rejection.status, rejection.code, rejection.detail)
         if self._stopping.is_set():
             answer.force_close()
@@ -153,13 +184,14 @@ class Listener:
 
     async def _take(self, request: web.BaseRequest, access: AccessRules) -> web.Response:
         """Check a request and keep its callback. Raises Rejection."""
-        if access.path not in (request.path, request.rel_url.raw_path):
+        paths = (request.path, request.rel_url.raw_path)
+        if not any(same_path(path, access.path) for path in paths):
             raise Rejection(404, "not_found", "there is nothing here")
         if request.method != "POST":
             raise Rejection(405, "method_not_allowed", "only POST is answered here")
         if access.allow_from and not is_in(_address_of(request, access), access.allow_from):
             raise Rejection(403, "forbidden", "this address is not allowed")
-        check_authorization(request.headers.get("Authorization"), access.authorization)
+        check_authorization(request.headers.getall("Authorization", []), access.authorization)
         body = await cast(Connection, request.protocol).read_body(request, access.max_body)
         arrived = self._clock.monotonic()
         claim = check_body(body, request.charset)
@@ -185,15 +217,17 @@ class Listener:
             body_sha256=claim.body_sha256,
         )
 
-    def _reject(self, rejection: Rejection, remote: str | None) -> None:
-        self.rejected[rejection.code] += 1
-        if self._log_limit.may_log(rejection.code):
+    def _reject(self, rejection: Rejection, remote: str | None, path: str | None = None) -> None:
+        self.rejected[rejection.reason] += 1
+        if self._log_limit.may_log(rejection.reason):
             self._log.warning(
                 "callback_rejected",
-                reason=rejection.code,
+                reason=rejection.reason,
                 http_status=rejection.status,
+                detail=rejection.detail,
+                path=path and path[:LONGEST_PATH],
                 remote=remote,
-                total=self.rejected[rejection.code],
+                total=self.rejected[rejection.reason],
             )
 
 
@@ -207,28 +241,14 @@ def _refusal(status: int, code: str, detail: str) -> web.Response:
     return _answer(status, orjson.dumps({"error": code, "detail": detail}))
 
 
+class _Response(web.Response):
+    """An answer that does not tell which software and version gives it."""
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.popall("Server", None)
+
+
 def _answer(status: int, body: bytes) -> web.Response:
     headers = _HEADERS.get(status)
-    return web.Response(status=status, body=body, headers=headers, content_type="application/json")
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket for ``host``; port 0 takes any free one. Raises OSError."""
-    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, address = infos[0]
-    listening = socket.socket(family, kind, protocol)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
-    except OSError:
-        listening.close()
-        raise
-    listening.setblocking(False)
-    return listening
-
-
-def addresses(listening: Sequence[socket.socket], scheme: str) -> str:
-    """Return the base URL under which the first of ``listening`` is reached."""
-    host, port = listening[0].getsockname()[:2]
-    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    return _Response(status=status, body=body, headers=headers, content_type="application/json")

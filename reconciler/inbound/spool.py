@@ -43,7 +43,7 @@ class Spool:
 
     def __init__(self, directory: Path, owner: str) -> None:
         """``owner`` names this process's files; it must be unique among those alive."""
-        self._directory = directory
+        self.directory = directory
         self._owner = owner
         self._serial = 0
         self._current: SpoolFile | None = None
@@ -79,13 +79,13 @@ class Spool:
     def put_poison(self, receipts: Sequence[Receipt]) -> None:
         """Set ``receipts`` aside that no retry can bring into the store. Raises OSError."""
         self._make_directory()
-        fd = os.open(self._directory / POISON, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        fd = os.open(self.directory / POISON, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             _write_all(fd, b"".join(map(encode_line, receipts)))
             os.fsync(fd)
         finally:
             os.close(fd)
-        sync_directory(self._directory)
+        sync_directory(self.directory)
 
     def is_empty(self) -> bool:
         """Tell whether no callback waits here, whoever wrote it. Raises OSError."""
@@ -115,7 +115,7 @@ class Spool:
     def drop(self, file: SpoolFile) -> None:
         """Remove a drained file, durably. Raises OSError."""
         file.path.unlink(missing_ok=True)
-        sync_directory(self._directory)
+        sync_directory(self.directory)
         os.close(file.fd)
 
     def keep(self, files: Sequence[SpoolFile]) -> None:
@@ -133,7 +133,7 @@ class Spool:
     def probe(self) -> None:
         """Prove that a callback could be kept here: write, fsync, remove. Raises OSError."""
         self._make_directory()
-        path = self._directory / f"{self._owner}.probe"
+        path = self.directory / f"{self._owner}.probe"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             _write_all(fd, bytes(4096))
@@ -154,7 +154,7 @@ class Spool:
     def _files(self) -> list[Path]:
         """List the files; unlike ``glob``, this fails for a directory that cannot be read."""
         try:
-            return sorted(path for path in self._directory.iterdir() if path.suffix == SUFFIX)
+            return sorted(path for path in self.directory.iterdir() if path.suffix == SUFFIX)
         except FileNotFoundError:
             return []
 
@@ -162,13 +162,13 @@ class Spool:
         """Create a file that gets its name only when it is locked."""
         self._make_directory()
         self._serial += 1
-        path = self._directory / f"{self._owner}-{self._serial:06}{SUFFIX}"
+        path = self.directory / f"{self._owner}-{self._serial:06}{SUFFIX}"
         new = path.with_suffix(_NEW)
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             new.rename(path)
-            sync_directory(self._directory)
+            sync_directory(self.directory)
         except OSError:
             os.close(fd)
             new.unlink(missing_ok=True)
@@ -178,10 +178,8 @@ class Spool:
 
     def _make_directory(self) -> None:
         """Create the directory durably."""
-        missing = [
-            path for path in (self._directory, *self._directory.parents) if not path.exists()
-        ]
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing = [path for path in (self.directory, *self.directory.parents) if not path.exists()]
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in missing:
             sync_directory(path.parent)
 

@@ -8,6 +8,29 @@ import ssl
 from contextlib import suppress
 from typing import Any
 
+from reconciler.inbound.http_parser import PROXY_PROTOCOL
+
+_ALERTS = {
+    "UNKNOWN_CA": "unknown_ca",
+    "CERTIFICATE_UNKNOWN": "certificate_unknown",
+    "BAD_CERTIFICATE": "bad_certificate",
+    "CERTIFICATE_EXPIRED": "certificate_expired",
+    "HTTP_REQUEST": "http_request",
+    "NO_SHARED_CIPHER": "no_shared_cipher",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM": "no_shared_cipher",
+    "NO_SHARED_GROUP": "no_shared_cipher",
+    "NO_SUITABLE_KEY_SHARE": "no_shared_cipher",
+    "UNSUPPORTED_PROTOCOL": "unsupported_protocol",
+    "VERSION_TOO_LOW": "unsupported_protocol",
+    "PROTOCOL_VERSION": "unsupported_protocol",
+    "WRONG_SSL_VERSION": "unsupported_protocol",
+    "EOF": "reset",
+    "WRONG_VERSION_NUMBER": "not_tls",
+}
+"""Our word for what is in OpenSSL's."""
+
+_METHODS = (b"GET ", b"POST ", b"PUT ", b"HEAD ", b"OPTIONS ", b"DELETE ", b"PATCH ", b"CONNECT ")
+
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 _NO_CHECK_TIME = 0x200000
@@ -15,6 +38,20 @@ _NO_CHECK_TIME = 0x200000
 
 _TURNS = 4
 """Exchanges of messages; a handshake needs fewer."""
+
+
+def failure_of(error: OSError, begin: bytes) -> str:
+    """Return the word for a handshake that failed with ``error`` after the bytes ``begin``."""
+    if begin.startswith(PROXY_PROTOCOL):
+        return "proxy_protocol"
+    if begin.startswith(_METHODS):
+        return "http_request"
+    if isinstance(error, ssl.SSLError):
+        said = f"{error.reason or error}".upper()
+        return next((word for part, word in _ALERTS.items() if part in said), "other")
+    if isinstance(error, TimeoutError) or "longer than" in str(error):  # asyncio's own words
+        return "timeout"
+    return "reset" if isinstance(error, ConnectionError) else "other"
 
 
 def server_context(certificate: str, key: str) -> ssl.SSLContext:

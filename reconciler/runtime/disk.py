@@ -1,5 +1,6 @@
 """The disk: how much room is left, and making a directory's entries durable."""
 
+import errno
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -30,3 +31,9 @@ def sync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def name_of(error: OSError) -> str:
+    """Return the name of the error, such as ENOSPC; TimeoutError for a disk that hangs."""
+    name: str = errno.errorcode.get(error.errno or 0, type(error).__name__)
+    return name

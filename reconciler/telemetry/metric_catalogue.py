@@ -18,11 +18,19 @@ OTHER: Final = "other"
 
 STATES: Final = ("waiting", "reported", "overdue", "settled", "gone", "expired")
 REASONS: Final = (
-    "unauthorized", "forbidden", "not_found", "method_not_allowed", "too_large", "incomplete",
-    "bad_http", "not_json", "not_an_object", "missing_member", "not_a_string", "empty",
-    "too_long", "control_characters", "bad_id",
+    "authorization_missing", "authorization_wrong", "forbidden", "not_found",
+    "method_not_allowed", "too_large", "incomplete", "bad_http", "headers_too_large",
+    "unknown_encoding", "proxy_protocol", "not_json", "not_an_object", "missing_member",
+    "not_a_string", "empty", "too_long", "control_characters", "bad_id",
 )  # fmt: skip
 """Why a request to the listener was refused, as ``callback_rejected`` says."""
+
+HANDSHAKE_FAILURES: Final = (
+    "http_request", "proxy_protocol", "not_tls", "unsupported_protocol", "no_shared_cipher",
+    "unknown_ca", "certificate_unknown", "bad_certificate", "certificate_expired", "timeout",
+    "reset",
+)  # fmt: skip
+"""Why a TLS handshake failed, as ``tls_handshake_failed`` says."""
 
 OUTCOMES: Final = (
     "ok", "not_found", "refused", "denied", "throttled", "server_error", "timeout",
@@ -63,6 +71,11 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("reconciler_callbacks_rejected_total", "counter",
            "Requests to the listener that were refused.",
            {"reason": REASONS}),
+    Metric("reconciler_tls_handshakes_failed_total", "counter",
+           "TLS handshakes with the listener that failed.",
+           {"reason": HANDSHAKE_FAILURES}),
+    Metric("reconciler_connections_full", "gauge",
+           "1 while every connection that the listener may have is busy, and others wait."),
     Metric("reconciler_callback_acknowledge_seconds", "histogram",
            "From the last byte of a callback to its durable 200.",
            buckets=_FAST),

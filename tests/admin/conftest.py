@@ -46,6 +46,8 @@ class Played:
         self.log = LogCapture()
         self.dropped = 0
         self.rejected: Counter[str] = Counter()
+        self.handshakes_failed: Counter[str] = Counter()
+        self.is_full = False
         self.metrics = Metrics()
         self.breaker = "closed"
         self.spooled = 0
@@ -195,7 +197,7 @@ def build(store: Store, store_path: Path, played: Played) -> Build:
             jobs=played,
             check=played,
             metrics=played.metrics,
-            rejected=played.rejected,
+            listener=played,
             disks={"store": store_path.parent, "spool": store_path.parent / "spool"},
             due=played.due,
             news=played.news,

@@ -116,7 +116,9 @@ async def test_a_scrape_says_what_the_ledger_holds(
 
 async def test_a_scrape_says_how_this_daemon_is(client: Client, played: Played) -> None:
     played.breaker, played.spooled, played.dropped = "open", 4, 17
-    played.rejected.update({"unauthorized": 5, "never heard of": 2})
+    played.handshakes_failed.update({"unknown_ca": 3})
+    played.is_full = True
+    played.rejected.update({"authorization_wrong": 5, "never heard of": 2})
     played.readiness = Readiness(False, reason="neither")
 
     samples = await scraped(client)
@@ -126,8 +128,10 @@ async def test_a_scrape_says_how_this_daemon_is(client: Client, played: Played) 
     assert value(samples, "reconciler_breaker_state", state="closed") == 0
     assert value(samples, "reconciler_spooled_callbacks") == 4
     assert value(samples, "reconciler_log_lines_dropped_total") == 17
-    assert value(samples, "reconciler_callbacks_rejected_total", reason="unauthorized") == 5
+    assert value(samples, "reconciler_callbacks_rejected_total", reason="authorization_wrong") == 5
     assert value(samples, "reconciler_callbacks_rejected_total", reason="other") == 2
+    assert value(samples, "reconciler_tls_handshakes_failed_total", reason="unknown_ca") == 3
+    assert value(samples, "reconciler_connections_full") == 1
     assert value(samples, "reconciler_last_sweep_age_seconds") == 90  # none yet: since the start
     assert value(samples, "reconciler_build_info", version="1.2.3") == 1
     assert value(samples, "reconciler_disk_free_bytes", of="store") > 0
@@ -241,7 +245,7 @@ async def test_a_readiness_check_that_hangs_makes_no_scrape_hang(
         store,
         Health(played, check, played.clock),
         own=played,
-        rejected=played.rejected,
+        listener=played,
         logs=played,
         disks={},
         clock=played.clock,

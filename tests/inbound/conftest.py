@@ -21,10 +21,11 @@ from structlog.testing import LogCapture
 
 from reconciler.config import AccessRules, InForce, Secrets, in_force, load
 from reconciler.inbound.applier import Applier
+from reconciler.inbound.bind import bind
 from reconciler.inbound.build import Inbound, build_inbound
 from reconciler.inbound.group_commit import Intake
 from reconciler.inbound.limits import Limits
-from reconciler.inbound.listener import Listener, bind
+from reconciler.inbound.listener import Listener
 from reconciler.inbound.spool import Spool
 from reconciler.ledger import Outcome, Rules
 from reconciler.runtime.bell import Bell
@@ -299,6 +300,7 @@ class Plan:
     stop_linger: float = 0.0
     answering: float = 8.0
     shutdown: float = 4.0
+    keepalive: str = "75s"
     parts: tuple[str, ...] = ("intake", "drain", "applier")
     clock: Clock = field(default_factory=Ticking)
 
@@ -349,7 +351,9 @@ async def _house(plan: Plan, empty_store: Path, tmp_path: Path) -> AsyncIterator
     )
     store = await open_store(f"sqlite:///{path}", is_daemon=True)
     gate = Gate(store.database)
-    defaults = in_force(load(None, {}), Secrets(store_url=""))
+    defaults = in_force(
+        load(None, {"RECONCILER_LISTENER__KEEPALIVE": plan.keepalive}), Secrets(store_url="")
+    )
     current = Current(replace(defaults, rules=Rules(), access=plan.access()))
     tls, clock, due, news = Current(plan.tls), plan.clock, Bell("due"), Bell("news")
     serial = count(1)
@@ -374,7 +378,7 @@ async def _house(plan: Plan, empty_store: Path, tmp_path: Path) -> AsyncIterator
         current=current,
         tls=tls,
         new_inbound=new_inbound,
-        listening=bind(plan.host, 0),
+        listening=bind(plan.host, 0)[0],
         clock=clock,
         due=due,
         news=news,
@@ -410,6 +414,19 @@ async def wires() -> AsyncIterator[Dial]:
     yield dial
     for wire in opened:
         await wire.close()
+
+
+Ask = Callable[[House, bytes], Awaitable[Answer]]
+
+
+@pytest.fixture
+async def ask(wires: Dial) -> Ask:
+    """Ask on a connection of its own: one that was refused is closed."""
+
+    async def ask(house: House, data: bytes) -> Answer:
+        return await (await wires(house)).ask(data)
+
+    return ask
 
 
 @pytest.fixture

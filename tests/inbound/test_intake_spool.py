@@ -120,7 +120,7 @@ async def test_without_store_and_spool_the_answer_is_503(house: House, wire: Wir
 
     assert (answer.status, answer.error) == (503, "not_durable")
     assert int(answer.headers["retry-after"]) > 0
-    assert house.logged("callback_not_durable") == [{"count": 1, "error": "FileExistsError"}]
+    assert house.logged("callback_not_durable") == [{"count": 1, "error": "EEXIST"}]
     house.gate.failure = None
     house.spool_path.unlink()
     await house.until(lambda: house.intake.trouble is None)
@@ -297,7 +297,7 @@ async def test_a_spool_that_cannot_be_read_is_told_once_and_stops_nothing(
     house.gate.failure = None
     await house.until(lambda: house.logged("spool_drained"))
 
-    assert house.logged("spool_failed") == [{"error": "NotADirectoryError"}]
+    assert house.logged("spool_failed") == [{"error": "ENOTDIR"}]
     assert await house.stored_ids() == ["p-1", "p-2"]
 
 

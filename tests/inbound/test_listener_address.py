@@ -1,11 +1,13 @@
 """The listener lets in by the address that a request really comes from."""
 
+import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
 
+from reconciler.inbound.bind import addresses, bind
 from reconciler.inbound.checks import Network, client_address, is_in
-from tests.inbound.conftest import BuildHouse, Dial, Plan, body, post
+from tests.inbound.conftest import Ask, BuildHouse, Dial, Plan, body, post
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))
 
@@ -78,25 +80,25 @@ def test_an_address_is_in_a_network_of_its_own_family(
     assert is_in(client_address(address, [], ()), wanted) is inside
 
 
-async def test_an_address_that_is_not_allowed_is_answered_403(
+async def test_an_address_that_is_not_allowed_is_dropped_before_it_takes_a_place(
     build: BuildHouse, wires: Dial
 ) -> None:
-    house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),), authorization=(b"right",)))
-    wire = await wires(house)
+    house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),), most_connections=1))
 
-    answer = await wire.ask(post(body(), "X-Forwarded-For: 192.0.2.1", "Authorization: right"))
+    for _ in range(3):
+        assert await (await wires(house)).rest() == b""
 
-    assert (answer.status, answer.error) == (403, "forbidden")
     assert await house.stored() == []
-    assert house.logged("callback_rejected")[0]["remote"] == "127.0.0.1"
+    assert house.listener.rejected == {"forbidden": 3}
+    line = house.logged("callback_rejected")[0]
+    assert (line["reason"], line["remote"]) == ("forbidden", "127.0.0.1")
 
 
 async def test_behind_a_trusted_proxy_the_clients_own_address_decides(
-    build: BuildHouse, wires: Dial
+    build: BuildHouse, ask: Ask
 ) -> None:
     allowed, loopback = ip_network("192.0.2.0/24"), ip_network("127.0.0.0/8")
     house = await build(Plan(allow_from=(allowed,), trusted_proxies=(loopback,)))
-    wire = await wires(house)
 
     for forwarded, status in {
         "192.0.2.1": 200,
@@ -105,13 +107,25 @@ async def test_behind_a_trusted_proxy_the_clients_own_address_decides(
         "192.0.2.1, canary": 403,
         "": 403,
     }.items():
-        answer = await wire.ask(post(body(), f"X-Forwarded-For: {forwarded}"))
+        answer = await ask(house, post(body(), f"X-Forwarded-For: {forwarded}"))
         assert answer.status == status, forwarded
-    assert (await wire.ask(post(body()))).status == 403
+    assert (await ask(house, post(body()))).status == 403
     assert len(await house.stored()) == 2
     remotes = [line["remote"] for line in house.logged("callback_rejected")]
     assert remotes == ["203.0.113.7", "127.0.0.1", "127.0.0.1", "127.0.0.1"]
     assert "canary" not in str(house.lines.entries)
+
+
+def test_localhost_is_bound_on_both_its_addresses_and_one_port() -> None:
+    bound = bind("localhost", 0)
+    try:
+        names = {each.getsockname()[0] for each in bound}
+        assert names == ({"127.0.0.1", "::1"} if socket.has_ipv6 else {"127.0.0.1"})
+        assert len({each.getsockname()[1] for each in bound}) == 1
+        assert addresses(bound, "http").startswith("http://127.0.0.1:")
+    finally:
+        for each in bound:
+            each.close()
 
 
 @pytest.mark.parametrize("host", ["::1", "::"])

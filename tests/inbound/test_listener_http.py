@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.inbound.conftest import BuildHouse, Dial, House, Plan, Wire, body, post
+from tests.inbound.conftest import Ask, BuildHouse, Dial, House, Plan, Wire, body, post
 
 
 def chunked(*chunks: bytes) -> bytes:
@@ -47,7 +47,34 @@ async def test_a_compressed_bomb_is_answered_413_without_being_unpacked(
     assert await wire.rest() == b""
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+async def test_a_compressed_body_of_several_pieces_is_read(house: House, ask: Ask) -> None:
+    content = body()
+    pieces = gzip.compress(content[:9]) + gzip.compress(content[9:])
+    raw = zlib.compress(content, wbits=-15)
+
+    for name, squeezed in {"GZIP": pieces, "x-gzip": pieces, "deflate": raw}.items():
+        assert (await ask(house, post(squeezed, f"Content-Encoding: {name}"))).status == 200
+    assert await house.stored_ids() == ["p-1"] * 3
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "aes128gcm"])
+async def test_an_encoding_that_is_not_unpacked_is_answered_415(
+    house: House, wire: Wire, encoding: str
+) -> None:
+    answer = await wire.ask(post(body(), f"Content-Encoding: {encoding}"))
+
+    assert (answer.status, answer.error) == (415, "unknown_encoding")
+    assert await house.stored() == []
+
+
+@pytest.mark.parametrize("encoding", ["identity", ""])
+async def test_a_body_that_says_to_be_as_it_is_is_taken(
+    house: House, wire: Wire, encoding: str
+) -> None:
+    assert (await wire.ask(post(body(), f"Content-Encoding: {encoding}"))).status == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 async def test_a_body_that_is_not_encoded_as_it_says_is_answered_400(
     house: House, wire: Wire, encoding: str
 ) -> None:
@@ -167,13 +194,71 @@ async def test_pipelined_requests_are_answered_in_their_order(house: House, wire
     ],
     ids=["a long value", "a long path", "many"],
 )
-async def test_huge_headers_are_answered_400(house: House, wire: Wire, head: bytes) -> None:
+async def test_huge_headers_are_answered_431(house: House, wire: Wire, head: bytes) -> None:
     answer = await wire.ask(head + b"\r\nHost: listener\r\nContent-Length: 0\r\n\r\n")
 
-    assert (answer.status, answer.error) == (400, "bad_http")
+    assert (answer.status, answer.error) == (431, "headers_too_large")
     assert await wire.rest() == b""
     (line,) = house.logged("callback_rejected")
-    assert line == {"reason": "bad_http", "http_status": 400, "remote": "127.0.0.1", "total": 1}
+    assert (line["reason"], line["http_status"]) == ("headers_too_large", 431)
+    assert (line["remote"], line["total"]) == ("127.0.0.1", 1)
+
+
+JSON = "Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [JSON, JSON],
+        [JSON, "content-type:application/json ", JSON],
+        ["User-Agent: x", "Host: listener", "User-Agent: x"],
+        [f"Content-Length: {len(body())}", f"Content-Length: {len(body())}"],
+        ["ETag: x", JSON, "ETag: x", JSON],
+    ],
+)
+async def test_a_header_that_comes_twice_with_one_value_does_no_harm(
+    house: House, wires: Dial, headers: list[str]
+) -> None:
+    wire = await wires(house)
+    for _ in range(2):
+        answer = await wire.ask(post(body(), *headers))
+        assert (answer.status, answer.error) == (200, None)
+
+    slow = await wires(house)
+    request = post(body(), *headers)
+    for at in range(0, len(request), 7):
+        await slow.send(request[at : at + 7])
+        await (await wires(house)).ask(post(body()))  # the piece has been read by itself
+    assert (await slow.answer()).status == 200
+
+
+@pytest.mark.parametrize("header", ["Content-Type: text/plain", "Host: b", "User-Agent: b"])
+async def test_a_header_that_comes_twice_with_two_values_is_answered_400(
+    house: House, wire: Wire, header: str
+) -> None:
+    answer = await wire.ask(post(body(), JSON, "User-Agent: a", header))
+
+    assert (answer.status, answer.error) == (400, "bad_http")
+    assert house.logged("callback_rejected")[0]["detail"] == "a header comes twice with two values"
+    assert await house.stored() == []
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x02\x13\x88\x00\x50",
+    ],
+)
+async def test_the_proxy_protocol_is_refused_by_its_name(
+    house: House, wire: Wire, begin: bytes
+) -> None:
+    answer = await wire.ask(begin + post(body()))
+
+    assert (answer.status, answer.error) == (400, "proxy_protocol")
+    assert house.logged("callback_rejected")[0]["reason"] == "proxy_protocol"
 
 
 async def test_headers_of_a_usual_size_are_taken(house: House, wire: Wire) -> None:
@@ -207,10 +292,10 @@ async def test_what_is_not_http_is_answered_400_in_one_line_of_log(
 
 
 async def test_a_server_under_a_flood_of_refusals_logs_some_and_counts_all(
-    house: House, wire: Wire
+    house: House, ask: Ask
 ) -> None:
     for _ in range(100):
-        assert (await wire.ask(post(b"not JSON"))).status == 400
+        assert (await ask(house, post(b"not JSON"))).status == 400
 
     assert house.listener.rejected == {"not_json": 100}
     assert 20 <= len(house.logged("callback_rejected")) < 100

@@ -9,26 +9,72 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pytest
+
 from tests.inbound.conftest import PATIENCE, BuildHouse, Dial, House, Plan, body, post
 
 
-async def test_connections_beyond_the_limit_wait_and_are_served_when_a_place_is_free(
+async def test_connections_beyond_the_limit_wait_while_all_others_are_busy(
     build: BuildHouse, wires: Dial
 ) -> None:
     house = await build(Plan(most_connections=2))
-    first, second, third, fourth = [await wires(house) for _ in range(4)]
-    for wire in (first, second):
-        assert (await wire.ask(post(body()))).status == 200
-    for number, wire in ((3, third), (4, fourth)):
-        await wire.send(post(body(processId=f"p-{number}")))
-    assert (await first.ask(post(body()))).status == 200
+    busy, third = [await wires(house) for _ in range(2)], await wires(house)
+    house.gate.is_open.clear()
+    for wire in busy:
+        await wire.send(post(body()))
+    await third.send(post(body(processId="p-3")))
+    await house.until(lambda: house.logged("connections_full") and house.listener.is_full)
     assert house.logged("connections_full")[0]["open"] == 2
-    assert len(await house.stored()) == 3
 
-    for ends, waits in ((first, third), (second, fourth)):
-        await ends.close()
-        assert (await waits.answer()).status == 200
-    assert set(await house.stored_ids()) == {"p-1", "p-3", "p-4"}
+    house.gate.is_open.set()
+
+    for wire in (*busy, third):
+        assert (await wire.answer()).status == 200
+    assert not house.listener.is_full
+    assert sorted(await house.stored_ids()) == ["p-1", "p-1", "p-3"]
+
+
+async def test_the_connection_that_has_been_idle_longest_gives_way(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan(most_connections=2))
+    first, second = [await wires(house) for _ in range(2)]
+    for wire in (first, second, first):
+        assert (await wire.ask(post(body()))).status == 200
+
+    third = await wires(house)
+    assert (await third.ask(post(body()))).status == 200
+
+    assert await second.rest() == b""
+    assert (await first.ask(post(body()))).status == 200
+    assert not house.logged("connections_full")
+
+
+REFUSED = {
+    "401": post(body(), "Authorization: wrong"),
+    "404": post(body(), path="/other"),
+    "413": post(b"", "Content-Length: 9000000"),
+    "nothing like HTTP": b"\0\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("request_", REFUSED.values(), ids=REFUSED)
+async def test_whoever_is_refused_keeps_no_place(
+    build: BuildHouse, wires: Dial, request_: bytes
+) -> None:
+    """None of the refused hangs up by itself."""
+    house = await build(Plan(most_connections=20, authorization=(b"right",)))
+    refused = []
+    for _ in range(100):
+        refused.append(await wires(house))
+        await refused[-1].send(request_)
+
+    async with asyncio.timeout(PATIENCE):
+        answer = await (await wires(house)).ask(post(body(), "Authorization: right"))
+
+    assert answer.status == 200
+    for wire in refused:
+        assert (await wire.rest()).split(b" ")[1].startswith(b"4")
 
 
 async def test_a_crowd_is_served_through_few_places(build: BuildHouse, wires: Dial) -> None:
@@ -50,8 +96,12 @@ async def test_a_full_house_says_so_without_flooding_the_log(
 ) -> None:
     house = await build(Plan(most_connections=1))
     waiting = [await wires(house) for _ in range(101)]
+    house.gate.is_open.clear()
+    await waiting[0].send(post(body()))
+    await house.until(lambda: house.logged("connections_full"))
+    house.gate.is_open.set()
     for wire in waiting:
-        await wire.ask(post(body(), path="/other"))
+        await wire.ask(post(body(), path="/other")) if wire != waiting[0] else await wire.answer()
         await wire.close()
 
     assert 1 <= len(house.logged("connections_full")) < 100

@@ -157,11 +157,17 @@ async def test_connections_beyond_the_limit_wait_for_the_next_process(
 ) -> None:
     house = await build(Plan(most_connections=1))
     inside, outside = await wires(house), await wires(house)
-    assert (await inside.ask(post(body()))).status == 200
+    house.gate.is_open.clear()
+    await inside.send(post(body()))
+    await house.gate.knocked.wait()
     await outside.send(post(body()))
+    await house.until(lambda: house.logged("connections_full"))
 
-    await stop(house)
-    assert await inside.rest() == b""
+    stopping = asyncio.create_task(stop(house))
+    await asyncio.wait({stopping}, timeout=0.05)
+    house.gate.is_open.set()
+    assert (await inside.answer()).status == 200
+    await stopping
     await house.restart()
 
     assert (await outside.answer()).status == 200

@@ -80,6 +80,53 @@ async def test_a_client_that_speaks_no_tls_is_closed_and_its_place_given_back(
     assert house.logged("connection_failed")
 
 
+async def test_a_failed_handshake_is_counted_by_its_reason(
+    build: BuildHouse, wires: Dial, tls: ssl.SSLContext
+) -> None:
+    house = await build(Plan(tls=tls))
+
+    def offer(context: ssl.SSLContext) -> None:
+        address = house.listening.getsockname()
+        with socket.create_connection(address) as plain, pytest.raises(OSError):
+            context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings(action="ignore"):
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    for context in (ssl.create_default_context(), old):
+        await asyncio.to_thread(offer, context)
+    for garbage in (post(body()), b"PROXY TCP4 192.0.2.1 192.0.2.2 5000 80\r\n", b"x" * 99):
+        wire = await wires(house)
+        await wire.send(garbage)
+        await wire.rest()
+    silent = await wires(house)
+    await silent.close()
+
+    wanted = ["unknown_ca", "unsupported_protocol", "http_request", "proxy_protocol", "not_tls"]
+    await house.until(lambda: len(house.logged("tls_handshake_failed")) == len(wanted))
+    assert house.listener.handshakes_failed == dict.fromkeys(wanted, 1)
+    lines = house.logged("tls_handshake_failed")
+    assert sorted(line["reason"] for line in lines) == sorted(wanted)
+    assert {line["remote"] for line in lines} == {"127.0.0.1"}
+
+
+async def test_strangers_who_are_refused_keep_no_place_behind_tls_either(
+    build: BuildHouse, wires: Dial, tls: ssl.SSLContext, dial_tls: DialTls
+) -> None:
+    house = await build(Plan(tls=tls, most_connections=5))
+    refused = []
+    for _ in range(20):
+        refused.append(await dial_tls(house))
+        await refused[-1].ask(post(body(), path="/other"))
+
+    good = await dial_tls(house)
+    assert (await good.ask(post(body()))).status == 200
+    for wire in (good, *refused):
+        await wire.close()
+
+
 async def test_a_handshake_that_does_not_end_is_cut_at_the_limit_of_the_request(
     build: BuildHouse, wires: Dial, tls: ssl.SSLContext, dial_tls: DialTls
 ) -> None:

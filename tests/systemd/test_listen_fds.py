@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.inbound.listener import bind
+from reconciler.inbound.bind import bind
 from reconciler.systemd.listen_fds import PassedSocketError, passed_socket
 
 
@@ -16,7 +16,7 @@ from reconciler.systemd.listen_fds import PassedSocketError, passed_socket
 def first() -> Iterator[int]:
     """Three descriptors in a row: TCP that listens, TCP that listens, a unix socket."""
     with ExitStack() as stack:
-        opened = [bind("127.0.0.1", 0), bind("127.0.0.1", 0), socket.socket(socket.AF_UNIX)]
+        opened = [*bind("127.0.0.1", 0), *bind("127.0.0.1", 0), socket.socket(socket.AF_UNIX)]
         opened[2].bind(f"\0reconciler-test-{os.getpid()}-{id(stack)}")
         opened[2].listen()
         for each in opened:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import reconciler
 from reconciler.inbound.checks import Rejection, check_text
+from reconciler.inbound.tls import _ALERTS
 from reconciler.ledger import SettledBy, State
 from reconciler.telemetry import metric_catalogue as catalogue
 from reconciler.telemetry.event_catalogue import CATALOGUE as EVENTS
@@ -23,7 +24,8 @@ UNITS = ("_seconds", "_bytes", "_total", "_info")
 PLAIN = {
     "reconciler_commit_callbacks", "reconciler_spooled_callbacks", "reconciler_processes",
     "reconciler_breaker_state", "reconciler_outbox_pending", "reconciler_outbox_dead",
-    "reconciler_ready", "reconciler_store_up", "reconciler_instances",
+    "reconciler_connections_full", "reconciler_ready", "reconciler_store_up",
+    "reconciler_instances",
 }  # fmt: skip
 """Gauges of things and of yes or no, which have no unit."""
 
@@ -81,12 +83,15 @@ def test_the_labels_have_the_words_of_the_rooms_they_tell_of() -> None:
 
 def test_every_reason_for_a_refusal_is_a_value_of_its_label() -> None:
     found = {
-        node.args[1].value
+        ast.literal_eval(node.args[-1] if len(node.args) == 4 else node.args[1])
         for path in (PACKAGE / "inbound").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Call)
         and getattr(node.func, "id", None) == "Rejection"
         and isinstance(node.args[1], ast.Constant)
+    }
+    assert set(catalogue.HANDSHAKE_FAILURES) == {"proxy_protocol", "http_request", "timeout"} | {
+        *_ALERTS.values()
     }
     of_flaws = {_rejected(text) for text in ("", "x" * 256, "\0", ".")}
     assert found | of_flaws == set(catalogue.REASONS)

@@ -29,7 +29,7 @@ CALLBACKS: Final[tuple[Event, ...]] = (
     Event("callback_not_durable", "error", ("count", "error"),
           "Neither the store nor the spool took these callbacks. They were answered 503, and "
           "Assure does not send them again. The sweep finds their processes.",
-          "Act now: most likely the disk is full or gone."),
+          "Act now: most likely the disk is full or gone; `error` says which (`ENOSPC`)."),
     Event("callback_not_applied", "error", ("process_id", "receipt_id", "error"),
           "A callback is stored but could not be applied to its process. It is tried again at the "
           "next sweep and at the next start.",
@@ -37,12 +37,20 @@ CALLBACKS: Final[tuple[Event, ...]] = (
     Event("request_failed", "error", ("path", *BUG),
           "A bug while a request was answered, by the listener or the admin API. It got 500.",
           "Keep this line for a bug report. If it was a callback, the sweep finds its process."),
-    Event("callback_rejected", "warning", ("reason", "http_status", "remote", "total"),
+    Event("callback_rejected", "warning",
+          ("reason", "http_status", "detail", "path", "remote", "total"),
           "A request to the listener was refused, and nothing of it was kept. When there are many, "
-          "`total` counts those that are not logged.",
-          "Many with 401: the secret here and the `authorizationHeader` of your application "
-          "differ; callbacks are being lost, so fix it now. 400 and 404: a wrong "
-          "`notificationUrl`, or a stranger."),
+          "`total` counts those that are not logged. `path` is without its query.",
+          "`authorization_wrong`: the secret here and the `authorizationHeader` of your "
+          "application differ; `authorization_missing`: it passes none. Callbacks are being lost, "
+          "so fix it now. 400 and 404: a wrong `notificationUrl`, or a stranger. "
+          "`proxy_protocol`: see [proxy.md](proxy.md)."),
+    Event("tls_handshake_failed", "info", ("reason", "remote", "total"),
+          "A client began to connect, and TLS could not be agreed on. `total` counts those with "
+          "this `reason` that are not logged too.",
+          "If callbacks stay away: `unknown_ca`, `certificate_unknown`, `bad_certificate` and "
+          "`certificate_expired` say that the client does not trust `listener.tls`: is the chain "
+          "whole? `http_request`: plain HTTP to a port with TLS. The rest is mostly strangers."),
     Event("callback_applied", "debug", (*PROCESS, "status"),
           "A stored callback was applied to its process.",
           "Nothing."),
@@ -64,8 +72,8 @@ CALLBACKS: Final[tuple[Event, ...]] = (
           "Check the whitelisting of the `notificationUrl`, the load balancer, TLS and the "
           "firewall."),
     Event("connections_full", "warning", ("open", "error"),
-          "As many connections are open as may be (or, with `error`, as the system allows). "
-          "Further ones wait in the kernel until one ends.",
+          "As many connections are open as may be (or, with `error`, as the system allows), and "
+          "none is idle. Further ones wait in the kernel until one ends; `/ready` says so.",
           "Is somebody holding connections open? Limit it at the load balancer. With `error`: "
           "raise LimitNOFILE."),
     Event("connection_failed", "debug", ("error",),

@@ -38,6 +38,15 @@ STORE: Final[tuple[Event, ...]] = (
           "crash in the middle of a write leaves one, which was never answered 200.",
           "One line after a crash: nothing. More: check the disk; the processes concerned are "
           "found by the sweep all the same."),
+    Event("spool_unusable", "error", ("path", "reason"),
+          "A write to the spool, made as a trial, failed with `reason` (`EROFS`, `EACCES`, "
+          "`ENOSPC`). Callbacks go to the store; while that takes none, they would be lost. Tried "
+          "at start, with each reload and readiness check, and logged once.",
+          "Repair it before it is needed: the rights of `store.spool`, its disk, and under systemd "
+          "`ReadWritePaths=` (docs/install.md)."),
+    Event("spool_usable", "info", ("path",),
+          "The spool takes callbacks again.",
+          "Nothing."),
     Event("spool_failed", "error", ("error",),
           "The spool could not be read or emptied. It is tried again.",
           "Check the disk and the rights of `store.spool`. Its callbacks stay there."),
