@@ -325,7 +325,7 @@ def test_without_the_driver_one_line_says_what_to_install(
         said.splitlines()
         == [
             "store.url names PostgreSQL, but psycopg is not installed; "
-            "install assure-reconciler[postgres]"
+            "`pip install 'psycopg[binary]'` adds it"
         ]
         * 2
     )
