@@ -6,6 +6,7 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
+from reconciler.admin.actions import ActionsApi
 from reconciler.admin.api import Api
 from reconciler.admin.deliveries import DeliveriesApi
 from reconciler.admin.health import Check, Described, Health, Jobs
@@ -22,7 +23,7 @@ from reconciler.runtime.current_value import Current
 from reconciler.store.open import Store
 from reconciler.telemetry.metrics import Metrics
 
-RESOURCES = (Api, DeliveriesApi, MetricsPage, StatusPage, Document)
+RESOURCES = (Api, DeliveriesApi, ActionsApi, MetricsPage, StatusPage, Document)
 
 
 def document() -> dict[str, Any]:
@@ -54,12 +55,13 @@ def build_admin(
     listen = current.value.settings.admin.listen
     if not listen:
         return None
-    actor = Actor("api", store, current, clock, log)
+    actor = Actor("api", store, current, clock, log, is_daemon=True)
     health = Health(jobs, check, clock)
     gauges = Gauges(store, health, own=own, listener=listener, logs=logs, disks=disks, clock=clock)
     resources: tuple[object, ...] = (
         Api(actor, health=health, own=own, due=due),
         DeliveriesApi(actor, news),
+        ActionsApi(store.actions),
         MetricsPage(metrics.registry, gauges),
         StatusPage(store, health, own, clock),
         Document(RESOURCES),

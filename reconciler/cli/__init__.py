@@ -52,6 +52,7 @@ def _run(arguments: Sequence[str], is_mute: bool) -> None:
 def _register() -> None:
     """Import the modules of all commands; each registers its own."""
     from reconciler.cli import (  # noqa: PLC0415
+        actions,  # noqa: F401
         backup,  # noqa: F401
         check_db,  # noqa: F401
         copy,  # noqa: F401

@@ -17,7 +17,7 @@ from reconciler.cli.app import ConfigOption, JsonOption, app, chosen
 from reconciler.cli.errors import CONFIG, FAILED, CommandError, reason_of, say
 from reconciler.cli.output import print_json
 from reconciler.cli.privileges import as_owner, check_access
-from reconciler.cli.session import opened_store, settings_of
+from reconciler.cli.session import log_action, settings_of
 from reconciler.cli.start import StartSignals
 from reconciler.config import (
     ConfigError,
@@ -242,8 +242,7 @@ def init_db(context: typer.Context, config: ConfigOption = None) -> None:
     except StoreError as error:
         raise CommandError(FAILED, str(error)) from None
     if done:
-        with opened_store(path) as session:
-            session.run(session.actor.record_action("init-db"))
+        log_action("init-db")
     say(*(done or ["the store is up to date"]))
 
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 from reconciler.admin.build import build_admin
 from reconciler.config import Configuration, in_force
+from reconciler.daemon.action_log import ActionLog
 from reconciler.daemon.certificates import Certificates
 from reconciler.daemon.clients import Clients
 from reconciler.daemon.host_checks import HostChecks
@@ -161,7 +162,8 @@ def build_service(
         clock=clock,
         logs=logs,
     )
-    for job in (sweep, heartbeat, summary, host_checks, housekeeping):
+    action_log = ActionLog(store.actions, log)
+    for job in (sweep, heartbeat, summary, host_checks, housekeeping, action_log):
         scheduler.add(job)
 
     admin = build_admin(

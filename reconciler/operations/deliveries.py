@@ -25,14 +25,14 @@ async def redeliver(actor: Actor, webhook_ids: Sequence[str]) -> Redelivered:
     ids = list(dict.fromkeys(webhook_ids))
     found = await _redeliver(actor, ids)
     if found:
-        actor.log_action("redeliver", deliveries=len(found))
+        await actor.record_action("redeliver", deliveries=len(found))
     return Redelivered(len(found), tuple(key for key in ids if key not in found))
 
 
 async def redeliver_dead(actor: Actor) -> Redelivered:
     """Make every dead delivery due again."""
     found = await _redeliver(actor, await actor.store.redelivery.dead(sys.maxsize))
-    actor.log_action("redeliver", deliveries=len(found))
+    await actor.record_action("redeliver", deliveries=len(found))
     return Redelivered(len(found))
 
 
@@ -45,7 +45,7 @@ async def redeliver_since(actor: Actor, since: int) -> Redelivered:
     due = 0
     for batch in batches(await again.ended_since(since), AT_ONCE):
         due += await again.redeliver_results(batch, by=actor.name, now=actor.clock.now())
-    actor.log_action("redeliver", deliveries=due)
+    await actor.record_action("redeliver", deliveries=due)
     return Redelivered(due)
 
 

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict  # pydantic takes Python's own only from
 from reconciler.ledger import SettledBy, State, TrackedProcess, iso, process_json
 from reconciler.operations.registration import Id
 from reconciler.runtime.clock import age
+from reconciler.store.actions import Action
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.instances import Instance
 from reconciler.store.outbox import OutboxRow
@@ -89,6 +90,23 @@ class DeliveriesJson(TypedDict):
     nextCursor: str | None
 
 
+class ActionJson(TypedDict):
+    """What a person did; ``processId`` is null where several or none are concerned."""
+
+    at: Moment
+    by: str
+    action: str
+    processId: Id | None
+    detail: str | None
+
+
+class ActionsJson(TypedDict):
+    """A page of actions."""
+
+    items: list[ActionJson]
+    nextCursor: str | None
+
+
 class OutboxJson(TypedDict):
     """The outbox in numbers."""
 
@@ -152,6 +170,25 @@ def _delivery_json(row: OutboxRow) -> DeliveryJson:
         "nextAttemptAt": iso(row.next_attempt_at),
         "deliveredAt": iso(row.delivered_at),
         "lastError": row.last_error,
+    }
+
+
+def actions_json(found: Sequence[Action], cursor: str | None) -> ActionsJson:
+    """Return one page of actions."""
+    return {"items": [_action_json(action) for action in found], "nextCursor": cursor}
+
+
+def _action_json(action: Action) -> ActionJson:
+    told = (
+        f"{value} {name}" if isinstance(value, int) else str(value)
+        for name, value in action.fields.items()
+    )
+    return {
+        "at": cast(str, iso(action.at)),
+        "by": action.by,
+        "action": action.name,
+        "processId": action.process_id,
+        "detail": ", ".join(told) or None,
     }
 
 

@@ -35,7 +35,8 @@ async def track(actor: Actor, registration: Registration) -> Registered:
     """Put one process on the ledger for a person: ``register`` with an operator action."""
     done = await register(actor, [registration])
     if not done.conflicts:
-        actor.log_action("track", process_id=registration.process_id)
+        await actor.record("register", [registration.process_id])
+        actor.log_action("register", process_id=registration.process_id)
     return done
 
 
@@ -60,7 +61,9 @@ async def recheck(actor: Actor, process_ids: Sequence[str], verb: Verb | None) -
     ids = list(dict.fromkeys(process_ids))
     found: set[str] = set()
     for batch in batches([key for key in ids if can_be_id(key)], AT_ONCE):
-        found |= await _recheck(actor, batch, verb, is_logged=True)
+        due = await _recheck(actor, batch, verb, is_logged=True)
+        await actor.record("recheck", [key for key in batch if key in due], verb=verb)
+        found |= due
     return Rechecked(len(found), tuple(key for key in ids if key not in found))
 
 
@@ -69,7 +72,7 @@ async def recheck_overdue(actor: Actor, verb: Verb | None) -> Rechecked:
     due = 0
     for batch in batches(await _overdue(actor), AT_ONCE):
         due += len(await _recheck(actor, batch, verb, is_logged=False))
-    actor.log_action("recheck", verb=verb, processes=due)
+    await actor.record_action("recheck", verb=verb, processes=due)
     return Rechecked(due)
 
 
@@ -77,7 +80,9 @@ async def forget(actor: Actor, process_id: str) -> bool:
     """Remove everything about one process; False when it is not on the ledger."""
     if not can_be_id(process_id):
         return False
-    removed = await actor.store.registry.forget(process_id, actor.name, actor.clock.now())
+    removed = await actor.store.registry.forget(
+        process_id, actor.name, actor.clock.now(), is_logged=actor.is_daemon
+    )
     if removed:
         actor.log_action("forget")  # without the id, which is to be forgotten
     return removed

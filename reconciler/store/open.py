@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from reconciler.store.actions import Actions
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreAbsentError
 from reconciler.store.inbox import Inbox
@@ -31,6 +32,7 @@ class Store:
     key_values: KeyValues
     outbox: Outbox
     redelivery: Redelivery
+    actions: Actions
     views: Views
 
 
@@ -85,6 +87,7 @@ async def open_store(
         key_values=KeyValues(database),
         outbox=Outbox(database),
         redelivery=Redelivery(database),
+        actions=Actions(database),
         views=Views(database),
     )
 

@@ -7,12 +7,12 @@ from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
 from reconciler.ledger.identifiers import key_of, same_id
+from reconciler.store.actions import Action, forget_process, write_actions
 from reconciler.store.apply import Observed, apply_observations, load
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
 from reconciler.store.retry import retried
 from reconciler.store.schema import callbacks, deliveries, processes, timeline
-from reconciler.store.timeline import entry_row, write_entries
 
 _TRACES = (callbacks, processes, timeline, deliveries)
 """The tables with rows of a process; callbacks first, as applying locks them first."""
@@ -75,28 +75,21 @@ class Registry:
         return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
 
     @retried
-    async def forget(self, process_id: str, by: str, now: int) -> bool:
+    async def forget(self, process_id: str, by: str, now: int, *, is_logged: bool = False) -> bool:
         """Remove everything about a process; False when there is nothing.
 
-        One timeline entry remains, which names the caller and not the process.
+        One action remains, which names the caller and not the process, and older ones without its
+        id. ``is_logged``: whether the caller logs it.
         """
         if not process_id:  # entries that concern no process have an empty id
             return False
-        removed = 0
+        key = key_of(process_id)
         async with self._database.write() as connection:
+            removed = await forget_process(connection, key)
             for table in _TRACES:
-                done = await connection.execute(
-                    delete(table).where(table.c.process_id == key_of(process_id))
-                )
+                done = await connection.execute(delete(table).where(table.c.process_id == key))
                 removed += done.rowcount
             if removed:
-                row = entry_row("", now, "operator_action", {"action": "forget", "by": by})
-                await write_entries(connection, [row])
+                forgotten = Action(now, by, "forget")
+                await write_actions(connection, [forgotten], is_logged=is_logged)
         return removed > 0
-
-    @retried
-    async def record_action(self, action: str, by: str, now: int) -> None:
-        """Write a timeline entry about an action that concerns no single process."""
-        async with self._database.write() as connection:
-            row = entry_row("", now, "operator_action", {"action": action, "by": by})
-            await write_entries(connection, [row])

@@ -197,6 +197,32 @@ Index(
 Index("ix_deliveries_process", deliveries.c.process_id, deliveries.c.id)
 Index("ix_deliveries_state", deliveries.c.state, deliveries.c.id)
 
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", Millis, nullable=False),
+    Column("actor", Id, nullable=False),
+    Column("action", Word, nullable=False),
+    Column("process_id", Id),
+    Column("spelling", Id),
+    Column("fields", Text, nullable=False),
+    Column("is_logged", Boolean(create_constraint=False), nullable=False),
+)
+"""What people did. ``process_id`` is null where several or none are concerned, and after a
+``forget``. ``is_logged`` tells whether a daemon has logged it."""
+
+Index("ix_actions_at", actions.c.at, actions.c.id)
+Index("ix_actions_action", actions.c.action, actions.c.id)
+Index("ix_actions_process", actions.c.process_id)
+_UNLOGGED = text("NOT is_logged")
+Index(
+    "ix_actions_unlogged",
+    actions.c.id,
+    sqlite_where=_UNLOGGED,
+    postgresql_where=_UNLOGGED,
+)
+
 instances = Table(
     "instances",
     metadata,

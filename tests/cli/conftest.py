@@ -67,6 +67,10 @@ class Place:
         with closing(sqlite3.connect(self.store)) as connection, connection:
             connection.execute(sql)
 
+    def actions(self) -> list[tuple[str, str, str | None, dict[str, Any]]]:
+        rows = self.query("SELECT action, actor, process_id, fields FROM actions ORDER BY id")
+        return [(*row[:3], json.loads(row[3])) for row in rows]
+
     def timeline(self, process_id: str) -> list[tuple[str, dict[str, Any]]]:
         rows = self.query("SELECT process_id, event, fields FROM timeline ORDER BY id")
         return [(event, json.loads(fields)) for key, event, fields in rows if key == process_id]

@@ -40,7 +40,7 @@ def test_a_backup_is_written_and_it_is_remembered_who_did(
     assert ids_in(copy) == ["p1"]
     [line] = done.logged
     assert (line["event"], line["action"], line["by"]) == ("operator_action", "backup", "ada")
-    assert place.timeline("") == [("operator_action", {"action": "backup", "by": "ada"})]
+    assert place.actions()[1:] == [("backup", "ada", None, {})]
 
 
 def test_a_program_gets_one_json(place: Place, reconciler: Command) -> None:
@@ -62,7 +62,7 @@ def test_an_existing_file_is_1_and_kept_unless_forced(place: Place, reconciler: 
     assert (refused.code, refused.out, refused.logged) == (1, "", [])
     assert refused.said == [f"reconciler: {copy} exists; --force replaces it"]
     assert copy.read_text() == "precious"
-    assert place.timeline("") == []
+    assert place.actions() == []
 
     assert reconciler("backup", "copy.db", "--force").code == 0
     assert ids_in(copy) == []

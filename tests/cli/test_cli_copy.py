@@ -27,7 +27,7 @@ def test_a_store_goes_to_postgresql_and_back(
     )
 
     assert (there.code, back.code) == (0, 0)
-    assert [item["rows"] for item in there.json["items"]] == [1, 0, 1, 0, 0]
+    assert [item["rows"] for item in there.json["items"]] == [1, 0, 1, 0, 1, 0]
     assert there.json["items"][0] == back.json["items"][0]
     assert there.logged[-1]["event"] == "operator_action"
     assert there.logged[-1]["action"] == "copy"

@@ -78,7 +78,7 @@ def test_it_leaves_one_entry_and_one_event_with_the_name_of_the_user(
     [line] = done.logged
     assert (line["event"], line["action"], line["by"]) == ("operator_action", "import", "ada")
     assert line["processes"] == 1
-    assert place.timeline("") == [("operator_action", {"action": "import", "by": "ada"})]
+    assert place.actions() == [("import", "ada", None, {"processes": 1})]
     assert place.timeline("p1") == [("process_registered", {"by": "ada"})]
 
 
@@ -132,7 +132,7 @@ def test_strict_keeps_what_stands_before_the_first_bad_line_and_nothing_after_it
     ]
     assert ids(place) == ["p1", "p2"]
     assert [line["action"] for line in done.logged] == ["import"]
-    assert place.timeline("")[0][0] == "operator_action"
+    assert [action for action, *_ in place.actions()] == ["import"]
 
 
 def test_csv_is_read_by_its_header_in_any_order_of_columns(
@@ -325,7 +325,7 @@ def test_ctrl_c_ends_it_at_once_and_what_was_read_is_kept_and_remembered(place: 
     assert b"Traceback" not in err
     assert len(ids(place)) == 200
     assert b'"operator_action"' in err
-    assert [event for event, _ in place.timeline("")] == ["operator_action"]
+    assert [action for action, *_ in place.actions()] == ["import"]
 
 
 def wait_for_rows(place: Place, count: int) -> None:

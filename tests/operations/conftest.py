@@ -52,6 +52,11 @@ class Bench:
         timeline = await self.actor.store.views.timeline(process_id)
         return [(entry.event, entry.fields) for entry in timeline]
 
+    async def actions(self) -> list[tuple[str, str | None]]:
+        """Name and process of each action, the oldest first."""
+        page, _ = await self.actor.store.actions.page(since=None, limit=100, cursor=None)
+        return [(action.name, action.process_id) for action in reversed(page)]
+
     async def deliveries(self) -> list[tuple[str, str, int | None]]:
         """Process, state and due time of each delivery, the newest first."""
         page, _ = await self.actor.store.outbox.page(state=None, limit=100, cursor=None)

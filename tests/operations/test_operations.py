@@ -43,6 +43,31 @@ async def test_to_track_is_to_register_as_an_operator(bench: Bench) -> None:
     await operations.track(bench.actor, registration("p1"))
 
     assert bench.logged() == [("process_registered", "p1"), ("operator_action", "p1")]
+    assert await bench.actions() == [("register", "p1")]
+
+
+async def test_a_registration_by_the_application_is_no_action(bench: Bench) -> None:
+    await operations.register(bench.actor, [registration("p1")])
+
+    assert await bench.actions() == []
+
+
+async def test_each_recheck_is_an_action_and_one_of_all_overdue_is_one(bench: Bench) -> None:
+    await operations.register(bench.actor, [registration("p1"), registration("p2")])
+
+    await operations.recheck(bench.actor, ["p2", "nobody", "p1"], None)
+    await operations.recheck_overdue(bench.actor, Verb.FETCH)
+
+    assert await bench.actions() == [("recheck", "p2"), ("recheck", "p1"), ("recheck", None)]
+
+
+async def test_what_is_forgotten_is_taken_out_of_older_actions(bench: Bench) -> None:
+    await operations.track(bench.actor, registration("p1"))
+    await operations.track(bench.actor, registration("p2"))
+
+    assert await operations.forget(bench.actor, "p1")
+
+    assert await bench.actions() == [("register", None), ("register", "p2"), ("forget", None)]
 
 
 async def test_an_import_logs_what_it_brings_about_but_not_each_registration(bench: Bench) -> None:
@@ -88,7 +113,7 @@ async def test_what_is_forgotten_is_logged_without_its_id(bench: Bench) -> None:
 
     assert bench.logged() == [("operator_action", None)]
     assert await bench.entries("p1") == []
-    assert await bench.entries("") == [("operator_action", {"action": "forget", "by": "ada"})]
+    assert await bench.actions() == [("forget", None)]
 
 
 async def test_a_delivery_is_sent_again_once_and_an_unknown_one_is_told(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.ledger import Fetched, Lane, Registration, Rules, State
+from reconciler.store.actions import Action
 from reconciler.store.inbox import Receipt
 from reconciler.store.open import Store
 from reconciler.store.schema import metadata
@@ -125,8 +126,8 @@ async def test_forgetting_leaves_one_entry_that_does_not_name_the_process(
     everything = "\n".join(str(look(f"SELECT * FROM {table}")) for table in metadata.tables)
     for trace in (secret, "dossier-9a2b", "ref-3d"):
         assert trace not in everything
-    assert look("SELECT process_id, at, fields FROM timeline WHERE event = 'operator_action'") == [
-        ("", NOW + 2, '{"action":"forget","by":"operator"}')
+    assert look("SELECT action, actor, at, process_id FROM actions") == [
+        ("forget", "operator", NOW + 2, None)
     ]
     assert look(LEDGER) == [("p2", "d2", "waiting")]
 
@@ -144,13 +145,13 @@ async def test_callbacks_that_never_found_their_process_are_forgotten_too(
     assert look("SELECT * FROM callbacks") == []
 
 
-async def test_no_id_at_all_forgets_none_of_the_entries_that_concern_no_process(
+async def test_no_id_at_all_forgets_nothing_that_concerns_no_process(
     store: Store, look: Look
 ) -> None:
-    await store.registry.record_action("init-db", "operator", NOW)
-    before = look("SELECT * FROM timeline")
+    await store.actions.write([Action(NOW, "operator", "backup")], is_logged=False)
+    before = look("SELECT * FROM actions")
     assert await store.registry.forget("", "operator", NOW) is False
-    assert look("SELECT * FROM timeline") == before
+    assert look("SELECT * FROM actions") == before
 
 
 async def test_the_result_of_a_call_about_a_forgotten_process_does_not_bring_it_back(
@@ -168,10 +169,3 @@ async def test_the_result_of_a_call_about_a_forgotten_process_does_not_bring_it_
     assert outcome.process is None
     assert look("SELECT * FROM processes") == []
     assert look("SELECT * FROM timeline WHERE process_id = 'p1'") == []
-
-
-async def test_an_action_is_recorded_with_its_caller(store: Store, look: Look) -> None:
-    await store.registry.record_action("init-db", "operator", NOW)
-    assert look("SELECT process_id, at, event, fields FROM timeline") == [
-        ("", NOW, "operator_action", '{"action":"init-db","by":"operator"}')
-    ]

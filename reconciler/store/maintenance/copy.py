@@ -27,15 +27,23 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from reconciler.store.actions import Action
 from reconciler.store.errors import StoreError
 from reconciler.store.instances import LIVE_FOR
 from reconciler.store.open import daemon_lock, prepare
-from reconciler.store.schema import callbacks, deliveries, facts, instances, processes, timeline
+from reconciler.store.schema import (
+    actions,
+    callbacks,
+    deliveries,
+    facts,
+    instances,
+    processes,
+    timeline,
+)
 from reconciler.store.sqlite.migrate import on_connect
-from reconciler.store.timeline import entry_row
 from reconciler.store.urls import is_postgres, postgres_url, sqlite_path
 
-TABLES = (processes, callbacks, timeline, deliveries, facts)
+TABLES = (processes, callbacks, timeline, deliveries, actions, facts)
 """All but ``instances``: the daemons of one store do not run on the other."""
 
 _MUST_BE_EMPTY = (processes, callbacks, deliveries)
@@ -111,7 +119,7 @@ def _copy(
             done += len(batch)
             on_progress(done, steps)
 
-    for table in (timeline, facts):  # rows that creating the target has left
+    for table in (timeline, actions, facts):  # rows that creating the target has left
         destination.execute(delete(table))
     copied: dict[str, Digest] = {}
     for table in TABLES:
@@ -131,8 +139,8 @@ def _copy(
         if found != copied[table.name]:
             raise StoreError(f"the copy of {table.name} differs from its original; nothing is kept")
     _advance_sequences(destination)
-    note = entry_row("", now, "operator_action", {"action": "copy", "by": by})
-    destination.execute(insert(timeline), [note])
+    action = Action(now, by, "copy", fields={"processes": copied["processes"].rows})
+    destination.execute(insert(actions), [action.row(is_logged=False)])
     return copied
 
 
@@ -169,7 +177,7 @@ def _advance_sequences(connection: Connection) -> None:
     """Let each sequence continue after the copied rows."""
     if connection.dialect.name != "postgresql":
         return
-    for table in (timeline, deliveries):
+    for table in (timeline, deliveries, actions):
         highest = connection.execute(select(func.max(table.c.id))).scalar()
         if highest is not None:
             sequence = func.pg_get_serial_sequence(table.name, "id")

@@ -31,6 +31,7 @@ from reconciler.store.schema import (
     Id,
     Millis,
     Word,
+    actions,
     callbacks,
     deliveries,
     processes,
@@ -75,6 +76,7 @@ def stages(database: Database, keep: RetentionPeriods, now: int) -> list[Stage]:
         OldCallbacks(database, now - keep.callbacks),
         OrphanedRows(database, deliveries, deliveries.c.created_at, now - keep.settled),
         OrphanedRows(database, timeline, timeline.c.at, now - keep.settled),
+        OrphanedRows(database, actions, actions.c.at, now - keep.settled),
     ]
 
 
@@ -211,16 +213,16 @@ class OldCallbacks:
 class OrphanedRows:
     """Rows of a table with a serial id whose process is not on the ledger.
 
-    Such are entries that concern no process or an unknown one, and deliveries made by hand. They
-    are read in the order of their ids, which is that of their times, up to a window without old
-    ones.
+    Such are entries that concern no process or an unknown one, actions, and deliveries made by
+    hand. They are read in the order of their ids, which is that of their times, up to a window
+    without old ones.
     """
 
     def __init__(
         self, database: Database, table: Table, at: ColumnElement[int], before: int
     ) -> None:
         self._database = database
-        self._name = "entries" if table is timeline else str(table.name)
+        self._name = "deliveries" if table is deliveries else "entries"
         self._after = 0
         self._before = before
         key = table.c.id

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.database import Database
-from reconciler.store.schema import timeline
+from reconciler.store.schema import actions
 from reconciler.store.sqlite.database import SqliteDatabase
 
 INCREMENTAL = 2
@@ -26,11 +26,7 @@ RESERVE = 1_000
 RESERVE_SHARE = 10
 """At least one page in so many is kept, too."""
 
-_NEWEST_FORGET = select(func.max(timeline.c.id)).where(
-    timeline.c.process_id == "",
-    timeline.c.event == "operator_action",
-    timeline.c.fields.like('%"action":"forget"%'),
-)
+_NEWEST_FORGET = select(func.max(actions.c.id)).where(actions.c.action == "forget")
 
 
 class FreePages:
@@ -76,7 +72,7 @@ class WalCleaner:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._emptied_after: int | None = None
-        """The entry of the newest ``forget`` after which the WAL was emptied; None at the start."""
+        """The newest ``forget`` after which the WAL was emptied; None at the start."""
 
     async def clean(self) -> None:
         """Empty the WAL if something was forgotten; the next time, if somebody reads from it."""

@@ -79,9 +79,10 @@ DAEMON: Final[tuple[Event, ...]] = (
           "If `host` is a name of this daemon, add it to `admin.hosts`, or set `admin.token`. Else "
           "nothing."),
     Event("operator_action", "info",
-          (*PROCESS, "action", "by", "verb", "processes", "deliveries", "created", "known",
-           "skipped"),
-          "A person or a script changed something by the command line or the admin API.",
+          (*PROCESS, "action", "by", "at", "verb", "processes", "deliveries"),
+          "A person or a script changed something by the command line or the admin API. What a "
+          "command did is logged within seconds, or when the daemon starts; `at` tells when it "
+          "was. `reconciler actions` shows the same.",
           "Nothing. It is the record of who did it."),
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",

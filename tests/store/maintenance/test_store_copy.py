@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from reconciler.ledger import Registration, Rules, State
+from reconciler.store.actions import Action
 from reconciler.store.errors import StoreError
 from reconciler.store.inbox import Receipt
 from reconciler.store.instances import Instance
@@ -68,6 +69,7 @@ async def filled(
     await store.work.turn_overdue(deliver, NOW + DAY, 3)
     await claim(store, deliver, NOW + DAY, 1)
     await store.key_values.put("assure_path", "proven")
+    await store.actions.write([Action(NOW, "ada", "register", "p0")], is_logged=True)
     await store.database.close()
     return store
 
@@ -103,8 +105,8 @@ async def test_everything_is_there_as_it_was(url: str, target: str, filled: Stor
     counts = copied(url, target)
 
     after = await contents(target)
-    note = [row for row in after["timeline"] if "operator_action" in row and "copy" in row]
-    after["timeline"] = [row for row in after["timeline"] if row not in note]
+    note = [row for row in after["actions"] if "copy" in row]
+    after["actions"] = [row for row in after["actions"] if row not in note]
     assert len(note) == 1
     assert after == before == await contents(url)
     assert counts == {name: len(rows) for name, rows in before.items()}

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis.stateful import invariant
 
 from reconciler.ledger import Lease, Registration, Rules, SettledBy, State, TrackedProcess, Verb
+from reconciler.store.actions import Action
 from reconciler.store.inbox import Receipt
 from reconciler.store.maintenance.check import PAGE, StoreCheck, damage
 from reconciler.store.maintenance.invariants import Violation, of_process
@@ -106,7 +107,7 @@ async def sound(store: Store, rules: Rules, receipt: Callable[..., Receipt]) -> 
     await store.inbox.apply([unknown], replace(rules, adopt_unknown=False), NOW)
     await store.inbox.put_many([receipt("not-yet")])
     await store.outbox.claim(1, owner="one", now=NOW, length=1_000)
-    await store.registry.record_action("init-db", "ada", NOW)
+    await store.actions.write([Action(NOW, "ada", "recheck", "p0")], is_logged=False)
     assert await findings(store) == []
     return store
 

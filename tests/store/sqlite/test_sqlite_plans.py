@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from reconciler.ledger import Fetched, Lane, Recheck, Registration, Rules, State, Verb
+from reconciler.store.actions import Action
 from reconciler.store.inbox import Receipt
 from reconciler.store.maintenance.retention import RetentionPeriods, stages
 from reconciler.store.open import Store
@@ -94,6 +95,8 @@ async def claims_and_turns(store: Store, rules: Rules) -> None:
 
 
 async def pages(store: Store, _rules: Rules) -> None:
+    done = [Action(NOW, "ada", "recheck", f"p{number}") for number in range(3)]
+    await store.actions.write(done, is_logged=False)
     for state in (None, State.WAITING, State.REPORTED):
         _, cursor = await store.views.page(state=state, limit=3, cursor=None)
         await store.views.page(state=state, limit=3, cursor=cursor)
@@ -103,6 +106,9 @@ async def pages(store: Store, _rules: Rules) -> None:
     await store.views.ended(since=NOW, limit=1, cursor=cursor)
     await store.views.process("p1")
     await store.views.timeline("p1")
+    _, cursor = await store.actions.page(since=NOW, limit=1, cursor=None)
+    await store.actions.page(since=None, limit=1, cursor=cursor)
+    await store.actions.take_unlogged(3)
 
 
 async def registrations(store: Store, rules: Rules) -> None:
@@ -129,7 +135,7 @@ async def housekeeping(store: Store, rules: Rules) -> None:
         results = [(p.process_id, Fetched(p.attempt, "accepted")) for p in held]
         await store.work.record(results, rules, NOW + 3)
         assert process_id
-    await store.registry.record_action("init-db", "operator", NOW)
+    await store.actions.write([Action(NOW, "operator", "backup")], is_logged=False)
     # Ended processes are past their retention; most of inbox and timeline is not.
     found = 0
     for stage in stages(store.database, RetentionPeriods(settled=0, callbacks=1), NOW + 4):
@@ -155,8 +161,12 @@ async def test_daily_work_scans_no_table_and_sorts_nothing(
     if with_statistics:
         look("ANALYZE")
     await work(filled, rules)
-    listing = "SCAN processes USING INDEX ix_processes_listing"  # in order, up to the limit
-    assert [found for found in bad_steps(explain()) if found[0] != listing] == []
+    in_order = {  # up to the limit
+        "SCAN processes USING INDEX ix_processes_listing",
+        "SCAN actions USING INDEX ix_actions_at",
+        "SCAN actions USING INDEX ix_actions_unlogged",
+    }
+    assert [found for found in bad_steps(explain()) if found[0] not in in_order] == []
 
 
 @pytest.mark.parametrize("with_statistics", [False, True], ids=["new", "analyzed"])
