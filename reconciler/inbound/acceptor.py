@@ -179,7 +179,7 @@ class Acceptor:
 async def _first_bytes(connection: socket.socket, seconds: float) -> bytes:
     """Return the first bytes of a connection without taking them. Raises OSError.
 
-    What they are can be told afterwards, where no TLS follows.
+    They tell afterwards who spoke, where no TLS follows.
     """
     loop = asyncio.get_running_loop()
     readable: asyncio.Future[None] = loop.create_future()

@@ -61,7 +61,7 @@ class PatientParser:
         self._new = new
         self._is_in_head = False
         self.head = b""
-        """What has come of the request, until its headers were read."""
+        """The bytes of the request so far, until its headers were read."""
 
     def begin(self) -> None:
         """Note that the next byte is the first of a request."""

@@ -95,7 +95,7 @@ async def test_the_recipes_work_on_the_log_of_a_real_daemon(
     ways = [line.split() for line in output("| .by'").splitlines()]
     assert sum(int(count) for count, _ in ways) == 12
     assert re.search(
-        r"^ *1 authorization_wrong\t127\.0\.0\.1$", output("callback_rejected"), re.MULTILINE
+        r"^ *1 authorization_missing\t127\.0\.0\.1$", output("callback_rejected"), re.MULTILINE
     )
     assert output(". != null") == "true\n"
 

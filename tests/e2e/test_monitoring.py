@@ -67,7 +67,7 @@ async def test_the_metrics_of_a_run_agree_with_its_log(
     acknowledged = samples["reconciler_callback_acknowledge_seconds_count", ""]
     assert acknowledged == logged["callback_received"]
     assert samples["reconciler_commit_callbacks_sum", ""] == logged["callback_received"]
-    assert samples["reconciler_callbacks_rejected_total", "authorization_wrong"] == 1
+    assert samples["reconciler_callbacks_rejected_total", "authorization_missing"] == 1
     assert samples["reconciler_assure_calls_total", "ok,fetch"] >= PROCESSES
     assert samples["reconciler_assure_calls_total", "ok,token"] == 1
     assert samples["reconciler_ready", ""] == samples["reconciler_store_up", ""] == 1
