@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from reconciler.cli.app import ConfigOption, JsonOption, ProcessId, app, chosen
+from reconciler.cli.daemon_state import without_row
 from reconciler.cli.errors import NOT_FOUND, USAGE, CommandError, say
 from reconciler.cli.output import (
     NOTHING,
@@ -146,11 +147,11 @@ def status(
     """Show how things stand."""
     with opened_store(chosen(context, config), read_only=True) as session:
         if not watch:
-            found, now = _read_status(session)
+            found, now, others = _read_status(session)
             if json:
                 print_json(found)
             else:
-                print_lines(_status(found, now))
+                print_lines(_status(found, now, others))
             return
         with suppress(KeyboardInterrupt):  # ends it
             _watch(session, as_json=json)
@@ -162,24 +163,26 @@ def _watch(session: Session, *, as_json: bool) -> None:
     with _shown_in_place() if in_place else nullcontext() as live:
         is_read = True
         while is_read:
-            found, now = _read_status(session)
+            found, now, others = _read_status(session)
             if live is not None:
-                live.update(Text("\n".join(_status(found, now))), refresh=True)
+                live.update(Text("\n".join(_status(found, now, others))), refresh=True)
             elif as_json:
                 is_read = print_json(found, on_one_line=True)
             else:
-                is_read = print_lines([*_status(found, now), ""])
+                is_read = print_lines([*_status(found, now, others), ""])
             time.sleep(WATCH)
 
 
-def _read_status(session: Session) -> tuple[StatusJson, int]:
-    """Return the status and its time."""
+def _read_status(session: Session) -> tuple[StatusJson, int, str]:
+    """Return the status, its time, and what runs although it has no row."""
     now, store = session.now(), session.store
     counts = session.run(store.views.counts())
     found = status_json(counts, session.run(store.instances.live(now)), now)
+    others = ""
     if not found["instances"]:  # a live daemon tells it itself
         found["spooled"] = _waiting_in(Path(session.settings.store.spool))
-    return found, now
+        others = without_row(session.settings, session.store_url)
+    return found, now, others
 
 
 def _waiting_in(spool: Path) -> int:
@@ -195,7 +198,7 @@ def _shown_in_place() -> Live:
     return Live(console=Console(highlight=False), auto_refresh=False)
 
 
-def _status(found: StatusJson, now: int) -> list[str]:
+def _status(found: StatusJson, now: int, others: str) -> list[str]:
     oldest = {
         "overdue": found["oldestOverdueSeconds"],
         "reported": found["oldestReportedSeconds"],
@@ -216,6 +219,6 @@ def _status(found: StatusJson, now: int) -> list[str]:
         ("breaker", found["breaker"] or NOTHING),
         ("outbox", f"{outbox['pending']} pending, {outbox['dead']} dead"),
         ("spooled", found["spooled"]),
-        *zip(["daemons", *[""] * len(daemons)], daemons or ["none is running"], strict=False),
+        *zip(["daemons", *[""] * len(daemons)], daemons or [others], strict=False),
     ]
     return [*aligned(states), "", *aligned(rest)]

@@ -36,9 +36,12 @@ T = TypeVar("T")
 class Session:
     """An open store and the user who works on it; runs one coroutine at a time."""
 
-    def __init__(self, runner: asyncio.Runner, settings: Settings, actor: Actor) -> None:
+    def __init__(
+        self, runner: asyncio.Runner, settings: Settings, store_url: str, actor: Actor
+    ) -> None:
         self._runner = runner
         self.settings = settings
+        self.store_url = store_url
         self.actor = actor
 
     @property
@@ -94,7 +97,8 @@ def _opened(settings: Settings, secrets: Secrets, *, read_only: bool) -> Iterato
             clock = StoreClock(store.database, Clock(), logs.logger)
             runner.run(clock.correct())
             current = Current(in_force(settings, secrets))
-            yield Session(runner, settings, Actor(user_name(), store, current, clock, logs.logger))
+            actor = Actor(user_name(), store, current, clock, logs.logger)
+            yield Session(runner, settings, secrets.store_url, actor)
         finally:
             runner.run(store.database.close())
 

@@ -72,7 +72,12 @@ class InboxWriter:
         return lost
 
     async def prove(self, seconds: float) -> None:
-        """Show within ``seconds`` that the store takes writes. Raises StoreUnavailableError."""
+        """Show within ``seconds`` that the store takes writes. Raises StoreUnavailableError.
+
+        After a full disk there must be room for more than the proof.
+        """
+        if self.trouble is not None and "is full" in self.trouble:
+            await self._in_time(self._inbox.check_room(), seconds)
         await self._in_time(self._prove(), seconds)
 
     async def _in_time(self, work: Coroutine[Any, Any, _T], seconds: float) -> _T:

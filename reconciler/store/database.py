@@ -47,6 +47,10 @@ class Database(Protocol):
         """Raise StoreUnavailableError where the database is no longer the one that was opened."""
         ...
 
+    async def check_room(self) -> None:
+        """Raise StoreUnavailableError where the next writes would fill the disk."""
+        ...
+
     def mark_prepared(self) -> None:
         """Allow transactions: the schema has been prepared."""
         ...

@@ -105,6 +105,10 @@ class Inbox:
         async with self._database.write(urgent=True) as connection:
             await put(connection, "proof", os.urandom(8).hex())
 
+    async def check_room(self) -> None:
+        """Raise StoreUnavailableError where the next callbacks would fill the disk."""
+        await self._database.check_room()
+
     async def unapplied(
         self, before: int, most: int, *, after: Receipt | None = None
     ) -> list[Receipt]:

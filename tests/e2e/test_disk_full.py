@@ -251,6 +251,8 @@ async def test_a_spool_on_another_disk_takes_callbacks_while_the_stores_is_full(
     assert (status, said["ready"]) == (200, True)
     assert any("spool" in what for what in said["degraded"])
 
+    assert daemon.named("store_recovered") == []
+
     filler.unlink()
     await daemon.said("store_recovered")
     kept = {row[0] for row in await disks.rows(store, "SELECT process_id FROM callbacks")}

@@ -33,6 +33,7 @@ from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
 from reconciler.store.apply import Observed
 from reconciler.store.database import Database
+from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
 from reconciler.store.open import Store, open_store, prepare
 
@@ -161,11 +162,19 @@ class Gate(Inbox):
         self.failure: Exception | None = None
         self.bad: Exception | None = None
         """Raised where a callback of a process called ``bad`` is to be applied."""
+        self.has_room = True
+        self.asked_for_room = 0
 
     async def put_many(self, receipts: Sequence[Receipt]) -> None:
         self.groups.append(len(receipts))
         await self._pass()
         await super().put_many(receipts)
+
+    async def check_room(self) -> None:
+        self.asked_for_room += 1
+        if not self.has_room:
+            raise StoreUnavailableError("the disk is full")
+        await super().check_room()
 
     async def prove(self) -> None:
         await self._pass()

@@ -112,6 +112,24 @@ async def test_a_database_locked_by_another_process_loses_nothing(
     assert await house.stored_ids() == [f"p-{number}" for number in range(5)]
 
 
+async def test_a_full_disk_that_takes_a_small_write_has_not_recovered(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(HASTY)
+    wire = await wires(house)
+    house.gate.failure = StoreUnavailableError("database or disk is full")
+    assert (await wire.ask(post(body()))).status == 200
+    house.gate.has_room, house.gate.failure = False, None
+
+    await house.until(lambda: house.gate.asked_for_room >= 3)
+    assert house.logged("store_recovered") == []
+    assert len(house.spooled_ids()) == 1
+
+    house.gate.has_room = True
+    await house.until(lambda: house.logged("store_recovered"))
+    assert len(await house.stored_ids()) == 1
+
+
 async def test_without_store_and_spool_the_answer_is_503(house: House, wire: Wire) -> None:
     house.gate.failure = LOCKED
     break_spool(house)

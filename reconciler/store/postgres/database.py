@@ -75,6 +75,9 @@ class PostgresDatabase:
     async def check_identity(self) -> None:
         """Do nothing: a server's database is found by its name."""
 
+    async def check_room(self) -> None:
+        """Do nothing: the server sees to its disk, and says when it is full."""
+
     def mark_prepared(self) -> None:
         """Allow transactions: the schema has been prepared."""
         self._is_prepared = True

@@ -17,7 +17,7 @@ from sqlalchemy import URL, Column, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from reconciler.runtime.disk import space_of
+from reconciler.runtime.disk import name_of, space_of
 from reconciler.store.bulk import bulk_inserts
 from reconciler.store.errors import StoreError, StoreUnavailableError
 from reconciler.store.shielded import ShieldedConnection, shielded, transaction
@@ -48,6 +48,10 @@ PAGE = 4096
 
 SMALL_CHECKPOINT_PAGES = 1_000
 """During bulk work, for a usual checkpoint holds the writer for some 100 ms."""
+
+
+LEAST_ROOM = 1024 * 1024
+"""Bytes that must be free before a full disk counts as one that has room again."""
 
 
 class SqliteDatabase:
@@ -195,6 +199,18 @@ class SqliteDatabase:
     async def check_identity(self) -> None:
         """Raise StoreUnavailableError where the files were removed or replaced."""
         self._check_open()
+
+    async def check_room(self) -> None:
+        """Raise StoreUnavailableError where the next writes would fill the disk.
+
+        A single small one may still find its place in the WAL.
+        """
+        try:
+            space = await asyncio.to_thread(space_of, self.path.parent)
+        except OSError as error:
+            raise StoreUnavailableError(name_of(error)) from error
+        if space.free < LEAST_ROOM:
+            raise StoreUnavailableError("the disk is full")
 
     def _check_open(self) -> None:
         if not self._is_open:
