@@ -94,21 +94,25 @@ def as_user() -> Iterator[None]:
         _keep_capabilities()
 
 
-def check_access(path: Path | None, *, to_create: bool = False) -> None:
+def check_access(path: Path | None, *, to_create: bool = False, read_only: bool = False) -> None:
     """Raise CommandError, naming the owner, if this user may not use the store at ``path``.
 
-    Where there is no store yet, the right to write counts only if it is ``to_create``.
+    Where there is no store yet, the right to write counts only if it is ``to_create``. What is
+    ``read_only`` needs no right to write where the disk is mounted read-only.
     """
     if path is None or os.geteuid() == 0:
         return
     nearest = _nearest(path)
+    wanted = {nearest: os.X_OK | (os.W_OK if to_create else 0)}
     if nearest == path:
-        is_open = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
-    else:
-        is_open = os.access(nearest, os.X_OK | (os.W_OK if to_create else 0))
-    if is_open:
+        writes = 0 if read_only and _is_read_only_mount(path) else os.W_OK
+        wanted = {path: os.R_OK | writes, path.parent: os.X_OK | writes}
+    refused = next((place for place in wanted if not os.access(place, wanted[place])), None)
+    if refused is None:
         return
     owner = nearest.stat().st_uid
+    if owner == os.geteuid():
+        raise CommandError(FAILED, _lacking(refused, wanted[refused]))
     name = _name(owner)
     also = (
         f" or as its owner (sudo -u {name})"
@@ -119,6 +123,29 @@ def check_access(path: Path | None, *, to_create: bool = False) -> None:
         FAILED,
         f"no permission: {path} belongs to {name}; run this command as root (sudo){also}",
     )
+
+
+def _lacking(place: Path, wanted: int) -> str:
+    """Return which right at ``place`` the owner of the store lacks, and how to get it."""
+    rights = {os.R_OK: ("read", "r"), os.W_OK: ("written", "w"), os.X_OK: ("entered", "x")}
+    lacking = [
+        told for right, told in rights.items() if wanted & right and not os.access(place, right)
+    ]
+    words = " or ".join(word for word, _ in lacking)
+    if place.stat().st_uid != os.geteuid():
+        return f"no permission: {place} may not be {words} by you; it belongs to {_owner(place)}"
+    if _is_read_only_mount(place):
+        return f"no permission: {place} may not be {words}: its disk is mounted read-only"
+    letters = "".join(letter for _, letter in lacking)
+    return f"no permission: {place} may not be {words}, even by you; chmod u+{letters} allows it"
+
+
+def _owner(place: Path) -> str:
+    return _name(place.stat().st_uid)
+
+
+def _is_read_only_mount(place: Path) -> bool:
+    return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
 
 
 def _name(uid: int) -> str:

@@ -55,7 +55,7 @@ def list_(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """List the ledger, the newest first.
+    """List the ledger, the newest first; with --overdue the oldest first.
 
     A status with a question mark is what a callback claims and Assure has not confirmed yet.
     """
@@ -65,7 +65,8 @@ def list_(
 
     with opened_store(chosen(context, config), read_only=True) as session:
         views, now = session.store.views, session.now()
-        page = page_json(*session.run(views.page(state=wanted, limit=limit, cursor=cursor)))
+        found = views.page(state=wanted, limit=limit, cursor=cursor, oldest=overdue)
+        page = page_json(*session.run(found))
     if json:
         print_json(page)
         return

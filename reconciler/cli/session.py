@@ -78,7 +78,7 @@ def opened_store(config: Path | None, *, read_only: bool = False) -> Iterator[Se
     secrets = store_secrets(settings)
     file = store_file(secrets.store_url)
     try:
-        check_access(file)
+        check_access(file, read_only=read_only)
         with as_owner(file):
             prepare(secrets.store_url, may_create=False, may_migrate=False)
             with _opened(settings, secrets, read_only=read_only) as session:

@@ -76,18 +76,23 @@ class Views:
             return Detail(process, await _timeline(connection, process_id))
 
     async def page(
-        self, *, state: State | None, limit: int, cursor: str | None
+        self, *, state: State | None, limit: int, cursor: str | None, oldest: bool = False
     ) -> tuple[list[TrackedProcess], str | None]:
-        """Return one page of processes, the newest first, and the cursor of the next."""
-        key = tuple_(processes.c.registered_at, processes.c.process_id)
+        """Return one page of processes, and the cursor of the next.
+
+        The newest comes first, or with ``oldest`` the one that was registered first.
+        """
+        columns = (processes.c.registered_at, processes.c.process_id)
+        key = tuple_(*columns)
         query = select(processes).order_by(
-            processes.c.registered_at.desc(), processes.c.process_id.desc()
+            *(column.asc() if oldest else column.desc() for column in columns)
         )
         if state is not None:
             query = query.where(processes.c.state == str(state))
         if cursor is not None:
             at, process_id = position_in(cursor)
-            query = query.where(key < _position(at, process_id))
+            place = _position(at, process_id)
+            query = query.where(key > place if oldest else key < place)
         async with self._database.read() as connection:
             rows = (await connection.execute(query.limit(limit + 1))).mappings().all()
         found = [from_row(row) for row in rows[:limit]]
@@ -215,7 +220,7 @@ def _position(at: int, process_id: str) -> ColumnElement[Any]:
 
 
 def _place(process: TrackedProcess) -> tuple[int, str]:
-    return process.registered_at, process.process_id
+    return process.registered_at, process.key
 
 
 def _time_of(entry: TimelineEntry) -> int:

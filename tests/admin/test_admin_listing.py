@@ -140,12 +140,13 @@ async def test_a_mistyped_filter_is_refused_instead_of_showing_everything(client
 async def test_several_states_are_shown_together_the_newest_first(
     client: Client, played: Played, store: Store, limit: int
 ) -> None:
-    for number in range(4):
-        await register(client, f"p{number}")
+    ids = [f"3065980B-F26B-4EC2-8987-7833B7781DA{number}" for number in range(4)]
+    for number, process_id in enumerate(ids):
+        await register(client, process_id)
         if number % 2:
-            await store.inbox.put_many([claim(f"p{number}", played.now)])
-            await store.inbox.apply([claim(f"p{number}", played.now)], RULES, played.now)
-        played.clock.wall += 1
+            await store.inbox.put_many([claim(process_id, played.now)])
+            await store.inbox.apply([claim(process_id, played.now)], RULES, played.now)
+        played.clock.wall += number % 2  # two of one moment
 
     seen = []
     path = f"/v1/processes?state=waiting&state=reported&state=gone&limit={limit}"
@@ -158,7 +159,7 @@ async def test_several_states_are_shown_together_the_newest_first(
             break
         following = f"&cursor={quote(page['nextCursor'])}"
 
-    assert seen == ["p3", "p2", "p1", "p0"]
+    assert seen == ids[::-1]
 
 
 @pytest.mark.parametrize(

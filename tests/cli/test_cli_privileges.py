@@ -264,6 +264,20 @@ def test_a_stranger_is_told_in_one_line_who_may(seen: Path) -> None:
     assert lines[0].endswith(f"as root (sudo) or as its owner (sudo -u {getpwuid(1).pw_name})")
 
 
+def test_the_owner_is_told_which_right_is_missing_and_not_to_become_the_owner(seen: Path) -> None:
+    give(seen, STRANGER)
+    path = seen / "ledger.db"
+    path.chmod(0o400)
+    _, [unwritable] = _stranger("status")
+    path.chmod(0o600)
+    seen.chmod(0o500)
+    _, [closed] = _stranger("track d-1 p-1")
+
+    no = "reconciler: no permission:"
+    assert unwritable == f"{no} {path} may not be written, even by you; chmod u+w allows it"
+    assert closed == f"{no} {seen} may not be written, even by you; chmod u+w allows it"
+
+
 def test_behind_a_directory_of_root_only_root_may(seen: Path) -> None:
     seen.parent.chmod(0o700)
     code, lines = _stranger("status")

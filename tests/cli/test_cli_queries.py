@@ -73,6 +73,16 @@ def test_list_shows_one_state_or_what_is_overdue(four: Place, reconciler: Comman
     assert listed(reconciler("list", "--overdue", "--state", "overdue", "--json")) == ["p3-overdue"]
 
 
+def test_list_overdue_shows_the_oldest_first_on_each_page(four: Place, reconciler: Command) -> None:
+    four.execute("UPDATE processes SET state = 'overdue', next_check_at = 1")
+
+    first = reconciler("list", "--overdue", "--limit", "3", "--json").json
+    rest = reconciler("list", "--overdue", "--cursor", first["nextCursor"], "--json").json
+
+    shown = [item["processId"] for item in first["items"] + rest["items"]]
+    assert shown == ["p4-settled", "p3-overdue", "p2-reported", "p1-waiting"]
+
+
 def test_list_goes_on_from_a_cursor(four: Place, reconciler: Command) -> None:
     first = reconciler("list", "--limit", "3", "--json")
 

@@ -100,6 +100,8 @@ async def pages(store: Store, _rules: Rules) -> None:
     for state in (None, State.WAITING, State.REPORTED):
         _, cursor = await store.views.page(state=state, limit=3, cursor=None)
         await store.views.page(state=state, limit=3, cursor=cursor)
+    _, cursor = await store.views.page(state=State.OVERDUE, limit=3, cursor=None, oldest=True)
+    await store.views.page(state=State.OVERDUE, limit=3, cursor=cursor, oldest=True)
     _, cursor = await store.views.settled(since=NOW, limit=1, cursor=None)
     await store.views.settled(since=NOW, limit=1, cursor=cursor)
     _, cursor = await store.views.ended(since=NOW, limit=1, cursor=None)
