@@ -5,6 +5,7 @@ from typing import Literal
 
 import orjson
 
+from reconciler.simulator.odd_json import ODDITIES
 from reconciler.simulator.process import CANARY_NAME, SimProcess
 from reconciler.simulator.world import World
 
@@ -89,7 +90,9 @@ def _fetched(world: World, process: SimProcess) -> Answer:
     body = orjson.dumps(process.told(final=world.shows_final(process)))
     if world.faults.garbage:
         return Answer(200, body[: len(body) // 2])
-    return Answer(200, body, huge=world.faults.huge)
+    if world.faults.huge:
+        return Answer(200, body, huge=True)
+    return Answer(200, ODDITIES[world.faults.odd_json](body))
 
 
 def _notified(world: World, process: SimProcess) -> Answer:

@@ -9,12 +9,15 @@ from structlog.typing import FilteringBoundLogger
 
 from reconciler.simulator.answers import SILENCE, Answer, ApiKind, answer, error
 from reconciler.simulator.calls import Kind
+from reconciler.simulator.odd_json import ODDITIES
 from reconciler.simulator.tokens import Tokens
 from reconciler.simulator.world import World
 
 TOKEN_PATH = "/auth/open/connect/token"  # noqa: S105 - a path
 PROCESS_PATH = "/assure/dossiers/{dossier_id}/processes/{process_id}"
 PADDING = b"x" * 65536
+LARGE_HEADER = "script-src " + "x" * 12_000
+
 PADDING_CHUNKS = 256
 
 
@@ -90,6 +93,8 @@ class SimulatedApi:
             if self._world.faults.latency:
                 await self._world.clock.sleep(self._world.faults.latency)
             http_status = decided.status
+            if self._world.faults.large_headers:
+                decided.headers["Content-Security-Policy"] = LARGE_HEADER
             return await _padded(request, decided) if decided.huge else _plain(decided)
         finally:
             self._world.log.end(call, http_status)
@@ -108,7 +113,7 @@ class SimulatedApi:
             return error(401, "invalid_client", "unknown client or wrong secret")
         if grant_type != "client_credentials":
             return error(400, "unsupported_grant_type", "only client_credentials")
-        return Answer(200, orjson.dumps(self._tokens.issue()))
+        return Answer(200, ODDITIES[faults.odd_json](orjson.dumps(self._tokens.issue())))
 
     async def _fall_silent(self, request: web.Request) -> web.StreamResponse:
         """Wait for ever: aiohttp cancels the handler when the connection is closed."""
@@ -128,7 +133,7 @@ def _plain(decided: Answer) -> web.Response:
 
 
 async def _padded(request: web.Request, decided: Answer) -> web.StreamResponse:
-    response = web.StreamResponse(status=decided.status)
+    response = web.StreamResponse(status=decided.status, headers=decided.headers)
     response.content_type = "application/json"
     await response.prepare(request)
     await response.write(decided.body[:-1] + b',"padding":"')

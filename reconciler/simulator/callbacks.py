@@ -7,6 +7,7 @@ import orjson
 from structlog.typing import FilteringBoundLogger
 from yarl import URL
 
+from reconciler.simulator.odd_json import ODDITIES
 from reconciler.simulator.process import Callback
 from reconciler.simulator.world import World
 
@@ -69,6 +70,12 @@ class CallbackSender:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _body(self, callback: Callback) -> bytes:
+        faults, body = self._world.faults, callback.body()
+        if faults.capital_ids:
+            body |= {name: body[name].upper() for name in ("dossierId", "processId")}
+        return ODDITIES[faults.odd_json](orjson.dumps(body))
+
     async def _send(self, session: aiohttp.ClientSession, callback: Callback) -> None:
         async with self._slots:
             process_id = callback.process_id
@@ -78,7 +85,7 @@ class CallbackSender:
             try:
                 async with session.post(
                     self.url,
-                    data=orjson.dumps(callback.body()),
+                    data=self._body(callback),
                     headers=self._headers,
                     allow_redirects=False,
                 ) as response:

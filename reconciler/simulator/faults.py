@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails
 
 from reconciler.simulator.bodies import says
+from reconciler.simulator.odd_json import ODDITIES
 
 
 class FaultError(Exception):
@@ -25,6 +26,12 @@ def _printable(text: str) -> str:
     return text
 
 
+def _known_oddity(name: str) -> str:
+    if name not in ODDITIES:
+        raise ValueError
+    return name
+
+
 Share = Annotated[float, Field(ge=0, le=1), says("a number from 0 to 1")]
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), says("seconds, 0 or more")]
 Count = Annotated[int, Field(ge=0), says("a whole number, 0 or more")]
@@ -32,6 +39,10 @@ Switch = Annotated[bool, says("true or false")]
 Header = Annotated[str, AfterValidator(_printable), says("printable text")]
 Status = Annotated[
     Annotated[int, Field(ge=200, le=599)] | None, says("null or an HTTP status from 200 to 599")
+]
+Oddity = Annotated[
+    Annotated[str, AfterValidator(_known_oddity)],
+    says(f'"" or one of {", ".join(filter(None, ODDITIES))}'),
 ]
 Ids = Annotated[set[str], Field(strict=False), says("a list of process ids")]
 
@@ -90,6 +101,14 @@ class Faults(BaseModel):
     """Get process answers 200 with a body that is not JSON."""
     huge: Switch = False
     """Get process answers 200 with 16 MiB of valid JSON, in chunks, without a Content-Length."""
+
+    odd_json: Oddity = ""
+    """Answers of Get process and of the token endpoint, and callbacks, are no strict JSON, though
+    their members can be read: a byte order mark, a Latin-1 byte and the like."""
+    large_headers: Switch = False
+    """Every answer has a header of 12,000 bytes, such as a policy that a gateway adds."""
+    capital_ids: Switch = False
+    """Callbacks spell both ids in capitals."""
 
     @model_validator(mode="wrap")
     @classmethod

@@ -118,6 +118,14 @@ async def test_the_commands_work_beside_a_daemon_and_say_what_its_api_says(
             assert (checked.code, checked.json["findings"]) == (0, [])
 
             assert (await beside("forget", "p2")).code == 0
+            # Logged by the daemon, not only on the command's stderr.
+            forgotten = await daemon.until("operator_action", action="forget")
+            assert "process_id" not in forgotten
+            done = (await beside("actions", "--json")).json
+            assert done == await daemon.get("/v1/actions?limit=50")
+            assert {each["action"] for each in done["items"]} == {
+                *("register", "recheck", "backup", "forget")
+            }
             assert (await beside("show", "p2")).code == 3
             assert "error" in await daemon.get("/v1/processes/p2")
     finally:

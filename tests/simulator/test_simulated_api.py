@@ -5,7 +5,10 @@ import aiohttp
 import orjson
 import pytest
 
+from reconciler.runtime.tolerant_json import read_members
 from reconciler.simulator import CANARIES, SimProcess, World
+from reconciler.simulator.faults import FaultError
+from reconciler.simulator.odd_json import ODDITIES
 
 Ask = Callable[[SimProcess], Coroutine[Any, Any, tuple[int, Any]]]
 
@@ -193,3 +196,35 @@ async def test_unknown_paths_and_methods_are_json_errors_and_recorded(
             assert set(await response.json()) == {"error", "detail"}
 
     assert [(c.kind, c.http_status) for c in world.calls] == [("other", 404), ("other", 405)]
+
+
+@pytest.mark.parametrize("name", [name for name in ODDITIES if name])
+async def test_an_answer_can_be_no_strict_json_though_its_members_can_be_read(
+    world: World, assure: aiohttp.ClientSession, name: str
+) -> None:
+    process = finished(world, "failed")
+    world.faults.update({"odd_json": name})
+
+    async with assure.get(
+        f"/assure/dossiers/{process.dossier_id}/processes/{process.process_id}"
+    ) as response:
+        body = await response.read()
+
+    with pytest.raises(orjson.JSONDecodeError):
+        orjson.loads(body)
+    assert read_members(body, frozenset({"status"})).values == {"status": "failed"}
+
+
+def test_an_oddity_that_nobody_knows_is_refused_with_the_known_ones(world: World) -> None:
+    with pytest.raises(FaultError, match="odd_json: 'bom' is not \"\" or one of mark, utf_16"):
+        world.faults.update({"odd_json": "bom"})
+
+
+async def test_every_answer_can_have_a_large_header(
+    world: World, assure: aiohttp.ClientSession
+) -> None:
+    process = world.add()
+    world.faults.large_headers = True
+
+    with pytest.raises(aiohttp.ClientResponseError, match="400"):  # above the limit of a client
+        await assure.get(f"/assure/dossiers/{process.dossier_id}/processes/{process.process_id}")

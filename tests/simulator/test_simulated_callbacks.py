@@ -261,3 +261,14 @@ def test_the_faults_of_a_world_are_its_own() -> None:
     one, other = World(faults=Faults(down=True)), World()
 
     assert (one.faults.down, other.faults.down) == (True, False)
+
+
+async def test_callbacks_can_spell_the_ids_in_capitals(world: World, received: list[Any]) -> None:
+    world.faults.capital_ids = True
+    process = world.add(final_status="accepted", finish_in=0)
+
+    await world.until(lambda: answered(world) == [200])
+
+    assert [(each["dossierId"], each["processId"]) for each in received] == [
+        (process.dossier_id.upper(), process.process_id.upper())
+    ]
