@@ -39,7 +39,7 @@ def test_it_shows_each_kind_of_value_as_the_file_would_write_it(load_text: Loade
     ]
     assert shown["listener"]["allow_from"] == ["10.0.0.1/32", "2001:db8::/32"]
     assert shown["listener"]["tls"] == {"certificate": "c.pem", "key": "k.pem"}
-    assert shown["admin"] == {"listen": "[::1]:9180", "token": {"env": "TOKEN"}}
+    assert shown["admin"] == {"listen": "[::1]:9180", "token": {"env": "TOKEN"}, "hosts": []}
     assert shown["assure"]["requests_per_second"] == 5.0
     assert shown["assure"]["client_secret"] is None
     assert shown["reconcile"]["callback_timeout"] == "1h30m"
