@@ -20,6 +20,7 @@ from reconciler.inbound.limits import Limits
 from reconciler.inbound.log_limit import LogLimit
 from reconciler.inbound.places import Place, Places
 from reconciler.inbound.tls import failure_of
+from reconciler.inbound.turned_away import TurnedAway
 from reconciler.runtime.current_value import Current
 
 BACKLOG = 1024
@@ -79,6 +80,7 @@ class Acceptor:
         self._is_reading = False
         self._is_stopped = False
         self._handshakes: set[asyncio.Task[None]] = set()
+        self._turned_away = TurnedAway()
         self.places = Places(limits.most_connections, self)
 
     def start(self) -> None:
@@ -104,9 +106,10 @@ class Acceptor:
             self._is_reading = True
 
     async def handshakes(self) -> None:
-        """Wait until every accepted connection has its protocol."""
+        """Wait until every accepted connection has its protocol, or is turned away."""
         if self._handshakes:
             await asyncio.wait(self._handshakes)
+        await self._turned_away.finish()
 
     def _accept(self, listening: socket.socket, most: int = _AT_ONCE) -> None:
         for number in range(most):
@@ -124,7 +127,10 @@ class Acceptor:
                 return
             remote = str(peer[0]) if isinstance(peer, tuple) else ""
             if remote and self._owner.drops(remote):
-                connection.close()
+                if self._tls.value:  # a handshake for nothing is work that a stranger could ask for
+                    connection.close()
+                else:
+                    self._turned_away.take(connection)
                 continue
             connection.setblocking(False)
             place = self.places.take()

@@ -141,7 +141,7 @@ class Listener:
             return False
         if is_in(client_address(peer, (), ()), access.allow_from):
             return False
-        detail = "this address is not allowed; it was dropped without an answer"
+        detail = "this address is not allowed"
         self._reject(Rejection(403, "forbidden", detail), peer)
         return True
 

@@ -1,6 +1,8 @@
 """The listener lets in by the address that a request really comes from."""
 
+import json
 import socket
+import ssl
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -80,18 +82,51 @@ def test_an_address_is_in_a_network_of_its_own_family(
     assert is_in(client_address(address, [], ()), wanted) is inside
 
 
-async def test_an_address_that_is_not_allowed_is_dropped_before_it_takes_a_place(
+async def test_an_address_that_is_not_allowed_gets_its_403_without_a_place(
     build: BuildHouse, wires: Dial
 ) -> None:
     house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),), most_connections=1))
 
-    for _ in range(3):
-        assert await (await wires(house)).rest() == b""
+    silent = [await wires(house) for _ in range(2)]
+    wire = await wires(house)
+    await wire.send(post(body()))
+    head, _, answer = (await wire.rest()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 403 ")
+    assert json.loads(answer)["error"] == "forbidden"
+    for each in silent:
+        assert await each.rest() == b""
 
     assert await house.stored() == []
     assert house.listener.rejected == {"forbidden": 3}
     line = house.logged("callback_rejected")[0]
     assert (line["reason"], line["remote"]) == ("forbidden", "127.0.0.1")
+
+
+async def test_with_tls_an_address_that_is_not_allowed_is_closed_before_the_handshake(
+    build: BuildHouse, wires: Dial
+) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),), tls=tls))
+
+    assert await (await wires(house)).rest() == b""
+
+    assert house.listener.rejected == {"forbidden": 1}
+    assert not house.listener.handshakes_failed
+
+
+async def test_of_many_that_are_not_allowed_only_some_are_answered(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan(allow_from=(ip_network("192.0.2.0/24"),)))
+
+    many = [await wires(house) for _ in range(80)]
+    for wire in many:
+        await wire.send(post(body()))
+    answers = [await wire.rest() for wire in many]
+
+    assert all(answer == b"" or answer.startswith(b"HTTP/1.1 403 ") for answer in answers)
+    assert answers[0]
+    assert house.listener.rejected == {"forbidden": 80}
 
 
 async def test_behind_a_trusted_proxy_the_clients_own_address_decides(
