@@ -97,8 +97,8 @@ def as_user() -> Iterator[None]:
 def check_access(path: Path | None, *, to_create: bool = False, read_only: bool = False) -> None:
     """Raise CommandError, naming the owner, if this user may not use the store at ``path``.
 
-    Where there is no store yet, the right to write counts only if it is ``to_create``. What is
-    ``read_only`` needs no right to write where the disk is mounted read-only.
+    Where there is no store yet, the right to write counts only if it is ``to_create``. A
+    ``read_only`` command needs no right to write where the disk is mounted read-only.
     """
     if path is None or os.geteuid() == 0:
         return

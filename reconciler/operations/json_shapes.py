@@ -91,7 +91,7 @@ class DeliveriesJson(TypedDict):
 
 
 class ActionJson(TypedDict):
-    """What a person did; ``processId`` is null where several or none are concerned."""
+    """An action of a person; ``processId`` is null where several or none are concerned."""
 
     at: Moment
     by: str

@@ -20,7 +20,7 @@ _UNLOGGED = select(actions).where(text("NOT is_logged")).order_by(_A.id).limit(b
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What a person did; ``at`` in UTC milliseconds."""
+    """An action of a person; ``at`` in UTC milliseconds."""
 
     at: int
     by: str
@@ -28,7 +28,7 @@ class Action:
     process_id: str | None = None
     """The process that is concerned; None: several, or none that may be named."""
     fields: dict[str, Any] = field(default_factory=dict)
-    """What more is to be told, such as ``{"processes": 12}``."""
+    """More that is told of it, such as ``{"processes": 12}``."""
 
     def row(self, *, is_logged: bool) -> dict[str, Any]:
         """Return its row."""

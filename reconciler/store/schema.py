@@ -209,7 +209,7 @@ actions = Table(
     Column("fields", Text, nullable=False),
     Column("is_logged", Boolean(create_constraint=False), nullable=False),
 )
-"""What people did. ``process_id`` is null where several or none are concerned, and after a
+"""The actions of people. ``process_id`` is null where several or none are concerned, and after a
 ``forget``. ``is_logged`` tells whether a daemon has logged it."""
 
 Index("ix_actions_at", actions.c.at, actions.c.id)

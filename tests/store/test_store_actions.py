@@ -1,4 +1,4 @@
-"""What people did, on both databases."""
+"""The actions of people, on both databases."""
 
 import asyncio
 from collections.abc import Callable

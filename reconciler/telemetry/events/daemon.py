@@ -80,9 +80,9 @@ DAEMON: Final[tuple[Event, ...]] = (
           "nothing."),
     Event("operator_action", "info",
           (*PROCESS, "action", "by", "at", "verb", "processes", "deliveries"),
-          "A person or a script changed something by the command line or the admin API. What a "
-          "command did is logged within seconds, or when the daemon starts; `at` tells when it "
-          "was. `reconciler actions` shows the same.",
+          "A person or a script changed something by the command line or the admin API. An "
+          "action of a command is logged within seconds, or when the daemon starts; `at` tells "
+          "when it was done. `reconciler actions` shows the same.",
           "Nothing. It is the record of who did it."),
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
