@@ -84,7 +84,7 @@ def test_without_sudo_the_name_is_that_of_the_user(
 
     done = reconciler("track", "d1", "p1")
 
-    assert actions(done.logged) == [("track", getpass.getuser(), "p1")]
+    assert actions(done.logged) == [("register", getpass.getuser(), "p1")]
 
 
 def test_recheck_makes_those_that_are_known_due_now_and_is_3_for_the_others(

@@ -26,6 +26,7 @@ OTHER: dict[str, Any] = {
     "listener.allow_from": ["10.0.0.0/8"],
     "listener.trusted_proxies": ["10.0.0.0/8"],
     "listener.max_body": 2048,
+    "listener.keepalive": "20s",
     "listener.unknown_process": "ignore",
     "listener.tls.certificate": "d.pem",
     "listener.tls.key": "l.pem",
