@@ -252,6 +252,9 @@ class SqliteDatabase:
         event.listen(engine.sync_engine, "connect", on_connect)
         event.listen(engine.sync_engine, "begin", on_begin)
         event.listen(engine.sync_engine, "do_executemany", _insert_in_bulk)
+        if not read_only:  # if it was the last connection, its WAL has gone with it
+            for ending in ("invalidate", "close"):
+                event.listen(engine.sync_engine, ending, lambda *_: self._files.forget_wal())
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:

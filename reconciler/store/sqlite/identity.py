@@ -35,6 +35,11 @@ class FileIdentity:
                     f"{REPLACED}: {path} was {how} while it was open; restart the daemon"
                 )
 
+    def forget_wal(self) -> None:
+        """Learn the WAL anew, which SQLite removes with the last connection."""
+        for path in self._paths[1:]:
+            self._known.pop(path, None)
+
 
 def _identity(path: Path) -> Identity | None:
     try:
