@@ -155,7 +155,8 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     Metric("reconciler_job_failures_total", "counter",
            "Runs of repeated work that ended with an error. A store that stays away counts once.",
            # ``job`` is Prometheus' own label
-           {"name": ("sweep", "heartbeat", "summary", "host_checks", "housekeeping")}),
+           {"name": ("sweep", "heartbeat", "summary", "host_checks", "housekeeping",
+                     "action_log")}),
     Metric("reconciler_events_total", "counter",
            "Log lines of the level warning and above, by event; those that `log.level` hides too.",
            {"event": NOTED}),
