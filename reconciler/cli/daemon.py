@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -153,6 +154,7 @@ async def _main(
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, service.reload)
         if early.wants_reload:
             service.reload()
+        gc.freeze()  # or a full collection looks at all modules: every callback waits for 0.1 s
         return await service.run(stop)
     finally:
         await store.database.close()

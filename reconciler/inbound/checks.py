@@ -94,7 +94,7 @@ def _address(text: str) -> Address | None:
 
 def same_path(one: str, other: str) -> bool:
     """Tell whether two paths differ at most in doubled slashes and in one at the end."""
-    return _plain_path(one) == _plain_path(other)
+    return one == other or _plain_path(one) == _plain_path(other)
 
 
 def _plain_path(path: str) -> str:

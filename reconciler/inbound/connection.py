@@ -24,6 +24,7 @@ from reconciler.inbound.content_encoding import (
     encoding_of,
     unpack,
 )
+from reconciler.inbound.deadline import Deadline
 from reconciler.inbound.http_parser import PatientParser, refusal_of
 from reconciler.inbound.places import Place
 
@@ -105,7 +106,7 @@ class Connection(web.RequestHandler):
         self._accepted_at = self._loop.time()
         self._wire: asyncio.Transport | None = None
         """The transport until it is closed; aiohttp forgets its own earlier."""
-        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = Deadline(self._loop)
         self._body: StreamReader | None = None
         self._has_spoken = False
         self._is_unreadable = False
@@ -145,7 +146,7 @@ class Connection(web.RequestHandler):
                 if len(body) > most:
                     raise too_large
             self._body = None
-            self._stop_timer()
+            self._deadline.clear()
             return bytes(body) if encoding is None else unpack(bytes(body), most)
         except TooLargeError:
             raise too_large from None
@@ -177,13 +178,13 @@ class Connection(web.RequestHandler):
         self._end_body()
         if not self.is_busy or self._wire is None:
             return False
-        if self._timer is not None:
+        if self._deadline.is_set:
             self._allow(_AFTER_EOF)
         return self._wire.can_write_eof()  # TLS cannot be open in one direction
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the connection's place back."""
-        self._stop_timer()
+        self._deadline.close()
         self._wire = None
         self._has_ended.set()
         self.idle.set()
@@ -253,8 +254,7 @@ class Connection(web.RequestHandler):
         if self._has_ended.is_set():
             self._allow(_AFTER_EOF)
         else:
-            self._stop_timer()
-            self._timer = self._loop.call_later(self._owner.keepalive, self._end_rest)
+            self._deadline.set(self._owner.keepalive, self._end_rest)
 
     def _end_rest(self) -> None:
         """Close a connection that was idle for long, and never one on which a request arrives."""
@@ -271,7 +271,7 @@ class Connection(web.RequestHandler):
         self._leaving_since = self._loop.time()
         self._place.leaving(self)
         if self._wire is not None and self._wire.get_write_buffer_size() == 0:
-            self._stop_timer()
+            self._deadline.clear()
 
     async def _linger(self) -> None:
         """Discard what still arrives, until the sender has seen the answer and hangs up.
@@ -281,7 +281,7 @@ class Connection(web.RequestHandler):
         wire = self._wire
         if wire is None or wire.is_closing() or self._has_ended.is_set():
             return
-        self._stop_timer()
+        self._deadline.clear()
         if wire.can_write_eof():
             wire.write_eof()
         wire.resume_reading()
@@ -296,17 +296,10 @@ class Connection(web.RequestHandler):
             self._body.set_exception(ConnectionResetError())
 
     def _allow(self, seconds: float) -> None:
-        self._stop_timer()
         if self._wire is not None:
-            self._timer = self._loop.call_later(max(0.0, seconds), self._expire)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._deadline.set(seconds, self._expire)
 
     def _expire(self) -> None:
-        self._timer = None
         self._log.debug("connection_timeout")
         if self._wire is not None:
             self._wire.abort()  # closing would wait for the other side to read

@@ -160,7 +160,7 @@ class SqliteDatabase:
         table = columns[0].table.name
         statement = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 (constants)
         async with self._writer_lock.hold(urgent=True):
-            connection = self._open_writer()
+            connection = self._opened_writer()
             with _translate_errors():
                 await shielded(_execute_many(connection, statement, rows))
             self._files.check()  # or what was committed may be in no file
@@ -218,7 +218,12 @@ class SqliteDatabase:
         self._files.check()
 
     def _open_writer(self) -> ShieldedConnection:
-        self._check_open()
+        self._files.check()
+        return self._opened_writer()
+
+    def _opened_writer(self) -> ShieldedConnection:
+        if not self._is_open:
+            raise StoreUnavailableError("the store is closed")
         if self._writer is None:
             raise StoreError("the store was opened only to read")
         return self._writer
