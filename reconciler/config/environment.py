@@ -71,7 +71,7 @@ def _decoded(field: FieldInfo | None, text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -18,6 +18,8 @@ Origins = Mapping[tuple[str, ...], str]
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SCHEME = re.compile(r"[a-z][a-z0-9+]{0,19}://")
 _LONGEST_VALUE = 80
+_LONGEST_NUMBER = 256
+"""Bits."""
 
 _PHRASES = {
     "missing": "is missing",
@@ -137,6 +139,8 @@ def _shown(value: object, kind: str, path: schema.KeyPath) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, int) and value.bit_length() > _LONGEST_NUMBER:
+        return "a number of very many digits"  # Python refuses to write some of them
     if not isinstance(value, str):
         return str(value)
     if schema.holds(field, Url) and set(value) & set("@?#"):

@@ -91,6 +91,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except ValueError as error:  # TOMLDecodeError, or a number of too many digits
         raise ConfigError([f"{path}{_fault(str(error), text)}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{path}: has too many brackets within brackets"]) from None
 
 
 def _fault(message: str, text: str) -> str:

@@ -114,6 +114,7 @@ def test_a_wrong_variable_is_told_by_its_name(problems_of: Problems) -> None:
     )
     assert line(values, "Bearer a") == not_a_list
     assert line(values, '["Bearer a"') == not_a_list
+    assert line(values, "[" * 50_000) == not_a_list
     misspelt = "RECONCILER_LISTENER__PROT"
     assert line(misspelt, "1") == (
         f"listener.prot ({misspelt}): unknown key; did you mean listener.port?"

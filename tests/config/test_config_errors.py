@@ -298,6 +298,10 @@ def test_a_wrong_key_is_told_in_one_line(problems_of: Problems, text: str, line:
         ("[listener.tsl]", "listener.tsl: unknown key; did you mean listener.tls?"),
         ('"a\\nb" = 1', "'a\\nb': unknown key; known here: "),
         ('store = "x"', "store: is not a table"),
+        (
+            f"[listener]\nport = 0x{'f' * 5_000}",
+            "listener.port: a number of very many digits must be from 0 to 65535",
+        ),
         ("[[store]]", "store: a list is not a table"),
     ],
 )

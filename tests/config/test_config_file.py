@@ -59,6 +59,7 @@ def test_where_a_file_was_looked_for_is_told(tmp_path: Path) -> None:
         (b"[store]\n[store]\n", ":2:7: Cannot declare ('store',) twice"),
         (b"[store]\nurl = '\xff'\n", ":2: is not UTF-8 text"),
         (b"x = " + b"1" * 5000, ": Exceeds the limit"),
+        (b"x = " + b"[" * 5000, ": has too many brackets within brackets"),
     ],
 )
 def test_a_syntax_error_is_told_with_its_place(
