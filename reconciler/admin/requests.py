@@ -13,6 +13,7 @@ from pydantic import Field
 from reconciler.admin.guard import ERRORS, ApiError
 from reconciler.operations.registration import BadRegistrationError, parse_time
 from reconciler.runtime import tolerant_json
+from reconciler.runtime.json_encoding import charset_of
 from reconciler.store.errors import StoreError
 from reconciler.store.paging import BadCursorError
 
@@ -80,7 +81,9 @@ async def body_of(request: web.Request) -> bytes:
 async def json_of(request: web.Request) -> Any:
     """Return the body as JSON."""
     try:
-        return tolerant_json.loads(await body_of(request), request.charset)
+        return tolerant_json.loads(
+            await body_of(request), charset_of(request.headers.get("Content-Type"))
+        )
     except tolerant_json.NotReadableError:
         raise ApiError(400, "not_json", "the body is not JSON in UTF-8") from None
 

@@ -32,6 +32,7 @@ from reconciler.inbound.log_limit import LogLimit
 from reconciler.inbound.places import Place
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
+from reconciler.runtime.json_encoding import charset_of
 from reconciler.store.inbox import Receipt
 
 RETRY_AFTER = "5"
@@ -194,7 +195,7 @@ class Listener:
         check_authorization(request.headers.getall("Authorization", []), access.authorization)
         body = await cast(Connection, request.protocol).read_body(request, access.max_body)
         arrived = self._clock.monotonic()
-        claim = check_body(body, request.charset)
+        claim = check_body(body, charset_of(request.headers.get("Content-Type")))
         try:
             await self._intake.put(self._receipt(claim))
         except NotDurableError:

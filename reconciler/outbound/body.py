@@ -9,6 +9,7 @@ import aiohttp
 from aiohttp import ClientResponse
 
 from reconciler.outbound.errors import CallError, UnreadableAnswer
+from reconciler.runtime.json_encoding import charset_of
 from reconciler.runtime.tolerant_json import MemberReader, Members, NotReadableError, read_members
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -43,7 +44,7 @@ class BodyReader:
         except (CallError, aiohttp.ClientError, OSError) as exc:
             failure = exc
         try:
-            return self._close(response.charset)
+            return self._close(_charset_of(response))
         except NotReadableError:
             failure = failure or UnreadableAnswer("not_json", http_status=response.status)
         raise failure
@@ -61,9 +62,13 @@ class BodyReader:
                     continue
                 chunk, self._held = bytes(self._held), bytearray()
                 self._reader = MemberReader(self._wanted, self._optional)
-            self._reader.feed(chunk, response.charset)
+            self._reader.feed(chunk, _charset_of(response))
 
     def _close(self, charset: str | None) -> Members:
         if self._reader is not None:
             return self._reader.close()
         return read_members(bytes(self._held), self._wanted, charset, optional=self._optional)
+
+
+def _charset_of(response: ClientResponse) -> str | None:
+    return charset_of(response.headers.get("Content-Type"))

@@ -1,6 +1,9 @@
 """Finds the encoding of a JSON document, which may have a byte order mark."""
 
 import codecs
+import re
+
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;,"]+)', re.IGNORECASE)
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -9,6 +12,15 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+
+
+def charset_of(content_type: str | None) -> str | None:
+    """Return the charset that a Content-Type names.
+
+    aiohttp asks Python's parser of e-mail headers, which fails on some (IndexError).
+    """
+    found = _CHARSET.search(content_type or "")
+    return found[1] if found else None
 
 
 def text_of(body: bytes, charset: str | None) -> str:
@@ -35,9 +47,10 @@ def _fallback(body: bytes, charset: str | None) -> str:
         return "utf-8"
     try:
         name = codecs.lookup(charset).name
-        body.decode("utf-8")
-    except LookupError:
+    except (LookupError, ValueError):  # unknown, or nothing that a codec could be called
         return "utf-8"
+    try:
+        body.decode("utf-8")
     except UnicodeDecodeError:
         return name if name.startswith(("iso8859", "cp125")) else "utf-8"
     return "utf-8"

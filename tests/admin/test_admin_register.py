@@ -210,6 +210,15 @@ async def test_a_body_is_read_though_it_is_no_strict_json(client: Client, body: 
     assert (answer.status, answer.body) == (201, {"created": 1, "known": 0})
 
 
+async def test_a_content_type_that_is_none_does_no_harm(client: Client) -> None:
+    body = b'{"dossierId": "d1", "processId": "p1"}'
+    odd = {"Content-Type": "application/json;\xa0*"}
+
+    answer = await client("POST", "/v1/processes", data=body, headers=odd)
+
+    assert answer.status == 201
+
+
 async def test_a_body_in_another_charset_is_read_where_it_says_so(client: Client) -> None:
     body = '{"dossierId": "d1", "processId": "p1", "reference": "Müller"}'.encode("latin-1")
     told = {"Content-Type": "application/json; charset=iso-8859-1"}

@@ -35,6 +35,7 @@ PICTURE = b'{"picture": "' + b"iVBORw0KGgo\\/" * 200_000 + b'", '
         (GOOD.replace(b'"x"', b'"C:\\Users"'), "text/plain"),
         (GOOD.replace(b'{"a": 1}', b'{"status": "rejected", "n": NaN}'), "application/json"),
         (GOOD + b"\n<!-- cached -->", "text/html"),
+        (GOOD, "application/json;\xa0*"),
         (PICTURE + GOOD[1:], "application/json"),
         (GOOD[:-1] + b', "finalResult": {"photo": "' + PICTURE[13:] + b'"rest": 1}}', "x/y"),
     ],

@@ -155,6 +155,12 @@ async def test_the_charset_of_the_content_type_counts_where_the_body_is_not_utf_
     assert await house.stored_ids() == ["M\u00fcller"]
 
 
+async def test_a_content_type_that_is_none_does_no_harm(house: House, wire: Wire) -> None:
+    answer = await wire.ask(post(body(), "Content-Type: application/json;\xff *"))
+
+    assert answer.status == 200
+
+
 async def test_a_member_given_twice_with_two_values_is_refused(house: House, wire: Wire) -> None:
     content = b'{"status":"rejected",' + body(status="accepted")[1:]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.runtime.json_encoding import charset_of
 from reconciler.runtime.tolerant_json import (
     LONGEST_VALUE,
     MOST_OTHERS,
@@ -69,7 +70,26 @@ def test_the_charset_of_the_content_type_counts_for_what_is_not_utf_8() -> None:
     # UTF-8 that is valid is UTF-8, whatever the header says.
     body = json.dumps({**GOOD, "status": "J\xf6rg"}, ensure_ascii=False).encode()
     assert read_members(body, WANTED, "iso-8859-1").values["status"] == "J\xf6rg"
-    assert read_members(body, WANTED, "no-such-charset").values["status"] == "J\xf6rg"
+    for nonsense in ("no-such-charset", "\x00", "\ud800"):
+        assert read_members(body + b"\x00", WANTED, nonsense).values["status"] == "J\xf6rg"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "charset"),
+    [
+        (None, None),
+        ("application/json", None),
+        ("application/json; charset=utf-8", "utf-8"),
+        ('text/plain;CHARSET = "Latin-1" ; q=1', "Latin-1"),
+        ("application/json; xcharset=a; charset=b", "b"),
+        ("application/json; charset=", None),
+        ("application/json;\udcff *", None),
+    ],
+)
+def test_the_charset_is_found_in_any_content_type(
+    content_type: str | None, charset: str | None
+) -> None:
+    assert charset_of(content_type) == charset
 
 
 def test_a_byte_that_nobody_can_decode_shows_in_the_value_that_has_it() -> None:
