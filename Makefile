@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
 TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
-.PHONY: demo test quick coverage test-tools lint fmt bench run clean
+.PHONY: demo test quick coverage torture test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
@@ -20,6 +20,9 @@ quick: $(VENV)/.dev             ## the core, the configuration and what every ro
 
 coverage: $(VENV)/.dev          ## all tests, then the lines and branches that none of them takes
 	$(BIN)/pytest --cov --cov-report=term
+
+torture: $(VENV)/.dev           ## kill -9 and power cuts: ROUNDS=200 of them, SEED=1, ON=sqlite for one kind
+	$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) $(ON)
 
 test-tools:                     ## Debian, as root: what some tests drive and else skip for want of
 	apt-get update -qq

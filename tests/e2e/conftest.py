@@ -66,6 +66,8 @@ class Daemon:
     async def _read(self) -> None:
         assert self.process.stdout is not None
         async for line in self.process.stdout:
+            if not line.endswith(b"\n"):
+                break  # torn by a kill
             self.lines.append(line.decode())
             self.events.append(json.loads(line))
             async with self._news:
