@@ -96,6 +96,7 @@ def build_service(
     )
     reconcile = build_reconcile(
         store.work,
+        store.outbox,
         clients.assure,
         current,
         due=due,
@@ -140,6 +141,7 @@ def build_service(
         current,
         heartbeat=heartbeat,
         overdue=reconcile.overdue,
+        clock_mender=reconcile.clock_mender,
         applier=inbound.applier,
         due=due,
         news=news,

@@ -11,6 +11,7 @@ from reconciler.config import InForce
 from reconciler.daemon.membership import Membership
 from reconciler.inbound.applier import Applier
 from reconciler.reconcile.assure_connection import AssureConnection
+from reconciler.reconcile.clock_jump import ClockMender
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
@@ -115,6 +116,7 @@ class Sweep:
         *,
         heartbeat: Heartbeat,
         overdue: OverdueChecker,
+        clock_mender: ClockMender,
         applier: Applier,
         due: Bell,
         news: Bell,
@@ -125,6 +127,7 @@ class Sweep:
         self._current = current
         self._heartbeat = heartbeat
         self._overdue = overdue
+        self._clock_mender = clock_mender
         self._applier = applier
         self._due = due
         self._news = news
@@ -143,6 +146,8 @@ class Sweep:
             await self._heartbeat.turn()
         if await self._recover():
             return True
+        if await self._clock_mender.tick():
+            return True
         has_more = await self._overdue.tick()
         has_more = await self._applier.recover() or has_more
         self._due.ring()
@@ -152,7 +157,7 @@ class Sweep:
     async def _recover(self) -> bool:
         """See to a piece of clock, inbox and downtime, in this order; True where there is more."""
         if not self._has_mended_clock:
-            self._has_mended_clock = not await self._overdue.mend_clock()
+            self._has_mended_clock = not await self._clock_mender.mend()
             return True
         if not self._has_applied:
             self._has_applied = not await self._applier.recover(everything=True)

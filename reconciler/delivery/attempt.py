@@ -72,7 +72,7 @@ class Sender:
     async def send(self, request: SignedRequest) -> Attempt:
         """Make the attempt that was leased. The body of the answer is not read."""
         now = self._clock.now()
-        if now - request.signed_at > FRESH:
+        if not 0 <= now - request.signed_at <= FRESH:
             request = self.sign(request.row, now)
         row = request.row
         try:

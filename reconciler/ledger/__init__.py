@@ -33,6 +33,7 @@ from reconciler.ledger.process import (
     TrackedProcess,
 )
 from reconciler.ledger.registration import is_other_dossier
+from reconciler.ledger.time_ahead import of_the_past
 from reconciler.ledger.transition import transition
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "is_other_dossier",
     "iso",
     "lease",
+    "of_the_past",
     "process_json",
     "transition",
 ]

@@ -2,12 +2,11 @@
 
 The waits of lifecycle.md keep below it. It holds where an observation has moved them: a clock, a
 storm of contradicting callbacks, results that are lost. A person's requests are outside.
+
+It counts by the wall clock. A jump back frees no call, a jump forward counts as time that has
+passed.
 """
 
-from dataclasses import replace as replaced
-from typing import TypeVar
-
-from reconciler.ledger.observation import Callback, Observation
 from reconciler.ledger.policy import HOUR, MINUTE, Policy
 from reconciler.ledger.process import TrackedProcess
 from reconciler.ledger.replace import replace
@@ -18,8 +17,6 @@ LATER_HOUR = 10
 
 USUAL_INITIAL = 5 * MINUTE
 """``backoff.initial`` by default: with a shorter one the first hour is as much shorter."""
-
-Seen = TypeVar("Seen", bound=Observation)
 
 
 def not_before(process: TrackedProcess, policy: Policy, due: int) -> int:
@@ -46,20 +43,6 @@ def with_call(process: TrackedProcess, now: int) -> TrackedProcess:
 def without_call(process: TrackedProcess) -> TrackedProcess:
     """Return ``process`` without its newest call, which was not made."""
     return replace(process, recent_calls=process.recent_calls[:-1])
-
-
-def of_the_past(process: TrackedProcess | None, now: int) -> TrackedProcess | None:
-    """Return ``process`` with no callback of the future, which would make every call stale."""
-    if process is None or process.callback_at is None or process.callback_at <= now:
-        return process
-    return replace(process, callback_at=now)
-
-
-def as_seen(observation: Seen, now: int) -> Seen:
-    """Return ``observation``; a callback of the future came now, by a clock that was ahead."""
-    if isinstance(observation, Callback) and observation.received_at > now:
-        return replaced(observation, received_at=now)
-    return observation
 
 
 def _free_at(calls: tuple[int, ...], most: int, span: int, due: int) -> int:

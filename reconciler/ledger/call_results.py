@@ -53,7 +53,7 @@ def on_result(process: TrackedProcess, result: CallResult, rules: Rules, now: in
         return Outcome(process, (Entry("result_dropped", {"attempt": result.attempt}),))
     free = replace(process, lease=None)
     if isinstance(result, CallThrottled):
-        is_counted = not result.was_made and process.recent_calls[-1:] == (held.begun_at,)
+        is_counted = not result.was_made and max(process.recent_calls, default=0) >= held.begun_at
         return Outcome(without_call(free) if is_counted else free)
     fits = Fetched | ProcessNotFound if held.verb is Verb.FETCH else NotifyAccepted
     if not isinstance(result, fits | CallRefused | CallFailed):
@@ -243,7 +243,8 @@ def _on_pending(process: TrackedProcess, policy: Policy, now: int, *, is_stale: 
         return _still_owed(process, now)
     if not process.state.is_open:
         done = end_verification(process, "pending")
-        return look_again(done, process.settled_at) if _owes_a_look(process, now) else done
+        settled_at = min(process.settled_at or now, now)
+        return look_again(done, settled_at) if _owes_a_look(process, now) else done
     if process.state is State.REPORTED:
         return lagging(process, policy, now)
     return next_round(enter(process, State.WAITING, now, next_check_at=now), policy, now)

@@ -1,6 +1,5 @@
 """The one function that changes a process. Pure and total; docs/lifecycle.md is its table."""
 
-from reconciler.ledger.call_limit import as_seen, of_the_past
 from reconciler.ledger.call_results import on_result
 from reconciler.ledger.callbacks import on_callback
 from reconciler.ledger.next_call import held_back, next_verb, turns_overdue
@@ -17,6 +16,7 @@ from reconciler.ledger.process import Entry, Outcome, State, TrackedProcess
 from reconciler.ledger.registration import register
 from reconciler.ledger.replace import replace
 from reconciler.ledger.state_changes import enter, owe_verification
+from reconciler.ledger.time_ahead import as_seen, of_the_past, with_wait_from
 
 
 def transition(
@@ -27,7 +27,9 @@ def transition(
     ``process`` is None while it is not on the ledger: then only a registration or a callback
     has an effect.
     """
-    process, observation = of_the_past(process, now), as_seen(observation, now)
+    observation = as_seen(observation, now)
+    if process is not None:
+        process = of_the_past(process, now)
     outcome = _apply(process, observation, rules, now)
     after = outcome.process
     if after is not None and not isinstance(observation, Recheck):
@@ -52,7 +54,7 @@ def _apply(
         case TimePassed():
             return _on_time_passed(process, rules, now)
         case ClockJumpedBack():
-            return _on_clock_jumped_back(process, now)
+            return Outcome(with_wait_from(process, now))
         case Recheck():
             return _on_recheck(process, observation, rules, now)
         case _:
@@ -67,33 +69,6 @@ def _on_time_passed(process: TrackedProcess, rules: Rules, now: int) -> Outcome:
     # From the second round on the end user is late, not the callback: that is no news.
     entries = () if process.round else (Entry("process_overdue", {"provider": process.provider}),)
     return Outcome(overdue, entries)
-
-
-def _on_clock_jumped_back(process: TrackedProcess, now: int) -> Outcome:
-    """Start the present wait again at ``now``, and cap every known time at it."""
-    held = process.lease
-    if held and held.begun_at > now:
-        overtaken = process.callback_at is not None and held.begun_at < process.callback_at
-        begun_at = now - 1 if overtaken else now  # a call before the callback stays before it
-        held = replace(held, begun_at=begun_at, until=now + held.until - held.begun_at)
-    shift = max(process.scheduled_at - now, 0)
-    due = None if process.next_check_at is None else process.next_check_at - shift
-    marks = {name: getattr(process, name) for name in _MARKS}
-    past = {name: min(at, now) for name, at in marks.items() if at is not None}
-    calls = tuple(min(at, now) for at in process.recent_calls)
-    return Outcome(replace(process, next_check_at=due, lease=held, recent_calls=calls, **past))
-
-
-_MARKS = (
-    "scheduled_at",
-    "registered_at",
-    "timeout_from",
-    "callback_at",
-    "missing_at",
-    "notified_at",
-    "verify_since",
-    "unknown_since",
-)
 
 
 def _on_recheck(process: TrackedProcess, recheck: Recheck, rules: Rules, now: int) -> Outcome:

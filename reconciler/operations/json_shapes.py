@@ -206,8 +206,8 @@ def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Stat
         "states": cast(dict[State, Count], counts.states),
         "oldestOverdueSeconds": age(counts.overdue_since, now),
         "oldestReportedSeconds": age(counts.reported_since, now),
-        "lastCallbackAt": iso(counts.last_callback_at),
-        "lastSweepAt": iso(max(sweeps, default=None)),
+        "lastCallbackAt": iso(_until(now, counts.last_callback_at)),
+        "lastSweepAt": iso(_until(now, max(sweeps, default=None))),
         "breaker": next((state for state in worst_first if state in breakers), None),
         "outbox": {"pending": counts.deliveries_pending, "dead": counts.deliveries_dead},
         "spooled": sum(instance.spooled for instance in instances),
@@ -224,6 +224,11 @@ def status_json(counts: Counts, instances: Sequence[Instance], now: int) -> Stat
             for instance in instances
         ],
     }
+
+
+def _until(now: int, at: int | None) -> int | None:
+    """Return ``at``; ``now`` for a later one, from before the clock was put back."""
+    return None if at is None else min(at, now)
 
 
 def _breaker(instance: Instance) -> BreakerState:

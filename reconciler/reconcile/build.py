@@ -8,12 +8,14 @@ from reconciler.config import InForce
 from reconciler.outbound.breaker import Breaker
 from reconciler.outbound.budget import Budget
 from reconciler.reconcile.assure_connection import AssureConnection
+from reconciler.reconcile.clock_jump import ClockMender
 from reconciler.reconcile.overdue import OverdueChecker
 from reconciler.reconcile.recorder import Recorder
 from reconciler.reconcile.sweeper import Sweeper
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
+from reconciler.store.outbox import Outbox
 from reconciler.store.work_queue import WorkQueue
 
 
@@ -24,10 +26,12 @@ class Reconcile:
     sweeper: Sweeper
     recorder: Recorder
     overdue: OverdueChecker
+    clock_mender: ClockMender
 
 
 def build_reconcile(
     work: WorkQueue,
+    outbox: Outbox,
     assure: Current[AssureConnection],
     current: Current[InForce],
     *,
@@ -42,7 +46,7 @@ def build_reconcile(
     """Return the parts; nothing runs yet.
 
     ``due`` wakes the sweeper. ``news`` is rung when there may be something to deliver. ``owner``:
-    in whose name processes are leased.
+    in whose name processes and deliveries are leased.
     """
     recorder = Recorder(work, current, due=due, news=news, clock=clock, log=log)
     sweeper = Sweeper(
@@ -58,4 +62,5 @@ def build_reconcile(
         log=log,
     )
     overdue = OverdueChecker(work, current, due=due, clock=clock, log=log)
-    return Reconcile(sweeper, recorder, overdue)
+    mender = ClockMender(work, outbox, current, owner=owner, clock=clock, log=log)
+    return Reconcile(sweeper, recorder, overdue, mender)

@@ -58,7 +58,7 @@ class AssurePath:
     def not_found(self) -> None:
         """Warn of a 404 that came before any 200: it says more about the URL than the process."""
         now = self._clock.now()
-        if self.is_proven or (self._warned_at is not None and now - self._warned_at < REPEAT):
+        if self.is_proven or (self._warned_at is not None and 0 <= now - self._warned_at < REPEAT):
             return
         self._warned_at = now
         self._log.warning("assure_path_suspect")

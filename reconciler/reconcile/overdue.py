@@ -1,4 +1,4 @@
-"""Looks at the ledger with each tick: what turns overdue, and what a downtime or a clock has done.
+"""Looks at the ledger with each tick: what turns overdue, and what a downtime has done.
 
 It makes no calls, so it goes on whatever Assure does. Each piece of work is bounded; a caller that
 gets True calls again.
@@ -22,9 +22,6 @@ MARKED_AT_ONCE = 1_000
 MOST_BATCHES = 50
 """Transactions in one tick, so that a tick of a large ledger ends in about a second."""
 
-JUMP = 1_000
-"""Milliseconds that the wall clock may fall behind the monotonic one between two ticks."""
-
 DOWNTIME = 30_000
 """Milliseconds without a heartbeat of any instance after which callbacks may have been lost."""
 
@@ -46,10 +43,6 @@ class OverdueChecker:
         self._due = due
         self._clock = clock
         self._log = log
-        self._seen = (clock.now(), clock.monotonic())
-        self._ahead: list[str] = []
-        self._mended = 0
-        self._is_mending = False
         self._looked_after: int | None = None
         self._marked = 0
         self.has_caught_up = False
@@ -57,12 +50,6 @@ class OverdueChecker:
 
     async def tick(self) -> bool:
         """Turn overdue what is due; True where there is more to turn. Raises StoreError."""
-        if self._has_jumped_back():
-            self._is_mending = True
-        if self._is_mending:
-            self._is_mending = await self.mend_clock()
-            if self._is_mending:
-                return True
         for _ in range(MOST_BATCHES):
             rules, now = self._current.value.rules, self._clock.now()
             changes = await self._work.turn_overdue(rules, now, MOST_AT_ONCE)
@@ -72,43 +59,19 @@ class OverdueChecker:
                 return False
         return True
 
-    def _has_jumped_back(self) -> bool:
-        """Tell whether the wall clock has fallen behind the monotonic one since the last tick."""
-        (wall, monotonic), self._seen = self._seen, (self._clock.now(), self._clock.monotonic())
-        passed = self._seen[0] - wall
-        return passed < (self._seen[1] - monotonic) * 1000 - JUMP
-
-    async def mend_clock(self) -> bool:
-        """Let one batch no longer wait for a time before a jump back; True where there are more.
-
-        Raises StoreError.
-        """
-        if not self._ahead:
-            self._ahead = await self._work.ahead_of(self._clock.now())
-        batch, rest = self._ahead[:MOST_AT_ONCE], self._ahead[MOST_AT_ONCE:]
-        rules, now = self._current.value.rules, self._clock.now()
-        is_ours = bool(batch) and await self._work.mend_clock(batch, rules, now)
-        self._mended += len(batch) if is_ours else 0
-        self._ahead = rest if is_ours else []  # else another daemon is at it
-        if self._ahead:
-            return True
-        if self._mended:
-            self._log.warning("clock_jumped_back", processes=self._mended)
-        self._mended = 0
-        return False
-
     async def after_downtime(self, last_alive_at: int | None, *, up_for: int = 0) -> bool:
         """Mark one batch of what was waiting, if callbacks may be lost; True where there is more.
 
         Each is looked at once, without waiting for its timeout. False with ``has_caught_up`` still
         False means that another daemon is at it, and may die before it is done: call again later.
+        After a clock was put back nobody knows how long the downtime was; it counts as one.
 
         ``last_alive_at``: when any instance was last alive before this one; None: never.
         ``up_for``: milliseconds for which this one has been taking callbacks into the spool
         because the store was away. Raises StoreError.
         """
         now = self._clock.now()
-        if last_alive_at is None or now - up_for - last_alive_at <= DOWNTIME:
+        if last_alive_at is None or abs(now - up_for - last_alive_at) <= DOWNTIME:
             self.has_caught_up = True
             return False
         if self._looked_after is None:  # called again, it is about the same processes
@@ -120,7 +83,8 @@ class OverdueChecker:
         if found:
             return True
         gap = (now - up_for - last_alive_at) // 1000
-        self._log.warning("downtime_detected", gap_s=gap, processes=self._marked)
+        known = gap if gap > 0 else None
+        self._log.warning("downtime_detected", gap_s=known, processes=self._marked)
         self._due.ring()
         self.has_caught_up = True
         return False

@@ -12,7 +12,18 @@ from reconciler.store.database import Database
 LARGE = 1_000
 """Milliseconds of difference at which ``clock_differs`` is logged."""
 
+TOLERANCE = 1_000
+"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ without a jump."""
+
 _CLOCK = text("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)")
+
+
+def tolerance(dialect: str) -> int:
+    """Return by how many ms a stored time may lie ahead of ``now`` although no clock was put back.
+
+    On SQLite there is one clock.
+    """
+    return 0 if dialect == "sqlite" else TOLERANCE
 
 
 class StoreClock(Clock):

@@ -31,6 +31,7 @@ def delivery_row(process: TrackedProcess, kind: DeliveryType, now: int) -> dict[
         "pending_since": now,
         "attempts": 0,
         "next_attempt_at": now,
+        "scheduled_at": now,
     }
 
 

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from reconciler.store.clock import tolerance
 from reconciler.store.database import Database
 from reconciler.store.key_value import KeyValues, put
 from reconciler.store.locks import wait_for_lock
@@ -49,10 +50,15 @@ class Instances:
         A real commit, so it also proves that the store takes writes. Joins are serialized: of two
         at once, at most one sees itself alone.
         """
+        dialect = self._database.dialect
         async with self._database.write() as connection:
             if joins:
                 await wait_for_lock(connection, "join")
             await upsert(connection, instances, asdict(instance))
+            # The clock was put back since, so a dead daemon would count as alive for as long.
+            ahead = instances.c.heartbeat_at > instance.heartbeat_at + tolerance(dialect)
+            now = {"heartbeat_at": instance.heartbeat_at}
+            await connection.execute(update(instances).where(ahead).values(now))
             live = await _live(connection, instance.heartbeat_at)
             stale = instances.c.heartbeat_at < instance.heartbeat_at - 4 * LIVE_FOR
             await connection.execute(delete(instances).where(stale))
@@ -80,7 +86,7 @@ class Instances:
 async def _live(connection: AsyncConnection, now: int) -> list[Instance]:
     query = (
         select(instances)
-        .where(instances.c.heartbeat_at >= now - LIVE_FOR)
+        .where(instances.c.heartbeat_at.between(now - LIVE_FOR, now + LIVE_FOR))
         .order_by(instances.c.heartbeat_at.desc())
     )
     return [Instance(**row) for row in (await connection.execute(query)).mappings()]

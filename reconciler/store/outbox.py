@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, exists, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, bindparam, case, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.store.any_of import any_of
 from reconciler.store.bulk import BulkSelect
+from reconciler.store.clock import tolerance
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState
 from reconciler.store.paging import cursor_of, position_in
@@ -72,6 +73,13 @@ class Attempt(NamedTuple):
 CLAIMS_AT_ONCE = 1_000
 """Claims that cannot end in one millisecond: a larger difference is a clock put back."""
 
+
+def _at_most_now(column: Column[int]) -> ColumnElement[Any]:
+    """Return the time in ``column``, or ``now`` where that is earlier."""
+    now = bindparam("now", type_=Millis())
+    return case((column > now, now), else_=column)
+
+
 _D = deliveries.c
 _EARLIER = deliveries.alias("earlier")
 _HAS_EARLIER = exists().where(
@@ -108,6 +116,7 @@ _LEASE = (
     .values(
         lease_owner=bindparam("owner"),
         lease_until=bindparam("until"),
+        scheduled_at=bindparam("now"),
         attempts=_D.attempts + 1,
     )
 )
@@ -130,15 +139,34 @@ _DELIVERED = (
         **_FREE,
     )
 )
-_UNSPENT = update(deliveries).where(_CHOSEN, *_HELD).values(attempts=_D.attempts - 1, **_FREE)
+_UNSPENT = (
+    update(deliveries)
+    .where(_CHOSEN, *_HELD)
+    .values(attempts=_D.attempts - 1, next_attempt_at=_at_most_now(_D.next_attempt_at), **_FREE)
+)
 _FAILED = (
     update(deliveries)
     .where(_D.id == bindparam("row"), *_HELD)
     .values(
         state=bindparam("new_state"),
         next_attempt_at=bindparam("due"),
+        scheduled_at=bindparam("now"),
+        pending_since=_at_most_now(_D.pending_since),
         last_error=bindparam("error"),
         **_FREE,
+    )
+)
+_AHEAD = select(_D.id).where(_D.next_attempt_at.is_not(None), _D.scheduled_at > bindparam("now"))
+_SHIFT = _D.scheduled_at - bindparam("now", type_=Millis())
+_MEND = (
+    update(deliveries)
+    .where(_CHOSEN, _D.next_attempt_at.is_not(None), _D.scheduled_at > bindparam("now"))
+    .where(or_(_D.lease_owner.is_(None), _D.lease_owner != bindparam("owner")))
+    .values(
+        next_attempt_at=_D.next_attempt_at - _SHIFT,
+        lease_until=_D.lease_until - _SHIFT,
+        pending_since=_at_most_now(_D.pending_since),
+        scheduled_at=bindparam("now"),
     )
 )
 _DEAD = (
@@ -154,6 +182,7 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._tolerance = tolerance(database.dialect)
         self._last_until = 0
 
     async def has_due(self, now: int) -> bool:
@@ -202,6 +231,7 @@ class Outbox:
                     "attempt": row.attempt,
                     "new_state": attempt.state.value,
                     "due": attempt.next_attempt_at,
+                    "now": now,
                     "error": attempt.error,
                 }
             )
@@ -214,7 +244,7 @@ class Outbox:
                 await connection.execute(_DELIVERED, {**held, "at": now})
             for (until, number), ids in returned.items():
                 held = {"ids": ids, "owner": owner, "until": until, "attempt": number}
-                await connection.execute(_UNSPENT, held)
+                await connection.execute(_UNSPENT, {**held, "now": now})
             if failed:
                 await connection.execute(_FAILED, failed)
             if dead:  # but for those that were forgotten or leased by another meanwhile
@@ -234,8 +264,29 @@ class Outbox:
         leased = [Leased._make(row) for row in await _CLAIMED.rows(connection, values)]
         if leased:
             ids = [row.id for row in leased]
-            await connection.execute(_LEASE, {"ids": ids, "owner": owner, "until": until})
+            held = {"ids": ids, "owner": owner, "until": until}
+            await connection.execute(_LEASE, {**held, "now": now})
         return leased
+
+    async def ahead_of(self, now: int) -> list[int]:
+        """Return the pending deliveries whose wait or lease began after ``now``.
+
+        The clock was put back since. Reads all that are pending.
+        """
+        async with self._database.read() as connection:
+            ahead = await connection.execute(_AHEAD, {"now": now + self._tolerance})
+            return list(ahead.scalars())
+
+    @retried
+    async def mend_clock(self, ids: Sequence[int], *, owner: str, now: int) -> int:
+        """Start the waits and leases of ``ids`` again from ``now``; return how many.
+
+        A lease of ``owner`` stays as it is, so that the result of its attempt still counts; then
+        the delivery waits no longer than its backoff.
+        """
+        async with self._database.write() as connection:
+            values = {"ids": list(ids), "owner": owner, "now": now}
+            return (await connection.execute(_MEND, values)).rowcount
 
     async def page(
         self, *, state: DeliveryState | None, limit: int, cursor: str | None

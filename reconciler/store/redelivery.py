@@ -117,8 +117,9 @@ class Redelivery:
                 for row in before
             ],
         )
+        due_now = {"next_attempt_at": now, "scheduled_at": now}
         pending = and_(chosen, _D.state == DeliveryState.PENDING.value)
-        await connection.execute(update(deliveries).where(pending).values(next_attempt_at=now))
+        await connection.execute(update(deliveries).where(pending).values(due_now))
         ended = and_(chosen, _D.state != DeliveryState.PENDING.value)
-        again = {**_SEND_AGAIN, "attempts": 0, "pending_since": now, "next_attempt_at": now}
+        again = {**_SEND_AGAIN, **due_now, "attempts": 0, "pending_since": now}
         await connection.execute(update(deliveries).where(ended).values(again))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from reconciler.store.errors import StoreAbsentError, StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 """The revision that this program reads and writes; a test holds it against the migrations."""
 
 MIGRATIONS = Path(__file__).parent / "migrations"

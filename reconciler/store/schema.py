@@ -184,8 +184,10 @@ deliveries = Table(
     Column("delivered_at", Millis),
     Column("lease_owner", Word),
     Column("lease_until", Millis),
+    Column("scheduled_at", Millis, nullable=False, server_default="0"),
 )
-"""The outbox: results for the user's application, written with the transition that made them."""
+"""The outbox: results for the user's application, written with the transition that made them.
+``scheduled_at``: when the next attempt or the lease was decided."""
 
 _PENDING = text("next_attempt_at IS NOT NULL")
 Index(

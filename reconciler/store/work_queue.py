@@ -20,14 +20,16 @@ from reconciler.ledger import (
     decide,
     held_back,
     lease,
+    of_the_past,
 )
 from reconciler.ledger.identifiers import key_of
 from reconciler.store.apply import Observed, apply_observations, save
+from reconciler.store.clock import tolerance
 from reconciler.store.database import Database
 from reconciler.store.locks import try_lock
 from reconciler.store.retry import retried
 from reconciler.store.rows import from_row
-from reconciler.store.schema import processes
+from reconciler.store.schema import LATE, processes
 
 _C = processes.c
 _FREE = or_(_C.lease_until.is_(None), _C.lease_until <= bindparam("now"))
@@ -68,6 +70,7 @@ _AHEAD = (
             _C.lease_begun_at > bindparam("now"),
             _C.callback_at > bindparam("now"),
             _C.registered_at > bindparam("now"),
+            and_(_C.state_since > bindparam("now"), LATE),
         )
     )
 )
@@ -86,16 +89,12 @@ _OWE_CATCH_UP = (
 )
 
 
-CLOCK_TOLERANCE = 1_000
-"""Milliseconds by which the clocks of two daemons on PostgreSQL may differ without a jump."""
-
-
 class WorkQueue:
     """The work queue of one store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._tolerance = 0 if database.dialect == "sqlite" else CLOCK_TOLERANCE
+        self._tolerance = tolerance(database.dialect)
 
     async def has_due(self, lane: Lane, now: int) -> bool:
         """Tell whether there is anything to claim in ``lane``, without the writer."""
@@ -126,9 +125,10 @@ class WorkQueue:
                 if not values["most"]:
                     break
                 for row in (await connection.execute(_CLAIMABLE[lane], values)).mappings():
-                    process = from_row(row)
+                    stored = from_row(row)
+                    process = of_the_past(stored, now)
                     decision = decide(process, rules, now)
-                    before[process.key] = process
+                    before[process.key] = stored
                     if isinstance(decision, Call):
                         claimed[process.key] = lease(process, decision.verb, owner, now, length)
                     else:  # it would stand before the others until it may be called again

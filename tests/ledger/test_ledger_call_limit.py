@@ -33,6 +33,7 @@ from reconciler.ledger import (
     decide,
     held_back,
     lease,
+    of_the_past,
     transition,
 )
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
@@ -91,6 +92,7 @@ class Life:
 
     def follow(self, results: Any) -> None:
         """Make the next call if there is one; else go to the time when something is due."""
+        self.process = of_the_past(self.process, self.now)
         decision = decide(self.process, self.rules, self.now)
         if isinstance(decision, TurnOverdue):
             self.observe(TimePassed())
@@ -158,6 +160,37 @@ def test_a_clock_that_jumps_frees_no_calls(script: list[Any], jump: int) -> None
             life.observe(ClockJumpedBack())
         life.follow(results)
     assert life.most_in_an_hour(0) <= 30
+
+
+@given(
+    st.lists(steps, min_size=1, max_size=6), st.sampled_from([MINUTE, HOUR, DAY]), st.booleans()
+)
+@settings(max_examples=50, deadline=None)
+def test_a_jump_back_frees_no_calls_of_a_later_hour_whether_it_was_noticed_or_not(
+    script: list[Any], jump: int, is_noticed: bool
+) -> None:
+    life = a_life()
+    life.process = replace(life.process, registered_at=START - 9 * DAY)
+    for turn in range(300):
+        told, results, _ = script[turn % len(script)]
+        if told:
+            life.callback(*told)
+        if turn in (50, 150):
+            life.now -= jump
+            if is_noticed:
+                life.observe(ClockJumpedBack())
+        life.follow(results)
+    assert life.most_in_an_hour(0) <= 10
+
+
+def test_a_call_of_the_future_uses_up_the_limit_no_longer_than_one_made_now() -> None:
+    life = a_life()
+    ahead = (START + DAY,) * 10
+    life.process = replace(life.process, registered_at=START - DAY, recent_calls=ahead)
+    life.callback("accepted", 0)
+    while not life.calls:
+        life.follow({Verb.FETCH: Fetched(0, "pending")})
+    assert life.passed <= HOUR + SECOND
 
 
 @pytest.mark.parametrize("result", [Fetched(0, "pending"), ProcessNotFound(0, path_proven=True)])

@@ -195,3 +195,38 @@ def test_a_process_is_due_again_at_most_its_old_wait_later(
         moved, _, _ = tell(moved, ClockJumpedBack(), now)
         assert moved.next_check_at == now + 15 * MINUTE
     assert moved.catch_up
+
+
+def test_a_call_that_a_callback_has_overtaken_stays_before_it_after_a_jump(
+    tell: Tell, callback: MakeCallback, overdue: TrackedProcess
+) -> None:
+    begun = overdue.state_since
+    held = lease(overdue, Verb.FETCH, "one", begun, MINUTE)
+    claimed, _, _ = tell(held, callback("accepted", begun + SECOND), begun + SECOND)
+    now = begun - HOUR
+    jumped, _, _ = tell(claimed, ClockJumpedBack(), now)
+    after, _, _ = tell(jumped, Fetched(held.attempt, "rejected"), now + SECOND)
+    assert after.state is State.REPORTED
+
+
+def test_how_long_a_process_has_been_overdue_counts_from_a_jump_at_the_latest(
+    tell: Tell, overdue: TrackedProcess
+) -> None:
+    now = overdue.state_since - HOUR
+    after, _, _ = tell(overdue, ClockJumpedBack(), now)
+    assert after.state_since == now
+
+
+def test_a_look_at_an_unknown_status_comes_a_day_later_although_it_settled_before_a_jump(
+    tell: Tell, answer: Tell, reported: TrackedProcess
+) -> None:
+    at = reported.state_since
+    process = replace(reported, claimed_status="odd")
+    for _ in range(3):
+        process, _, _ = answer(process, Fetched(0, "odd"), at)
+        at += HOUR
+    assert process.state is State.SETTLED
+    now = at - 365 * DAY
+    jumped, _, _ = tell(process, ClockJumpedBack(), now)
+    after, _, _ = answer(jumped, Fetched(0, "odd"), now + DAY)
+    assert after.next_check_at == now + 2 * DAY

@@ -135,6 +135,7 @@ class Instance:
         self.assure = Current(self.connection)
         parts = build_reconcile(
             self.work,
+            store.outbox,
             self.assure,
             self.current,
             due=self.due,
@@ -146,6 +147,7 @@ class Instance:
             log=self.log,
         )
         self.recorder, self.sweeper, self.watch = parts.recorder, parts.sweeper, parts.overdue
+        self.mender = parts.clock_mender
         self.stored = StoredReceipts(clock)
         self.applier = Applier(
             store.inbox,
@@ -160,6 +162,10 @@ class Instance:
         self.sweeping = asyncio.create_task(self.sweeper.run())
         self.recording = asyncio.create_task(self.recorder.run())
         self.applying = asyncio.create_task(self.applier.run())
+
+    async def look(self) -> bool:
+        """Do a piece of what each tick of the sweep does; True where there is more."""
+        return await self.mender.tick() or await self.watch.tick()
 
     def set_rules(self, rules: Rules) -> None:
         self.current.value = replace(self.current.value, rules=rules)
@@ -294,7 +300,7 @@ class Play:
         """Let ``later`` ms pass, and tick."""
         self.clock.wall += later
         for instance in self.instances:
-            while not instance.sweeping.done() and await instance.watch.tick():
+            while not instance.sweeping.done() and await instance.look():
                 pass
 
     async def rest(self, later: int = 0) -> None:

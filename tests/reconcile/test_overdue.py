@@ -1,13 +1,11 @@
-"""The overdue checker: time-outs, jumps of the clock, downtimes, in bounded pieces."""
+"""The overdue checker: time-outs and downtimes, in bounded pieces."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
-from reconciler.ledger import Lane, Recheck, State, TrackedProcess, Verb
+from reconciler.ledger import Recheck, State
 from reconciler.ledger.policy import DAY, HOUR, MINUTE
 from reconciler.reconcile.overdue import MARKED_AT_ONCE, MOST_AT_ONCE, MOST_BATCHES, OverdueChecker
 from reconciler.runtime.bell import Bell
@@ -16,9 +14,7 @@ from reconciler.store.work_queue import WorkQueue
 from tests.configuration import in_force_with
 
 if TYPE_CHECKING:
-    from tests.reconcile.stage import Instance, Play
-
-LEASE = 20_000
+    from tests.reconcile.stage import Play
 
 
 async def test_every_process_whose_time_is_over_turns_overdue_once(play: Play) -> None:
@@ -69,80 +65,6 @@ async def test_one_that_a_person_asked_about_turns_overdue_in_the_same_tick_as_a
     assert (await play.process("other")).state is State.OVERDUE
 
 
-async def test_a_clock_that_jumps_back_lets_nothing_wait_longer_than_its_wait(
-    play: Play, one: Instance
-) -> None:
-    play.set_policy(ladder=(Verb.FETCH,))
-    await play.register("overdue")
-    play.world.faults.forbidden = {"overdue"}
-    await play.rest(15 * MINUTE)
-    await play.register("waiting")
-    assert (await play.process("overdue")).next_check_at == play.clock.now() + MINUTE // 2
-
-    await play.tick(-HOUR)
-
-    assert (await play.process("waiting")).next_check_at == play.clock.now() + 15 * MINUTE
-    assert (await play.process("overdue")).next_check_at == play.clock.now() + MINUTE // 2
-    assert [line["processes"] for line in play.logged("clock_jumped_back")] == [2]
-    await play.tick()
-    assert len(play.logged("clock_jumped_back")) == 1
-
-
-async def test_a_jump_back_within_a_long_sweep_interval_is_seen_by_the_monotonic_clock(
-    play: Play,
-) -> None:
-    watch = make_watch(play)
-    play.clock.wall += 50 * MINUTE
-    await play.register()
-    play.clock.at += 3600
-    play.clock.wall -= 40 * MINUTE  # still later than when the watch last looked
-
-    await watch.tick()
-
-    assert (await play.process()).next_check_at == play.clock.now() + 15 * MINUTE
-    assert len(play.logged("clock_jumped_back")) == 1
-
-
-@pytest.mark.parametrize("jump", [DAY, 5 * MINUTE])
-async def test_a_lease_from_before_a_jump_back_is_no_longer_than_a_lease(
-    play: Play, jump: int
-) -> None:
-    watch = make_watch(play)
-    await play.register()
-    play.clock.wall += 15 * MINUTE
-    await watch.tick()
-    assert len(await claim(play)) == 1
-
-    play.clock.wall -= jump
-    await watch.tick()
-    held = (await play.process()).lease
-    assert held is not None
-    assert (held.begun_at, held.until) == (play.clock.now(), play.clock.now() + LEASE)
-
-    play.clock.wall += 15 * MINUTE
-    assert len(await claim(play)) == 1
-
-
-async def claim(play: Play) -> list[TrackedProcess]:
-    return await play.store.work.claim(
-        (Lane.OVERDUE,), 9, owner="dead", rules=play.rules, now=play.clock.now(), length=LEASE
-    )
-
-
-async def test_a_clock_that_has_jumped_back_is_mended_in_pieces(play: Play) -> None:
-    watch = make_watch(play)
-    await play.register_many([f"p{n:03}" for n in range(2 * MOST_AT_ONCE + 1)])
-    play.clock.wall -= HOUR
-
-    assert await watch.tick()
-    assert await watch.tick()
-    assert play.logged("clock_jumped_back") == []
-    assert not await watch.tick()
-
-    assert (await play.process("p200")).next_check_at == play.clock.now() + 15 * MINUTE
-    assert [line["processes"] for line in play.logged("clock_jumped_back")] == [201]
-
-
 async def test_all_that_waited_is_marked_in_pieces_after_a_downtime(play: Play) -> None:
     await play.register_many([f"p{n:05}" for n in range(MARKED_AT_ONCE + 1)])
     due = Bell("due")
@@ -157,6 +79,19 @@ async def test_all_that_waited_is_marked_in_pieces_after_a_downtime(play: Play) 
     assert watch.has_caught_up
     assert due.is_rung
     assert [line["processes"] for line in play.logged("downtime_detected")] == [MARKED_AT_ONCE + 1]
+
+
+async def test_a_downtime_in_which_the_clock_was_put_back_counts_although_its_length_is_unknown(
+    play: Play,
+) -> None:
+    await play.register()
+    watch = make_watch(play)
+    last_alive_at = play.clock.now() + DAY
+    while await watch.after_downtime(last_alive_at):
+        pass
+    assert [(line["gap_s"], line["processes"]) for line in play.logged("downtime_detected")] == [
+        (None, 1)
+    ]
 
 
 async def test_where_another_daemon_marks_after_a_downtime_it_is_not_waited_for_nor_relied_on(

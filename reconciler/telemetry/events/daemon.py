@@ -99,9 +99,10 @@ DAEMON: Final[tuple[Event, ...]] = (
           "positive number means that it is behind. The server's clock is used, so nothing goes "
           "wrong; only the time stamps of the log are this machine's.",
           "Check NTP on both."),
-    Event("clock_jumped_back", "warning", ("processes",),
-          "The clock shows an earlier time than before. Waits are started again from the new "
-          "time, so that nothing waits longer than its backoff.",
+    Event("clock_jumped_back", "warning", ("processes", "deliveries"),
+          "The clock shows an earlier time than before. The waits of so many processes and "
+          "deliveries are started again from the new time, so that nothing waits longer than its "
+          "backoff.",
           "Check NTP on this machine (or on the PostgreSQL server, whose clock is used)."),
     Event("job_missed", "error", ("job",),
           "The scheduler could not start a job. The job runs at its next time; nothing is lost, "
