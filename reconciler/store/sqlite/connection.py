@@ -32,7 +32,7 @@ class _Cursor:
 
     arraysize = 1
 
-    def __init__(self, connection: "_Connection") -> None:
+    def __init__(self, connection: "FileConnection") -> None:
         self._connection = connection
         self._result = _Result(None, -1, None, [])
 
@@ -70,7 +70,7 @@ class _Cursor:
         """Do nothing: the thread has closed it."""
 
 
-class _Connection(aiosqlite.Connection):
+class FileConnection(aiosqlite.Connection):
     """An aiosqlite connection with such cursors."""
 
     def __init__(self, path: Path, *, is_frozen: bool) -> None:
@@ -81,7 +81,16 @@ class _Connection(aiosqlite.Connection):
         )
         self._thread.daemon = True  # as SQLAlchemy does, or a connection left open blocks the exit
 
+    @property
+    def is_open(self) -> bool:
+        """Whether SQLite has the file open here, however the connection may have ended."""
+        try:
+            return self._conn.total_changes >= 0
+        except (ValueError, sqlite3.Error):  # aiosqlite's ValueError: it has closed it
+            return False
+
     def cursor(self) -> Any:
+        """Return one of our cursors."""
         return _Cursor(self)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -96,7 +105,7 @@ def connect_to(path: Path, *, only_reads: bool = False) -> Callable[[], Any]:
     ``only_reads``: where nothing can be written beside the file, it is read as it stands, for
     SQLite could not make its index of the WAL.
     """
-    return lambda: _Connection(path, is_frozen=only_reads and _is_frozen(path))
+    return lambda: FileConnection(path, is_frozen=only_reads and _is_frozen(path))
 
 
 def _is_frozen(path: Path) -> bool:

@@ -241,6 +241,7 @@ class SqliteDatabase:
         )
 
         def on_connect(connection: Any, _record: Any) -> None:
+            self._files.opened(connection.driver_connection)
             connection.isolation_level = None  # or the driver begins a transaction of its own
             cursor = connection.cursor()
             try:
@@ -257,9 +258,6 @@ class SqliteDatabase:
         event.listen(engine.sync_engine, "connect", on_connect)
         event.listen(engine.sync_engine, "begin", on_begin)
         event.listen(engine.sync_engine, "do_executemany", _insert_in_bulk)
-        if not read_only:  # if it was the last connection, its WAL has gone with it
-            for ending in ("invalidate", "close"):
-                event.listen(engine.sync_engine, ending, lambda *_: self._files.forget_wal())
         return engine
 
     def _pragmas(self, *, read_only: bool) -> tuple[str, ...]:

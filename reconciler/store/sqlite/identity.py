@@ -4,8 +4,10 @@ SQLite goes on in files that nobody can reach any more, and its commits are gone
 """
 
 from pathlib import Path
+from weakref import WeakSet
 
 from reconciler.store.errors import StoreUnavailableError
+from reconciler.store.sqlite.connection import FileConnection
 
 Identity = tuple[int, int]
 """Device and inode."""
@@ -14,18 +16,33 @@ REPLACED = "replaced"
 
 
 class FileIdentity:
-    """The identity of a store's files since they were opened."""
+    """The identity of a store's files since they were opened.
+
+    SQLite itself removes the WAL and its index with the last connection, and makes new ones with
+    the next. So theirs holds only while one of ``connections`` is open.
+    """
 
     def __init__(self, path: Path, *, with_wal: bool) -> None:
-        """``with_wal``: the two files beside it stay as long as we have it open."""
-        names = ("", "-wal", "-shm") if with_wal else ("",)
-        self._paths = [path.with_name(path.name + suffix) for suffix in names]
+        """``with_wal``: nobody but us removes the two files beside it."""
+        self._path = path
+        names = ("-wal", "-shm") if with_wal else ()
+        self._beside = [path.with_name(path.name + suffix) for suffix in names]
         self._known: dict[Path, Identity] = {}
+        self._connections: WeakSet[FileConnection] = WeakSet()
+
+    def opened(self, connection: FileConnection) -> None:
+        """Take note of a connection to the store."""
+        self._forget_unheld()
+        self._connections.add(connection)
 
     def check(self) -> None:
         """Learn the files that are new; StoreUnavailableError where a known one is another now."""
-        for path in self._paths:
+        for path in (self._path, *self._beside):
             found = _identity(path)
+            if found == self._known.get(path):
+                continue
+            if path != self._path:
+                self._forget_unheld()
             known = self._known.get(path)
             if known is None and found is not None:
                 self._known[path] = found
@@ -35,10 +52,11 @@ class FileIdentity:
                     f"{REPLACED}: {path} was {how} while it was open; restart the daemon"
                 )
 
-    def forget_wal(self) -> None:
-        """Learn the WAL anew, which SQLite removes with the last connection."""
-        for path in self._paths[1:]:
-            self._known.pop(path, None)
+    def _forget_unheld(self) -> None:
+        """Forget the WAL and its index where no connection has been open all the time."""
+        if not any(connection.is_open for connection in self._connections):
+            for path in self._beside:
+                self._known.pop(path, None)
 
 
 def _identity(path: Path) -> Identity | None:
