@@ -76,6 +76,8 @@ class Drain:
                 drained += await self._drain_files()
         finally:
             if drained:
+                with suppress(OSError):  # of what is left; the next round counts again
+                    await self._spool_writer.recount()
                 self._log.info("spool_drained", count=drained)
 
     async def _drain_files(self) -> int:

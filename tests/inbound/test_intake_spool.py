@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,6 +66,27 @@ async def test_a_store_that_fails_is_replaced_by_the_spool_until_it_recovers(
         "p-2",
     ]
     assert len(house.logged("callback_received")) == 4
+
+
+async def test_when_the_spool_is_said_to_be_drained_nothing_counts_as_waiting_in_it(
+    house: House, wires: Dial
+) -> None:
+    waiting: list[int] = []
+
+    class Entries(list[Any]):
+        def append(self, line: Any) -> None:
+            if line["event"] == "spool_drained":
+                waiting.append(house.intake.spooled)
+            super().append(line)
+
+    house.lines.entries = Entries(house.lines.entries)
+    wire = await wires(house)
+    house.gate.failure = LOCKED
+    assert (await wire.ask(post(body()))).status == 200
+    assert house.intake.spooled == 1
+    house.gate.failure = None
+    await house.until(lambda: house.logged("spool_drained"))
+    assert waiting == [0]
 
 
 async def test_a_store_that_hangs_is_given_up_in_time(build: BuildHouse, wires: Dial) -> None:
