@@ -58,7 +58,7 @@ CALLS: Final[tuple[Event, ...]] = (
           "word, or `other`.",
           "`reason` says why: a refused token needs new credentials now; a fault of Assure "
           "passes, and the waiting calls are made then. The runbook has each word "
-          "(ReconcilerBreakerOpen)."),
+          "(ReconcilerBreakerOpen, ReconcilerTokenRefused)."),
     Event("breaker_closed", "info", ("open_for_s",),
           "A probe got through. Calls are made again.",
           "Nothing."),
@@ -74,6 +74,7 @@ CALLS: Final[tuple[Event, ...]] = (
           "If it repeats for the same process, keep this line for a bug report."),
     Event("downtime_detected", "warning", ("gap_s", "processes"),
           "No instance was alive in this gap, so callbacks may be lost. Each process that was "
-          "waiting then gets one Get process.",
+          "waiting then gets one Get process. `gap_s` is null where the clock was put back "
+          "meanwhile: then nobody knows how long the gap was.",
           "Nothing, if the downtime was planned. Else find out why."),
 )
