@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from reconciler.cli.privileges import as_owner, as_user, kept
 from reconciler.cli.session import opened_store
 from tests.cli.conftest import LIMIT
+from tests.read_only import can_mount, with_read_only
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +120,33 @@ def test_a_daemon_that_root_starts_works_as_the_owner_too(state: Path) -> None:
     assert {"ledger.db", "ledger.db-wal", "ledger.db.lock"} <= made.keys()
     assert set(made.values()) == {OWNER}
     assert set(owners(state).values()) == {OWNER}
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs mount namespaces")
+def test_on_a_read_only_mount_the_owner_can_look_and_is_told_why_nothing_can_change(
+    reconciler: Command, state: Path
+) -> None:
+    assert reconciler("init-db").code == 0
+    assert reconciler("track", "d-1", "p-1").code == 0
+    state.parent.chmod(0o755)
+    commands = ("list", "show p-1", "export --ended-since 2020-01-01T00:00:00Z", "track d-1 p-2")
+    program = [sys.executable, "-c", AS_STRANGER.format(uid=OWNER)]
+
+    done = subprocess.run(
+        [*with_read_only(state), *program, *commands],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+    )
+
+    listed, shown, *_ = told = re.split(r"(?m)^\d$", done.stdout)[:-1]
+    assert "p-1" in listed
+    assert "p-1" in shown
+    codes = re.findall(r"(?m)^\d$", done.stdout)
+    assert (codes, len(told)) == (["0", "0", "0", "1"], 4)
+    assert done.stderr.count("\n") == 1
+    assert str(state) in done.stderr
 
 
 def test_it_is_root_that_is_remembered_or_who_has_called_sudo(

@@ -113,6 +113,12 @@ class Tour:
             text = text.replace(documented, bound)
         return text
 
+    def left(self) -> list[str]:
+        """Return the files that the commands have written, beside their logs."""
+        ours = {"simulate", "run", "config", ".venv"}
+        found = (path.relative_to(self._directory) for path in self._directory.rglob("*"))
+        return [str(path) for path in found if path.parts[0] not in ours and path.suffix]
+
     def stop(self, name: str) -> int:
         process = self._running.pop(name)
         process.send_signal(signal.SIGTERM)
@@ -181,6 +187,9 @@ def test_the_commands_of_the_readme_do_what_it_shows(readme: Any, tour: Tour) ->
         ["processId  p-by-the-snippet", "dossierId  d-99"],  # its state moves on within seconds
     )
     assert tour.stop("run") == 0
+    (clean_up,) = re.findall(r"then `(rm -rf [^`]+)`", readme.text)
+    tour.type(clean_up, [])
+    assert tour.left() == []
 
 
 async def test_the_receiver_of_the_readme_takes_what_is_signed_and_nothing_else(

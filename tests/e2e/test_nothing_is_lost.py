@@ -1,10 +1,14 @@
 """The promise: what was answered 200 is in the store, whatever happened next."""
 
+import json
+import shutil
 import signal
 from typing import Any
 
+import aiohttp
 import pytest
 
+from tests.e2e.conftest import AUTHORIZATION
 from tests.e2e.load import Load
 
 
@@ -71,3 +75,31 @@ async def test_a_spool_left_by_a_killed_daemon_is_drained_by_the_next(here: Any)
     following = await here.running()
     await following.said("spool_drained")
     assert acknowledged - kept(here) == set()
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+async def test_callbacks_are_kept_in_the_spool_when_the_store_is_taken_from_under_the_daemon(
+    here: Any, client: aiohttp.ClientSession, how: str
+) -> None:
+    daemon = await here.running()
+    assert await daemon.post(client, AUTHORIZATION, "before") == 200
+    await here.until(lambda: kept(here) == {"before"})
+    aside = here.directory / "aside.db"
+    here.store.rename(aside)
+    if how == "replaced":
+        shutil.copy(aside, here.store)
+
+    assert await daemon.post(client, AUTHORIZATION, "after") == 200
+
+    said = await daemon.said("store_replaced")
+    assert f"{here.store} was {how} while it was open" in said["reason"]
+    async with client.get(f"{daemon.admin_url}/ready") as answer:
+        assert "replaced: " in json.dumps(await answer.json())
+    assert len(list((here.directory / "spool").glob("*.spool"))) == 1
+    await daemon.stop()
+
+    aside.replace(here.store)  # as an operator who has noticed it would do
+    following = await here.running()
+    await following.said("spool_drained")
+    assert kept(here) == {"before", "after"}
+    assert await following.stop() == 0

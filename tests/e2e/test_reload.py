@@ -332,3 +332,22 @@ async def test_a_renewed_certificate_is_shown_after_sighup_and_a_bad_one_keeps_t
         assert await daemon.post(early, NEW, "p-5") == 200  # the connection of before all this
     assert len(daemon.named("certificate_expires")) == 1
     assert "canary" not in "".join(daemon.lines)
+
+
+async def test_another_keepalive_counts_for_connections_that_are_open_already(
+    here: Any, client: aiohttp.ClientSession
+) -> None:
+    daemon = await here.running()
+    body = {"dossierId": "d", "processId": "p", "status": "accepted"}
+
+    async def announced() -> str:
+        headers = {"Authorization": OLD}
+        async with client.post(daemon.callback_url, json=body, headers=headers) as answer:
+            assert answer.status == 200
+            return str(answer.headers["Keep-Alive"])
+
+    assert await announced() == "timeout=75"
+    here.edit(("[listener]\n", '[listener]\nkeepalive = "20s"\n'))
+    assert (await daemon.hang_up())["changed"] == ["listener.keepalive"]
+    assert await announced() == "timeout=20"
+    assert await daemon.stop() == 0

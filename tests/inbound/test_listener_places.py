@@ -77,6 +77,35 @@ async def test_whoever_is_refused_keeps_no_place(
         assert (await wire.rest()).split(b" ")[1].startswith(b"4")
 
 
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    """Both ends of each connection are ours."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 3_000:
+        pytest.skip(f"no process may open 3,000 files here, but {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 3_000), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_many_descriptors")
+async def test_a_thousand_who_stay_after_a_refusal_or_an_answer_shut_out_no_callback(
+    build: BuildHouse, wires: Dial
+) -> None:
+    house = await build(Plan(authorization=(b"right",)))
+    crowd = [await wires(house) for _ in range(1_000)]
+    for number, wire in enumerate(crowd):
+        await wire.send(post(body(), f"Authorization: {'right' if number % 2 else 'wrong'}"))
+    assert {(await wire.answer()).status for wire in crowd} == {401, 200}
+
+    async with asyncio.timeout(PATIENCE):
+        answer = await (await wires(house)).ask(post(body(processId="p-2"), "Authorization: right"))
+
+    assert answer.status == 200
+    assert "p-2" in await house.stored_ids()
+    assert not house.listener.is_full
+
+
 async def test_a_crowd_is_served_through_few_places(build: BuildHouse, wires: Dial) -> None:
     house = await build(Plan(most_connections=3))
 
