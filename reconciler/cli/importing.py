@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
 from typing import Annotated, BinaryIO
 
@@ -66,7 +67,7 @@ def import_(
                     progress.update(task, completed=_position(source.file))
         finally:  # also after an error or Ctrl-C: earlier batches are on the ledger
             if any(counts.values()):
-                session.run(session.actor.record_action("import", processes=counts["created"]))
+                session.actor.log_action("import", processes=counts["created"])
     _tell(counts, batches, as_json=json)
     taken = counts["created"] + counts["known"]
     if not taken:
@@ -114,6 +115,7 @@ class _Batches:
         self._session = session
         self._counts = counts
         self._strict = strict
+        self._note = session.actor.note("import", counting="processes")
         self._reported = 0
         self.unreported = 0
         """Bad records that were only counted."""
@@ -140,7 +142,9 @@ class _Batches:
     def _register(self, records: list[Record]) -> Registered:
         registrations = [each.read for each in records if isinstance(each.read, Registration)]
         actor = self._session.actor
-        return self._session.run(operations.import_batch(actor, registrations, whole=self._strict))
+        note = replace(self._note, before=self._counts["created"])
+        work = operations.import_batch(actor, registrations, note, whole=self._strict)
+        return self._session.run(work)
 
     def _report(self, record: Record, problem: str) -> None:
         counts = self._counts

@@ -1,6 +1,6 @@
 """The actor of a change: the admin API, or a user of the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from structlog.typing import FilteringBoundLogger
@@ -9,8 +9,10 @@ from reconciler.config import InForce
 from reconciler.ledger import Rules
 from reconciler.runtime.clock import Clock
 from reconciler.runtime.current_value import Current
-from reconciler.store.actions import Action
+from reconciler.store.actions import Action, Note
 from reconciler.store.open import Store
+
+_NOTHING: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +37,19 @@ class Actor:
         """Log that this actor has done ``action``. Call it after the commit."""
         self.log.info("operator_action", action=action, by=self.name, **fields)
 
-    async def record(
-        self, action: str, process_ids: Sequence[str | None], **fields: object
-    ) -> None:
-        """Remember ``action``, once for each process; None: for several, or for none."""
+    def note(
+        self, action: str, fields: Mapping[str, object] = _NOTHING, *, counting: str | None = None
+    ) -> Note:
+        """Return ``action`` as the store writes it with the change.
+
+        ``counting``: the field that tells of how many, where one row tells of all.
+        """
         told = {name: value for name, value in fields.items() if value is not None}
-        now = self.clock.now()
-        done = [Action(now, self.name, action, each, told) for each in process_ids]
-        await self.store.actions.write(done, is_logged=self.is_daemon)
+        done = Action(self.clock.now(), self.name, action, fields=told)
+        return Note(done, is_logged=self.is_daemon, counting=counting)
 
     async def record_action(self, action: str, **fields: object) -> None:
-        """Remember and log an action that concerns no single process."""
-        await self.record(action, (None,), **fields)
+        """Remember and log an action that has changed nothing in the store."""
+        note = self.note(action, fields)
+        await self.store.actions.write([note.action], is_logged=note.is_logged)
         self.log_action(action, **fields)

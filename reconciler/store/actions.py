@@ -1,7 +1,7 @@
 """Keeps what people did: rows that the running daemon logs, whoever wrote them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -44,6 +44,38 @@ class Action:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An action to write in the transaction of the change that it tells of."""
+
+    action: Action
+    is_logged: bool
+    """Whether the writer logs it itself."""
+    counting: str | None = None
+    """The field that tells how many were changed, where one action tells of all."""
+    before: int = 0
+    """How many the action has changed already, in earlier transactions."""
+
+    async def write(self, connection: AsyncConnection, changed: Sequence[str]) -> None:
+        """Note that the processes or deliveries ``changed`` were: one row for each, or for all.
+
+        The row for all is the same in each transaction, and counts up.
+        """
+        if self.counting is None:
+            each = [replace(self.action, process_id=name) for name in changed]
+            await write_actions(connection, each, is_logged=self.is_logged)
+            return
+        count = {self.counting: self.before + len(changed)}
+        row = replace(self.action, fields={**self.action.fields, **count}).row(
+            is_logged=self.is_logged
+        )
+        same = (_A.at == row["at"], _A.actor == row["actor"], _A.action == row["action"])
+        newer = {"fields": row["fields"], "is_logged": row["is_logged"]}
+        done = await connection.execute(update(actions).where(*same).values(newer))
+        if not done.rowcount:
+            await connection.execute(insert(actions), [row])
+
+
 class Actions:
     """The actions in one store."""
 
@@ -52,10 +84,9 @@ class Actions:
 
     @retried
     async def write(self, done: Sequence[Action], *, is_logged: bool) -> None:
-        """Write rows, possibly none. ``is_logged``: whether the writer logs them itself."""
-        if done:
-            async with self._database.write() as connection:
-                await write_actions(connection, done, is_logged=is_logged)
+        """Write rows. ``is_logged``: whether the writer logs them itself."""
+        async with self._database.write() as connection:
+            await write_actions(connection, done, is_logged=is_logged)
 
     async def page(
         self, *, since: int | None, limit: int, cursor: str | None
@@ -98,8 +129,10 @@ class Actions:
 async def write_actions(
     connection: AsyncConnection, done: Sequence[Action], *, is_logged: bool
 ) -> None:
-    """Insert rows in the caller's transaction."""
-    await connection.execute(insert(actions), [each.row(is_logged=is_logged) for each in done])
+    """Insert rows, possibly none, in the caller's transaction."""
+    if done:
+        rows = [each.row(is_logged=is_logged) for each in done]
+        await connection.execute(insert(actions), rows)
 
 
 async def forget_process(connection: AsyncConnection, key: str) -> int:

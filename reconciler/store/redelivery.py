@@ -6,6 +6,7 @@ from sqlalchemy import and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from reconciler.ledger.identifiers import key_of
+from reconciler.store.actions import Note
 from reconciler.store.database import Database
 from reconciler.store.delivery_row import DeliveryState, delivery_row, type_of
 from reconciler.store.retry import retried
@@ -29,22 +30,27 @@ class Redelivery:
         self._database = database
 
     @retried
-    async def redeliver(self, webhook_ids: Sequence[str], *, by: str, now: int) -> list[str]:
+    async def redeliver(
+        self, webhook_ids: Sequence[str], *, by: str, now: int, note: Note | None = None
+    ) -> list[str]:
         """Make deliveries pending again under their ids; return the ids that were found."""
         possible = [key for key in webhook_ids if "\0" not in key]  # PostgreSQL takes no NUL
         wanted = select(_D.webhook_id, _D.process_id, _D.type).where(_D.webhook_id.in_(possible))
         async with self._database.write() as connection:
             found = (await connection.execute(wanted)).all()
             await self._send_again(connection, [row.webhook_id for row in found], now)
-            note = {"action": "redeliver", "by": by}
+            fields = {"action": "redeliver", "by": by}
             await write_entries(
                 connection,
                 [
-                    entry_row(row.process_id, now, "operator_action", {**note, "type": row.type})
+                    entry_row(row.process_id, now, "operator_action", {**fields, "type": row.type})
                     for row in found
                 ],
             )
-        return [row.webhook_id for row in found]
+            names = [row.webhook_id for row in found]
+            if names and note is not None:
+                await note.write(connection, names)
+        return names
 
     async def dead(self, most: int) -> list[str]:
         """Return ids of up to ``most`` dead deliveries, the oldest first."""
@@ -63,7 +69,9 @@ class Redelivery:
             return list((await connection.execute(query)).scalars())
 
     @retried
-    async def redeliver_results(self, process_ids: Sequence[str], *, by: str, now: int) -> int:
+    async def redeliver_results(
+        self, process_ids: Sequence[str], *, by: str, now: int, note: Note | None = None
+    ) -> int:
         """Deliver the present results of processes: again, or for the first time."""
         keys = list(map(key_of, process_ids))
         query = select(_D.webhook_id, _D.process_id, _D.state, _D.type).where(
@@ -91,7 +99,13 @@ class Redelivery:
                 connection,
                 [entry_row(p.process_id, now, "operator_action", fields) for p in ended],
             )
-        return len(new) + len(newest)
+            due = [
+                *(row["webhook_id"] for row in new),
+                *(row.webhook_id for row in newest.values()),
+            ]
+            if note is not None:
+                await note.write(connection, due)
+        return len(due)
 
     async def _send_again(
         self, connection: AsyncConnection, webhook_ids: Sequence[str], now: int

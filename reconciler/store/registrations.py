@@ -7,7 +7,7 @@ from sqlalchemy import delete
 
 from reconciler.ledger import Outcome, Registration, Rules
 from reconciler.ledger.identifiers import key_of, same_id
-from reconciler.store.actions import Action, forget_process, write_actions
+from reconciler.store.actions import Action, Note, forget_process, write_actions
 from reconciler.store.apply import Observed, apply_observations, load
 from reconciler.store.database import Database
 from reconciler.store.inbox import apply_receipts, held_back
@@ -37,11 +37,18 @@ class Registry:
 
     @retried
     async def register(
-        self, registrations: Sequence[Registration], rules: Rules, now: int, *, whole: bool
+        self,
+        registrations: Sequence[Registration],
+        rules: Rules,
+        now: int,
+        *,
+        whole: bool,
+        note: Note | None = None,
     ) -> Registered:
         """Register a batch in one transaction. Idempotent.
 
-        ``whole``: with any conflict nothing is registered; otherwise all others are.
+        ``whole``: with any conflict nothing is registered; otherwise all others are. ``note``: for
+        a person, it tells of one registration, or counts the new processes.
         """
         async with self._database.write() as connection:
             ids = [registration.process_id for registration in registrations]
@@ -71,8 +78,12 @@ class Registry:
                 if same_id(receipt.dossier_id, dossier_of[key_of(receipt.process_id)])
             ]
             changes += await apply_receipts(connection, waiting, rules, now)
-        created = len({key_of(name) for name, _ in observed} - known.keys())
-        return Registered(created, len(observed) - created, tuple(conflicts), tuple(changes))
+            created = {key_of(name): name for name, _ in observed if key_of(name) not in known}
+            if note is not None:
+                told = [name for name, _ in observed] if note.counting is None else [*created]
+                await note.write(connection, told)
+        known_before = len(observed) - len(created)
+        return Registered(len(created), known_before, tuple(conflicts), tuple(changes))
 
     @retried
     async def forget(self, process_id: str, by: str, now: int, *, is_logged: bool = False) -> bool:

@@ -13,16 +13,19 @@ from reconciler.ledger import (
     ClockJumpedBack,
     Lane,
     Outcome,
+    Recheck,
     Rules,
     State,
     TimePassed,
     TrackedProcess,
+    Verb,
     decide,
     held_back,
     lease,
     of_the_past,
 )
 from reconciler.ledger.identifiers import key_of
+from reconciler.store.actions import Note
 from reconciler.store.apply import Observed, apply_observations, save
 from reconciler.store.clock import tolerance
 from reconciler.store.database import Database
@@ -140,10 +143,24 @@ class WorkQueue:
     async def record(
         self, observed: Sequence[Observed], rules: Rules, now: int
     ) -> list[tuple[Observed, Outcome]]:
-        """Apply results of calls, or rechecks, in one transaction."""
+        """Apply results of calls in one transaction."""
         async with self._database.write() as connection:
             outcomes = await apply_observations(connection, observed, rules, now)
         return list(zip(observed, outcomes, strict=True))
+
+    @retried
+    async def recheck(
+        self, process_ids: Sequence[str], verb: Verb | None, rules: Rules, now: int, note: Note
+    ) -> list[tuple[Observed, Outcome]]:
+        """Make processes due now at a person's request; those that are not known stay so."""
+        request = Recheck(verb, note.action.by)
+        observed: list[Observed] = [(key, request) for key in process_ids]
+        async with self._database.write() as connection:
+            outcomes = await apply_observations(connection, observed, rules, now)
+            changes = list(zip(observed, outcomes, strict=True))
+            due = [key for (key, _), outcome in changes if outcome.process is not None]
+            await note.write(connection, due)
+        return changes
 
     async def turn_overdue(
         self, rules: Rules, now: int, most: int

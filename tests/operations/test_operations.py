@@ -78,6 +78,7 @@ async def test_an_import_logs_what_it_brings_about_but_not_each_registration(ben
     done = await operations.import_batch(
         bench.actor,
         [registration("p1"), registration("p1", "x"), registration("p2")],
+        bench.actor.note("import", counting="processes"),
         whole=False,
     )
 

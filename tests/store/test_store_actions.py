@@ -1,15 +1,18 @@
 """The actions of people, on both databases."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from reconciler.store.actions import Action
+from reconciler.ledger import Registration, Rules, Verb
+from reconciler.store.actions import Action, Note
+from reconciler.store.errors import StoreError
 from reconciler.store.open import Store
 from reconciler.store.paging import BadCursorError, cursor_of
 from tests.clock import NOW
+from tests.store.conftest import register
 
 Look = Callable[..., list[Any]]
 UPPER = "3065980B-F26B-4EC2-8987-7833B7781DAE"
@@ -72,3 +75,65 @@ async def test_a_forgotten_process_is_taken_out_in_whatever_spelling(
     ]
     [newest, *_], _ = await store.actions.page(since=None, limit=9, cursor=None)
     assert newest == Action(NOW + 2, "bob", "forget")
+
+
+def note(action: str, counting: str | None = None, before: int = 0) -> Note:
+    return Note(Action(NOW, "ada", action), is_logged=False, counting=counting, before=before)
+
+
+async def test_a_change_and_the_action_that_tells_of_it_are_one_transaction(
+    store: Store, rules: Rules, look: Look
+) -> None:
+    """The table takes no action: then nothing is changed either."""
+    await register(store, rules, [Registration("p1", "d")])
+    before = look("SELECT next_check_at FROM processes"), look("SELECT count(*) FROM timeline")
+    look("ALTER TABLE actions RENAME TO aside")
+
+    changes: list[Coroutine[Any, Any, object]] = [
+        store.registry.register(
+            [Registration("p2", "d")], rules, NOW, whole=True, note=note("register")
+        ),
+        store.registry.register(
+            [Registration("p3", "d")], rules, NOW, whole=True, note=note("import", "processes")
+        ),
+        store.work.recheck(["p1"], None, rules, NOW, note("recheck")),
+        store.registry.forget("p1", "ada", NOW),
+    ]
+    for change in changes:
+        with pytest.raises(StoreError):
+            await change
+
+    look("ALTER TABLE aside RENAME TO actions")
+    after = look("SELECT next_check_at FROM processes"), look("SELECT count(*) FROM timeline")
+    assert after == before
+
+
+async def test_an_action_of_many_transactions_is_one_row_that_counts_what_is_done(
+    store: Store, rules: Rules
+) -> None:
+    for number in range(3):
+        told = note("import", "processes", before=2 * number)
+        batch = [Registration(f"p{number}", "d"), Registration(f"q{number}", "d")]
+        await store.registry.register(batch, rules, NOW, whole=False, note=told)
+        assert (await store.actions.page(since=None, limit=9, cursor=None))[0] == [
+            Action(NOW, "ada", "import", fields={"processes": 2 * number + 2})
+        ]
+        if number:  # it is logged again when there is more
+            assert len(await store.actions.take_unlogged(9)) == 1
+    known = [Registration("p0", "d")]
+    told = note("import", "processes", before=6)
+    await store.registry.register(known, rules, NOW, whole=False, note=told)
+    [action] = await store.actions.take_unlogged(9)
+    assert action.fields == {"processes": 6}
+
+
+async def test_of_a_recheck_each_process_that_is_known_has_an_action(
+    store: Store, rules: Rules
+) -> None:
+    await register(store, rules, [Registration("p1", "d"), Registration("p2", "d")])
+    await store.work.recheck(["p1", "unknown", "p2"], Verb.FETCH, rules, NOW, note("recheck"))
+    found, _ = await store.actions.page(since=None, limit=9, cursor=None)
+    assert [(each.name, each.process_id) for each in found] == [
+        ("recheck", "p2"),
+        ("recheck", "p1"),
+    ]

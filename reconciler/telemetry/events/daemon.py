@@ -82,7 +82,9 @@ DAEMON: Final[tuple[Event, ...]] = (
           (*PROCESS, "action", "by", "at", "verb", "processes", "deliveries"),
           "A person or a script changed something by the command line or the admin API. An "
           "action of a command is logged within seconds, or when the daemon starts; `at` tells "
-          "when it was done. `reconciler actions` shows the same.",
+          "when it was done. A long one, such as an import, is logged with what it has done so "
+          "far, and again under the same `at` when there is more. `reconciler actions` shows the "
+          "same.",
           "Nothing. It is the record of who did it."),
     Event("summary", "info",
           ("waiting", "reported", "overdue", "settled", "gone", "expired", "oldest_overdue_s",
