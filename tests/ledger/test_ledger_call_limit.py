@@ -19,29 +19,24 @@ from reconciler.ledger import (
     Fetched,
     Idle,
     NotifyAccepted,
-    Observation,
     Policy,
     ProcessNotFound,
     Recheck,
-    Registration,
     Rules,
     State,
-    TimePassed,
     TrackedProcess,
-    TurnOverdue,
     Verb,
     decide,
     held_back,
-    lease,
-    of_the_past,
     transition,
 )
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
+from tests.clock import NOW
+from tests.ledger.life import LEASE, Life, registered
 
 Tell = Callable[..., tuple[TrackedProcess, list[str], str | None]]
 MakeCallback = Callable[..., Callback]
 
-START = 1_800_000_000_000
 FETCH_RESULTS: list[Any] = [
     Fetched(0, "pending"),
     Fetched(0, "in_review"),
@@ -65,24 +60,16 @@ WORDS = ["accepted", "rejected", "in_review", "pending"]
 
 
 @dataclass
-class Life:
-    """One process whose calls are made as soon as the ledger wants one."""
+class Counted(Life):
+    """A process that counts its calls."""
 
-    process: TrackedProcess
-    rules: Rules = field(default_factory=Rules)
-    now: int = START
     passed: int = 0
     """Milliseconds since the registration, whatever the clock shows."""
     calls: list[int] = field(default_factory=list)
     receipts: int = 0
 
-    def observe(self, observation: Observation) -> None:
-        after = transition(self.process, observation, self.rules, self.now).process
-        assert after is not None
-        self.process = after
-
     def wait(self, span: int) -> None:
-        self.now += span
+        super().wait(span)
         self.passed += span
 
     def callback(self, status: str, ahead: int) -> None:
@@ -92,34 +79,25 @@ class Life:
 
     def follow(self, results: Any) -> None:
         """Make the next call if there is one; else go to the time when something is due."""
-        self.process = of_the_past(self.process, self.now)
-        decision = decide(self.process, self.rules, self.now)
-        if isinstance(decision, TurnOverdue):
-            self.observe(TimePassed())
-        elif isinstance(decision, Call):
-            self.calls.append(self.passed)
-            self.process = lease(self.process, decision.verb, "one", self.now, 40 * SECOND)
-            self.wait(100)
-            result = results[decision.verb]
-            if result is None:
-                self.wait(40 * SECOND)
-            else:
-                self.observe(replace(result, attempt=self.process.attempt))
+        verb = self.step()
+        if verb is None:
+            return
+        self.calls.append(self.passed)
+        self.wait(100)
+        result = results[verb]
+        if result is None:
+            self.wait(LEASE)
         else:
-            self.process = held_back(self.process, self.rules, self.now)
-            due = self.process.next_check_at
-            self.wait(max(due - self.now, 1) if due else MINUTE)
+            self.observe(replace(result, attempt=self.process.attempt))
 
     def most_in_an_hour(self, since: int, until: int = 10**15) -> int:
         calls = [at for at in self.calls if since <= at < until]
         return max((sum(at <= other < at + HOUR for other in calls) for at in calls), default=0)
 
 
-def a_life(rules: Rules | None = None) -> Life:
+def a_life(rules: Rules | None = None) -> Counted:
     rules = rules or Rules()
-    process = transition(None, Registration("process", "dossier"), rules, START).process
-    assert process
-    return Life(process, rules)
+    return Counted(registered(rules), rules)
 
 
 steps = st.tuples(
@@ -162,15 +140,13 @@ def test_a_clock_that_jumps_frees_no_calls(script: list[Any], jump: int) -> None
     assert life.most_in_an_hour(0) <= 30
 
 
-@given(
-    st.lists(steps, min_size=1, max_size=6), st.sampled_from([MINUTE, HOUR, DAY]), st.booleans()
-)
+@given(st.lists(steps, min_size=1, max_size=6), st.sampled_from([MINUTE, HOUR, DAY]), st.booleans())
 @settings(max_examples=50, deadline=None)
 def test_a_jump_back_frees_no_calls_of_a_later_hour_whether_it_was_noticed_or_not(
     script: list[Any], jump: int, is_noticed: bool
 ) -> None:
     life = a_life()
-    life.process = replace(life.process, registered_at=START - 9 * DAY)
+    life.process = replace(life.process, registered_at=NOW - 9 * DAY)
     for turn in range(300):
         told, results, _ = script[turn % len(script)]
         if told:
@@ -185,8 +161,8 @@ def test_a_jump_back_frees_no_calls_of_a_later_hour_whether_it_was_noticed_or_no
 
 def test_a_call_of_the_future_uses_up_the_limit_no_longer_than_one_made_now() -> None:
     life = a_life()
-    ahead = (START + DAY,) * 10
-    life.process = replace(life.process, registered_at=START - DAY, recent_calls=ahead)
+    ahead = (NOW + DAY,) * 10
+    life.process = replace(life.process, registered_at=NOW - DAY, recent_calls=ahead)
     life.callback("accepted", 0)
     while not life.calls:
         life.follow({Verb.FETCH: Fetched(0, "pending")})
@@ -200,7 +176,7 @@ def test_a_callback_from_the_future_makes_no_call_stale_but_those_begun_before_i
     """It was spooled before the clock was set back by a day, and drained after."""
     life = a_life()
     life.callback("accepted", DAY)
-    assert life.process.callback_at == START
+    assert life.process.callback_at == NOW
     for _ in range(40):
         life.follow({Verb.FETCH: result})
     assert life.most_in_an_hour(0) <= 12
@@ -210,17 +186,17 @@ def test_a_row_with_a_callback_in_the_future_counts_it_as_now(rules: Rules) -> N
     """As an earlier version, or a backup of another clock, has left it."""
     life = a_life()
     life.callback("accepted", 0)
-    life.process = replace(life.process, callback_at=START + DAY)
+    life.process = replace(life.process, callback_at=NOW + DAY)
     for _ in range(20):
         life.follow({Verb.FETCH: Fetched(0, "pending")})
     assert life.most_in_an_hour(0) <= 12
 
 
 def test_an_adopted_process_was_not_registered_in_the_future() -> None:
-    callback = Callback("r1", "process", "dossier", "accepted", START + DAY)
-    adopted = transition(None, callback, Rules(), START).process
+    callback = Callback("r1", "process", "dossier", "accepted", NOW + DAY)
+    adopted = transition(None, callback, Rules(), NOW).process
     assert adopted
-    assert (adopted.registered_at, adopted.timeout_from, adopted.callback_at) == (START,) * 3
+    assert (adopted.registered_at, adopted.timeout_from, adopted.callback_at) == (NOW,) * 3
 
 
 def test_a_created_at_of_the_future_is_taken_as_now_from_get_process_too(
@@ -260,10 +236,10 @@ def test_a_call_that_was_not_made_does_not_count() -> None:
 def test_an_early_look_after_downtime_is_dropped_at_the_limit() -> None:
     life = a_life()
     crowded = replace(
-        life.process, registered_at=START - DAY, recent_calls=(START,) * 10, catch_up=True
+        life.process, registered_at=NOW - DAY, recent_calls=(NOW,) * 10, catch_up=True
     )
-    assert decide(crowded, life.rules, START) == Idle()
-    assert not held_back(crowded, life.rules, START).catch_up
+    assert decide(crowded, life.rules, NOW) == Idle()
+    assert not held_back(crowded, life.rules, NOW).catch_up
 
 
 def test_who_configures_shorter_waits_has_a_shorter_hour() -> None:

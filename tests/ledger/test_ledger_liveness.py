@@ -21,23 +21,17 @@ from reconciler.ledger import (
     Policy,
     ProcessNotFound,
     Recheck,
-    Registration,
     Rules,
     State,
-    TimePassed,
-    TrackedProcess,
-    TurnOverdue,
     Verb,
     decide,
-    held_back,
     lease,
-    transition,
 )
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
+from tests.clock import NOW
+from tests.ledger.life import LADDERS, LEASE, Life, registered
 
 NOTIFY, FETCH = Verb.NOTIFY, Verb.FETCH
-LADDERS = [(NOTIFY, FETCH), (FETCH,), (NOTIFY,), (FETCH, NOTIFY), (NOTIFY, NOTIFY, FETCH)]
-LEASE = 40 * SECOND
 RETRY_AFTER = MINUTE
 
 policies = st.builds(
@@ -59,38 +53,19 @@ answers = st.sampled_from(["lost", "throttled", "failed", "refused", "pending", 
 spent = answers.filter(lambda answer: answer not in ("lost", "throttled"))
 
 
-@dataclass
-class Run:
-    """A daemon with one process. Its calls get the answers of ``script``, repeatedly."""
+@dataclass(kw_only=True)
+class Run(Life):
+    """A process whose calls get the answers of ``script``, repeatedly."""
 
-    rules: Rules
     script: Iterator[str]
-    process: TrackedProcess
-    now: int
     steps: int = 0
 
-    def observe(self, observation: Observation) -> None:
-        outcome = transition(self.process, observation, self.rules, self.now)
-        assert outcome.process is not None
-        self.process = outcome.process
-
-    def step(self) -> None:
-        """Do the next thing; without one, let time pass."""
+    def follow(self) -> None:
+        """Do the next thing, a call with its answer."""
         self.steps += 1
-        decision = decide(self.process, self.rules, self.now)
-        if isinstance(decision, TurnOverdue):
-            self.observe(TimePassed())
-        elif isinstance(decision, Call):
-            self.process = lease(self.process, decision.verb, "one", self.now, LEASE)
-            self.answer(decision.verb)
-        else:
-            self.process = held_back(self.process, self.rules, self.now)
-            due = self.process.next_check_at
-            held = self.process.lease
-            assert due is not None
-            later = max(due, held.until if held else 0)
-            assert later > self.now
-            self.now = later
+        verb = self.step()
+        if verb is not None:
+            self.answer(verb)
 
     def answer(self, verb: Verb) -> None:
         answer, attempt = next(self.script), self.process.attempt
@@ -126,15 +101,12 @@ def longest(policy: Policy, script: list[str]) -> int:
 def test_every_process_ends_soon_after_it_is_given_up(
     policy: Policy, before: list[str], last: str, age: int
 ) -> None:
-    start = 1_800_000_000_000
-    registration = Registration("process", "dossier", created_at=start - age)
-    process = transition(None, registration, Rules(default=policy), start).process
-    assert process
+    rules, start = Rules(default=policy), NOW
     script = [*before, last]
-    run = Run(Rules(default=policy), cycle(script), process, start)
+    run = Run(registered(rules, start - age), rules, script=cycle(script))
     at_once, then = 0, run.now
     while run.process.state.is_open:
-        run.step()
+        run.follow()
         at_once = 0 if run.now > then else at_once + 1
         then = run.now
         assert at_once <= 2 * len(policy.ladder) + 2, "calls without a pause"
@@ -162,12 +134,9 @@ disturbances = st.lists(
 def test_every_process_ends_although_callbacks_and_people_come_in_between(
     policy: Policy, before: list[str], last: str, disturbed: list[tuple[int, Any]]
 ) -> None:
-    start = 1_800_000_000_000
-    rules = Rules(default=policy)
-    process = transition(None, Registration("process", "dossier"), rules, start).process
-    assert process
+    rules, start = Rules(default=policy), NOW
     script = [*before, last]
-    run = Run(rules, cycle(script), process, start)
+    run = Run(registered(rules), rules, script=cycle(script))
     left = dict(disturbed)
     reach = policy.give_up_after + (len(left) + 1) * longest(policy, script)
     until = start + reach
@@ -184,7 +153,7 @@ def test_every_process_ends_although_callbacks_and_people_come_in_between(
         if what and not run.process.state.is_open:
             until = run.now + reach  # a verification lapses on its own account
         if run.process.next_check_at is not None:
-            run.step()
+            run.follow()
         assert run.now <= until
     assert not run.process.state.is_open
 
@@ -194,12 +163,9 @@ def test_every_process_ends_although_callbacks_and_people_come_in_between(
 def test_a_claim_is_confirmed_by_the_first_answer_that_agrees(
     policy: Policy, before: list[str], status: str
 ) -> None:
-    start = 1_800_000_000_000
     rules = Rules(default=replace(policy, confirm_callbacks=True, give_up_after=14 * DAY))
-    process = transition(None, Registration("process", "dossier"), rules, start).process
-    run = Run(rules, iter(before), process, start) if process else None
-    assert run
-    run.observe(Callback("receipt", "process", "dossier", status, start))
+    run = Run(registered(rules), rules, script=iter(before))
+    run.observe(Callback("receipt", "process", "dossier", status, NOW))
     while True:
         decision = decide(run.process, rules, run.now)
         if not run.process.state.is_open:
@@ -208,10 +174,10 @@ def test_a_claim_is_confirmed_by_the_first_answer_that_agrees(
         if isinstance(decision, Call):
             assert decision.verb is FETCH
             try:
-                run.step()
+                run.follow()
             except StopIteration:
                 break
         else:
-            run.step()
+            run.follow()
     run.observe(Fetched(run.process.attempt, status))
     assert (run.process.state, run.process.status) == (State.SETTLED, status)

@@ -38,9 +38,9 @@ from reconciler.ledger import (
     transition,
 )
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND, same_status
+from tests.ledger.life import LADDERS
 
 NOTIFY, FETCH = Verb.NOTIFY, Verb.FETCH
-LADDERS = [(NOTIFY, FETCH), (FETCH,), (NOTIFY,), (FETCH, NOTIFY), (NOTIFY, NOTIFY, FETCH)]
 TERMINAL = (State.SETTLED, State.GONE, State.EXPIRED)
 
 policies = st.builds(

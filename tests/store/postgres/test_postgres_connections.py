@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -141,28 +141,6 @@ async def test_a_stronger_durability_of_the_server_is_kept(
     store = await open_store(url, is_daemon=True)
     assert (await store.database.durability())["synchronous_commit"] == "remote_apply"
     await store.database.close()
-
-
-async def test_at_whatever_step_a_write_is_cancelled_it_is_done_or_not_begun(
-    store: Store, look: Look
-) -> None:
-    async def write(number: int) -> None:
-        async with store.database.write() as connection:
-            for half in ("a", "b"):
-                await connection.exec_driver_sql(
-                    "INSERT INTO facts VALUES (%s, 'x')", (f"{half}{number}",)
-                )
-
-    for steps in range(60):
-        task = asyncio.create_task(write(steps))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await store.key_values.put("last", str(steps))
-    halves = "SELECT count(*) FROM facts WHERE name <> 'last' GROUP BY substr(name, 2)"
-    assert set(look(halves)) <= {(2,)}
 
 
 async def test_tasks_that_are_cancelled_give_their_connections_back(

@@ -1,6 +1,5 @@
 """The migrations create the schema in an empty database; other databases are refused."""
 
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +12,13 @@ from sqlalchemy import Engine, NullPool, create_engine, make_url
 
 from reconciler.store.errors import StoreError
 from reconciler.store.open import prepare
-from reconciler.store.postgres.migrate import migrate_postgres
 from reconciler.store.revision import HEAD, MIGRATIONS, SchemaState
 from reconciler.store.schema import metadata
 from reconciler.store.urls import postgres_url
 from tests.postgres import Databases
-from tests.store.conftest import PATIENCE
+from tests.store.coming import NEXT, follow_up, together
 
 Look = Callable[..., list[tuple[Any, ...]]]
-NEXT = "9000"
-"""The revision after HEAD in these tests."""
 
 MIGRATE = """
 import sys
@@ -67,22 +63,6 @@ def engine(databases: Databases, empty: str) -> Iterator[Engine]:
     engine = create_engine(address, poolclass=NullPool)
     yield engine
     engine.dispose()
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Callable[[str], Path]:
-    """The migrations of a coming version: ours, and one with this body."""
-
-    def scripts(body: str) -> Path:
-        made = shutil.copytree(
-            MIGRATIONS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__")
-        )
-        head = f'from alembic import op\n\nrevision = "{NEXT}"\ndown_revision = "{HEAD}"\n'
-        next_script = made / "versions" / f"{NEXT}_next.py"
-        next_script.write_text(f"{head}\n\ndef upgrade() -> None:\n    {body}\n")
-        return made
-
-    return scripts
 
 
 def test_a_migrated_store_and_one_made_from_the_metadata_do_not_differ(
@@ -173,42 +153,10 @@ def test_a_role_that_may_make_no_table_is_told_so_without_its_name(
     assert str(refused.value).startswith("our role lacks a right on the schema public in ")
 
 
-@pytest.mark.parametrize("fault", ["op.execute('DELETE FROM nowhere')", "raise LookupError"])
-def test_a_migration_that_fails_half_way_changes_nothing(
-    url: str, look: Look, scripts: Callable[[str], Path], fault: str
-) -> None:
-    before = look(COLUMNS), look(INDEXES)
-    body = f"op.execute('CREATE TABLE half_done (id int)')\n    {fault}"
-    with pytest.raises((StoreError, LookupError)):
-        migrate_postgres(*postgres_url(url), scripts(body), NEXT)
-    assert (look(COLUMNS), look(INDEXES)) == before
-    assert look("SELECT version_num FROM alembic_version") == [(HEAD,)]
-
-
-def together(
-    children: Callable[..., "subprocess.Popen[str]"], url: str, scripts: Path, head: str
-) -> list[str]:
-    """Migrate in four processes at once; return the state that each one found."""
-    started = [children(MIGRATE, url, scripts, head) for _ in range(4)]
-    for child in started:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    for child in started:
-        assert child.stdin is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    said = []
-    for child in started:
-        output, errors = child.communicate(timeout=PATIENCE)
-        assert child.returncode == 0, errors
-        said.append(output.strip())
-    return sorted(said)
-
-
 def test_of_daemons_that_start_at_once_on_an_empty_database_one_creates_the_store(
     databases: Databases, empty: str, children: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    said = together(children, databases.url(empty), MIGRATIONS, HEAD)
+    said = together(children, MIGRATE, databases.url(empty), MIGRATIONS, HEAD)
     assert said == [SchemaState.ABSENT.name, *[SchemaState.CURRENT.name] * 3]
     assert prepare(databases.url(empty), may_create=False, may_migrate=False) == []
 
@@ -216,9 +164,9 @@ def test_of_daemons_that_start_at_once_on_an_empty_database_one_creates_the_stor
 def test_of_daemons_that_migrate_at_once_one_does_and_the_others_find_it_done(
     url: str,
     look: Look,
-    scripts: Callable[[str], Path],
+    tmp_path: Path,
     children: Callable[..., "subprocess.Popen[str]"],
 ) -> None:
-    made = scripts("op.execute(\"INSERT INTO facts VALUES ('migrated', 'once')\")")
-    assert together(children, url, made, NEXT) == ["CURRENT"] * 3 + ["OLDER"]
+    made = follow_up(tmp_path, "op.execute(\"INSERT INTO facts VALUES ('migrated', 'once')\")")
+    assert together(children, MIGRATE, url, made, NEXT) == ["CURRENT"] * 3 + ["OLDER"]
     assert look("SELECT value FROM facts WHERE name = 'migrated'") == [("once",)]

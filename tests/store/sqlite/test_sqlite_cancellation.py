@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -134,31 +133,6 @@ async def test_one_that_is_cancelled_while_it_waits_for_its_turn_writes_nothing(
             await task
     assert look("SELECT * FROM facts") == []
     await assert_works(store, look)
-
-
-async def test_at_whatever_step_a_write_is_cancelled_it_is_done_or_not_begun(
-    store: Store, look: Look
-) -> None:
-    """Cancel one iteration of the loop later each time, from BEGIN to COMMIT."""
-
-    async def write(number: int) -> None:
-        async with store.database.write() as connection:
-            for half in ("a", "b"):
-                await connection.exec_driver_sql(
-                    "INSERT INTO facts VALUES (?, 'x')", (f"{half}{number}",)
-                )
-
-    for steps in range(60):
-        task = asyncio.create_task(write(steps))
-        for _ in range(steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await store.key_values.put("last", str(steps))
-    halves = "SELECT count(*) FROM facts WHERE name <> 'last' GROUP BY substr(name, 2)"
-    assert set(look(halves)) <= {(2,)}
-    assert look("SELECT value FROM facts WHERE name = 'last'") == [("59",)]
 
 
 async def test_readers_that_are_cancelled_are_free_again(store: Store, look: Look) -> None:

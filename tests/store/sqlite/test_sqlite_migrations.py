@@ -1,13 +1,11 @@
 """The migrations create the tables of schema.py, and back existing data up."""
 
 import re
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -22,10 +20,8 @@ from reconciler.store.revision import HEAD, MIGRATIONS, SchemaState
 from reconciler.store.schema import metadata
 from reconciler.store.sqlite.inspect import inspect_sqlite
 from reconciler.store.sqlite.migrate import migrate_sqlite
+from tests.store.coming import NEXT, copied, follow_up, together
 from tests.store.conftest import PATIENCE
-
-NEXT = "9000"
-"""The revision after HEAD in these tests."""
 
 MIGRATE = """
 import sys
@@ -51,28 +47,6 @@ assert prepare(sys.argv[1], may_create=True, may_migrate=True) == []
 asyncio.run(main())
 assert "alembic" not in sys.modules
 """
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Path:
-    """The migrations of a coming version: ours, and one that each test writes."""
-    return shutil.copytree(
-        MIGRATIONS, tmp_path / "scripts", ignore=shutil.ignore_patterns("__pycache__")
-    )
-
-
-@pytest.fixture
-def follow_up(scripts: Path) -> Callable[[str], Path]:
-    """Write the next migration; its body is the argument."""
-
-    def follow_up(body: str) -> Path:
-        head = f'from alembic import op\n\nrevision = "{NEXT}"\ndown_revision = "{HEAD}"\n'
-        code = "\n    ".join(dedent(body).strip().splitlines())
-        next_script = scripts / "versions" / f"{NEXT}_next.py"
-        next_script.write_text(f"{head}\n\ndef upgrade() -> None:\n    {code}\n")
-        return scripts
-
-    return follow_up
 
 
 @pytest.fixture
@@ -138,12 +112,15 @@ def test_a_store_that_needs_nothing_is_opened_without_alembic(
 
 
 def test_existing_data_is_copied_before_it_is_migrated_with_what_stands_in_the_wal(
-    path: Path, follow_up: Callable[[str], Path]
+    path: Path, tmp_path: Path
 ) -> None:
-    scripts = follow_up("""
+    scripts = follow_up(
+        tmp_path,
+        """
         op.execute("ALTER TABLE facts ADD COLUMN unit TEXT")
         op.execute("UPDATE facts SET value = 'new'")
-    """)
+        """,
+    )
     path.chmod(0o640)
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO facts (name, value) VALUES ('a', 'old')")
@@ -163,51 +140,24 @@ def test_existing_data_is_copied_before_it_is_migrated_with_what_stands_in_the_w
     assert migrate_sqlite(path, scripts, NEXT) is None
 
 
-def test_a_partial_backup_of_a_crash_is_replaced(
-    path: Path, follow_up: Callable[[str], Path]
-) -> None:
+def test_a_partial_backup_of_a_crash_is_replaced(path: Path, tmp_path: Path) -> None:
     path.with_name(f"store.db.{HEAD}.bak.part").write_text("half a backup")
-    assert migrate_sqlite(path, follow_up("pass"), NEXT)
+    assert migrate_sqlite(path, follow_up(tmp_path, "pass"), NEXT)
     assert not list(path.parent.glob("*.part"))
 
 
-@pytest.mark.parametrize(
-    "fault", ["op.execute('INSERT INTO nowhere VALUES (1)')", "raise LookupError('a bug')"]
-)
-def test_a_migration_that_fails_half_way_changes_nothing(
-    path: Path, follow_up: Callable[[str], Path], fault: str
-) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("INSERT INTO facts (name, value) VALUES ('a', 'old')")
-    before = dump(path)
-    scripts = follow_up(f"""
-        op.execute("CREATE TABLE half_done (id INTEGER)")
-        op.execute("ALTER TABLE facts ADD COLUMN unit TEXT")
-        op.execute("UPDATE facts SET value = 'new'")
-        {fault}
-    """)
-    with pytest.raises((StoreError, LookupError)) as failed:
-        migrate_sqlite(path, scripts, NEXT)
-    if isinstance(failed.value, StoreError):
-        assert str(failed.value) == f"cannot migrate the store {path}: no such table: nowhere"
-    assert dump(path) == before
-    assert inspect_sqlite(path, HEAD) == (SchemaState.CURRENT, HEAD)
-
-
-def test_a_first_migration_that_fails_leaves_nothing_that_stops_the_next(
-    tmp_path: Path, follow_up: Callable[[str], Path]
-) -> None:
+def test_a_first_migration_that_fails_leaves_nothing_that_stops_the_next(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     with pytest.raises(StoreError, match="no such table: nowhere"):
-        migrate_sqlite(path, follow_up("op.execute('DELETE FROM nowhere')"), NEXT)
+        migrate_sqlite(path, follow_up(tmp_path, "op.execute('DELETE FROM nowhere')"), NEXT)
     assert inspect_sqlite(path, HEAD) == (SchemaState.ABSENT, None)
     assert migrate_sqlite(path) is None
     assert inspect_sqlite(path, HEAD) == (SchemaState.CURRENT, HEAD)
 
 
-def test_an_unknown_revision_is_reported_in_one_line(path: Path, scripts: Path) -> None:
+def test_an_unknown_revision_is_reported_in_one_line(path: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot migrate the store") as failed:
-        migrate_sqlite(path, scripts, NEXT)
+        migrate_sqlite(path, copied(tmp_path), NEXT)
     assert "\n" not in str(failed.value)
     assert inspect_sqlite(path, HEAD) == (SchemaState.CURRENT, HEAD)
 
@@ -222,42 +172,22 @@ def test_an_older_store_is_refused_where_migrating_is_not_allowed(path: Path) ->
     assert [entry.name for entry in path.parent.iterdir()] == ["store.db"]
 
 
-def together(
-    children: Callable[..., "subprocess.Popen[str]"], path: Path, scripts: Path, head: str
-) -> list[str]:
-    """Migrate in four processes at once; return the output of each."""
-    started = [children(MIGRATE, path, scripts, head) for _ in range(4)]
-    for child in started:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-    for child in started:
-        assert child.stdin is not None
-        child.stdin.write("go\n")
-        child.stdin.flush()
-    said = []
-    for child in started:
-        output, errors = child.communicate(timeout=PATIENCE)
-        assert child.returncode == 0, errors
-        said.append(output.strip())
-    return said
-
-
 def test_processes_that_create_a_store_at_once_make_one_store(
     tmp_path: Path, children: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     path = tmp_path / "new.db"
-    assert together(children, path, MIGRATIONS, HEAD) == ["None"] * 4
+    assert together(children, MIGRATE, path, MIGRATIONS, HEAD) == ["None"] * 4
     assert inspect_sqlite(path, HEAD) == (SchemaState.CURRENT, HEAD)
 
 
 def test_of_processes_that_migrate_at_once_one_does_and_the_backup_holds_the_old_data(
-    path: Path, follow_up: Callable[[str], Path], children: Callable[..., "subprocess.Popen[str]"]
+    path: Path, tmp_path: Path, children: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    scripts = follow_up("op.execute('DELETE FROM facts')")
+    scripts = follow_up(tmp_path, "op.execute('DELETE FROM facts')")
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("INSERT INTO facts VALUES ('a', 'old')")
     before = dump(path)
-    said = together(children, path, scripts, NEXT)
-    assert sorted(said) == [f"{path}.{HEAD}.bak", "None", "None", "None"]
+    said = together(children, MIGRATE, path, scripts, NEXT)
+    assert said == [f"{path}.{HEAD}.bak", "None", "None", "None"]
     assert dump(Path(f"{path}.{HEAD}.bak")) == before
     assert inspect_sqlite(path, NEXT) == (SchemaState.CURRENT, NEXT)
