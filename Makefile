@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
 TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
-.PHONY: demo test quick coverage torture test-tools lint fmt bench run clean
+.PHONY: demo test quick coverage torture mutants test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
@@ -23,6 +23,9 @@ coverage: $(VENV)/.dev          ## all tests, then the lines and branches that n
 
 torture: $(VENV)/.dev           ## kill -9 and power cuts: ROUNDS=200 of them, SEED=1, ON=sqlite for one kind
 	$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),200) --seed $(or $(SEED),1) $(ON)
+
+mutants: $(VENV)/.dev           ## break a copy of the package in each way that a test must notice
+	$(BIN)/python -m tests.mutants
 
 test-tools:                     ## Debian, as root: what some tests drive and else skip for want of
 	apt-get update -qq
