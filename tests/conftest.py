@@ -3,9 +3,11 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from reconciler.store.open import prepare
 from tests.postgres import FAST, TEST_SERVER, Databases, running_server
 
 
@@ -16,6 +18,14 @@ def pytest_configure() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store of this program's schema, to be copied: a migration costs a second."""
+    path = tmp_path_factory.mktemp("empty") / "store.db"
+    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
+    return path
 
 
 @pytest.fixture(scope="session")

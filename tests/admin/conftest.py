@@ -24,7 +24,7 @@ from reconciler.config import Secrets, in_force, load
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.current_value import Current
 from reconciler.store.instances import Instance
-from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.open import Store, open_store
 from reconciler.telemetry.metrics import Metrics
 from tests.clock import PlayedClock
 
@@ -148,14 +148,6 @@ def described_schema(method: str, path: str, status: int) -> str | None:
 @pytest.fixture
 def played() -> Played:
     return Played()
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that was made once; each test works on a copy."""
-    path = tmp_path_factory.mktemp("admin") / "empty.db"
-    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
-    return path
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from reconciler.cli import main
-from reconciler.store.open import prepare
 
 LIMIT = 60.0
 """Seconds that any child may take, on the slowest machine."""
@@ -101,14 +100,6 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RECONCILER_CONFIG", str(place.config))
     return place
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store that was made once; each test works on a copy."""
-    path = tmp_path_factory.mktemp("cli") / "empty.db"
-    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
-    return path
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 """The daemon's own parts, on the stage that the sweeper's tests have built."""
 
-from tests.reconcile.conftest import empty_store, one, play
+from tests.reconcile.conftest import one, play
 
-__all__ = ["empty_store", "one", "play"]
+__all__ = ["one", "play"]

@@ -1,19 +1,21 @@
 """The running daemon logs what people did by the command line."""
 
 from pathlib import Path
+from shutil import copy
 
 import structlog
 from structlog.testing import LogCapture
 
 from reconciler.daemon.action_log import MOST, ActionLog
 from reconciler.store.actions import Action
-from reconciler.store.open import open_store, prepare
+from reconciler.store.open import open_store
 from tests.clock import NOW
 
 
-async def test_an_action_that_somebody_else_wrote_is_logged_once(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    prepare(url, may_create=True, may_migrate=True)
+async def test_an_action_that_somebody_else_wrote_is_logged_once(
+    tmp_path: Path, empty_store: Path
+) -> None:
+    url = f"sqlite:///{copy(empty_store, tmp_path / 'ledger.db')}"
     captured = LogCapture()
     daemon, command = await open_store(url, is_daemon=True), await open_store(url, is_daemon=False)
     try:
@@ -39,9 +41,8 @@ async def test_an_action_that_somebody_else_wrote_is_logged_once(tmp_path: Path)
     ]
 
 
-async def test_many_actions_are_logged_in_several_turns(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    prepare(url, may_create=True, may_migrate=True)
+async def test_many_actions_are_logged_in_several_turns(tmp_path: Path, empty_store: Path) -> None:
+    url = f"sqlite:///{copy(empty_store, tmp_path / 'ledger.db')}"
     captured = LogCapture()
     store = await open_store(url, is_daemon=True)
     try:

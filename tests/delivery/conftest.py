@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copy
 from typing import Any, TypeVar
 
 import orjson
@@ -19,7 +20,7 @@ from reconciler.ledger import Backoff, Callback, Policy, Registration, Rules
 from reconciler.outbound.session import trusting
 from reconciler.runtime.bell import Bell
 from reconciler.runtime.current_value import Current
-from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.open import Store, open_store
 from reconciler.store.outbox import Outbox
 from tests.clock import PlayedClock
 
@@ -215,9 +216,8 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path, receiver: Receiver) -> AsyncIterator[Bench]:
-    url = f"sqlite:///{tmp_path}/store.db"
-    await asyncio.to_thread(prepare, url, may_create=True, may_migrate=True)
-    store = await open_store(url, is_daemon=True)
+async def bench(tmp_path: Path, empty_store: Path, receiver: Receiver) -> AsyncIterator[Bench]:
+    path = copy(empty_store, tmp_path / "store.db")
+    store = await open_store(f"sqlite:///{path}", is_daemon=True)
     yield Bench(store, receiver)
     await store.database.close()

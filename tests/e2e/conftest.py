@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -252,8 +253,9 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-async def here(tmp_path: Path, faults: Faults) -> AsyncIterator[Yard]:
+async def here(tmp_path: Path, empty_store: Path, faults: Faults) -> AsyncIterator[Yard]:
     async with yard(tmp_path, faults) as made:
+        shutil.copy(empty_store, made.store)
         yield made
 
 

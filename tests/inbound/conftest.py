@@ -35,7 +35,7 @@ from reconciler.store.apply import Observed
 from reconciler.store.database import Database
 from reconciler.store.errors import StoreUnavailableError
 from reconciler.store.inbox import Inbox, Receipt
-from reconciler.store.open import Store, open_store, prepare
+from reconciler.store.open import Store, open_store
 
 PATIENCE = 30.0
 """Seconds after which a condition counts as never met, on a slow, busy machine."""
@@ -324,14 +324,6 @@ class Plan:
 
 BuildHouse = Callable[[Plan], Awaitable[House]]
 Dial = Callable[[House], Awaitable[Wire]]
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A prepared SQLite file, to be copied: migrating one takes longer than most tests."""
-    path = tmp_path_factory.mktemp("store") / "empty.db"
-    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
-    return path
 
 
 @pytest.fixture

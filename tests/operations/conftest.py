@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from reconciler.config import Secrets, in_force, load
 from reconciler.ledger import Callback, Registration
 from reconciler.operations import Actor
 from reconciler.runtime.current_value import Current
-from reconciler.store.open import open_store, prepare
+from reconciler.store.open import open_store
 from tests.clock import NOW, PlayedClock
 
 SETTLING = {
@@ -64,9 +65,8 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    prepare(url, may_create=True, may_migrate=True)
+async def bench(tmp_path: Path, empty_store: Path) -> AsyncIterator[Bench]:
+    url = f"sqlite:///{copy(empty_store, tmp_path / 'ledger.db')}"
     store = await open_store(url, is_daemon=False)
     clock, log = PlayedClock(NOW), LogCapture()
     actor = Actor(

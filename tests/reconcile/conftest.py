@@ -8,16 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from reconciler.store.open import prepare
 from tests.reconcile.stage import Instance, Play
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrated once, and copied for each test."""
-    path = tmp_path_factory.mktemp("empty") / "store.db"
-    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
-    return path
 
 
 @pytest.fixture

@@ -27,20 +27,12 @@ PATIENCE = 60
 """Seconds after which a child process or a task counts as hanging."""
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new SQLite store, migrated once and copied for each test."""
-    path = tmp_path_factory.mktemp("template") / "store.db"
-    prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
-    return path
-
-
 @pytest.fixture
-def path(tmp_path: Path, template: Path) -> Path:
+def path(tmp_path: Path, empty_store: Path) -> Path:
     """A closed SQLite store, alone in its directory."""
     directory = tmp_path / "var"
     directory.mkdir()
-    return Path(shutil.copy(template, directory / "store.db"))
+    return Path(shutil.copy(empty_store, directory / "store.db"))
 
 
 @pytest.fixture(scope="session")

@@ -79,9 +79,9 @@ def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Engine]:
     if request.param == "sqlite":
-        template: Path = request.getfixturevalue("template")
+        empty_store: Path = request.getfixturevalue("empty_store")
         path = tmp_path_factory.mktemp("rows") / "store.db"
-        path.write_bytes(template.read_bytes())
+        path.write_bytes(empty_store.read_bytes())
         engine = create_engine(f"sqlite:///{path}")
     else:
         databases: Databases = request.getfixturevalue("databases")

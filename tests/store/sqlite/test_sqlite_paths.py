@@ -91,7 +91,7 @@ def public() -> Iterator[Path]:
 
 
 def test_a_store_without_the_rights_to_it_is_refused_with_one_line(
-    public: Path, template: Path, children: Callable[..., "subprocess.Popen[str]"]
+    public: Path, empty_store: Path, children: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     cases: list[tuple[str, int, int | None, str]] = [
         ("closed", 0o000, 0o644, "Permission denied"),
@@ -103,7 +103,7 @@ def test_a_store_without_the_rights_to_it_is_refused_with_one_line(
     for path, (_, directory_mode, file_mode, _) in zip(paths, cases, strict=True):
         path.parent.mkdir()
         if file_mode is not None:
-            shutil.copy(template, path)
+            shutil.copy(empty_store, path)
             path.chmod(file_mode)
         path.parent.chmod(directory_mode)
 
