@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,13 @@ from tests.postgres import FAST, TEST_SERVER, Databases, running_server
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the children that tests start.
+    """Prepare what the children that tests start inherit.
 
-    A shell that runs us in the background has SIGINT ignored, and a child inherits that.
+    They keep bytecode, or each of them would compile the whole program, a quarter of its start.
+    Ctrl-C reaches them: a shell that runs us in the background has SIGINT ignored.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False  # the tests themselves, for the other workers and next time
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
