@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.store.open import prepare
+from tests.forks import Forks
 from tests.postgres import FAST, TEST_SERVER, Databases, running_server
 
 
@@ -30,6 +31,14 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("empty") / "store.db"
     prepare(f"sqlite:///{path}", may_create=True, may_migrate=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts the program's processes."""
+    made = Forks()
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import aiohttp
 import pytest
@@ -19,6 +19,7 @@ import structlog
 
 from reconciler.simulator import Faults, Simulator, World
 from tests.e2e.place import Place
+from tests.forks import LONGEST_LINE, Forks, Process
 from tests.postgres import FAST, Server, running_server
 
 PATIENCE = 60.0
@@ -56,7 +57,7 @@ spool = "{directory}/spool"
 class Daemon:
     """One run of ``reconciler run``."""
 
-    def __init__(self, process: asyncio.subprocess.Process, errors: Path) -> None:
+    def __init__(self, process: Process, errors: Path) -> None:
         self.process = process
         self.events: list[dict[str, Any]] = []
         self.lines: list[str] = []
@@ -128,7 +129,7 @@ class Daemon:
 class Yard:
     """A folder with a configuration, the simulated Assure it points to, and daemons on both."""
 
-    def __init__(self, directory: Path, simulator: Simulator, world: World) -> None:
+    def __init__(self, directory: Path, simulator: Simulator, world: World, forks: Forks) -> None:
         self.directory = directory
         self.simulator = simulator
         self.world = world
@@ -136,6 +137,7 @@ class Yard:
         self.store = directory / "store.db"
         self.prefix: tuple[str, ...] = ()
         """A command that runs another: a daemon is started with it."""
+        self._forks = forks
         self._runs = 0
         self._daemons: list[Daemon] = []
         self.config.write_text(
@@ -165,18 +167,22 @@ class Yard:
         self._runs += 1
         errors = self.directory / f"stderr-{self._runs}"
         with errors.open("wb") as stderr:
-            process = await asyncio.create_subprocess_exec(
-                *self.prefix,
-                sys.executable,
-                *("-m", "reconciler", "run", "--config", str(self.config)),
-                stdout=asyncio.subprocess.PIPE,
-                stderr=stderr,
-                env={**os.environ, **environ},
-                limit=1024 * 1024,
-            )
+            process = await self._run({**os.environ, **environ}, stderr)
         daemon = Daemon(process, errors)
         self._daemons.append(daemon)
         return daemon
+
+    async def _run(self, environ: dict[str, str], stderr: IO[bytes]) -> Process:
+        words = ("run", "--config", str(self.config))
+        if not self.prefix:
+            return await self._forks.run(*words, environ=environ, stderr=stderr)
+        return await asyncio.create_subprocess_exec(
+            *(*self.prefix, sys.executable, "-m", "reconciler", *words),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=stderr,
+            env=environ,
+            limit=LONGEST_LINE,
+        )
 
     async def running(self, **environ: str) -> Daemon:
         """Start a daemon, wait until it is ready, and aim Assure's callbacks at it."""
@@ -186,12 +192,8 @@ class Yard:
 
     async def command(self, *words: str, **environ: str) -> tuple[int, str, str]:
         """Run a command beside the daemon; returns exit code, stdout and stderr."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "reconciler", *words, "--config", str(self.config)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **environ},
+        process = await self._forks.run(
+            *words, "--config", str(self.config), environ={**os.environ, **environ}
         )
         async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
@@ -234,12 +236,12 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(directory: Path, faults: Faults) -> AsyncIterator[Yard]:
+async def yard(directory: Path, faults: Faults, forks: Forks) -> AsyncIterator[Yard]:
     world = World(seed=11, faults=faults)
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *_: ""])
     simulator = Simulator(world, log=log, client_secret=CLIENT_SECRET)
     await simulator.start()
-    made = Yard(directory, simulator, world)
+    made = Yard(directory, simulator, world, forks)
     try:
         yield made
     finally:
@@ -253,8 +255,10 @@ def faults() -> Faults:
 
 
 @pytest.fixture
-async def here(tmp_path: Path, empty_store: Path, faults: Faults) -> AsyncIterator[Yard]:
-    async with yard(tmp_path, faults) as made:
+async def here(
+    tmp_path: Path, empty_store: Path, faults: Faults, forks: Forks
+) -> AsyncIterator[Yard]:
+    async with yard(tmp_path, faults, forks) as made:
         shutil.copy(empty_store, made.store)
         yield made
 
