@@ -1,4 +1,4 @@
-"""Runs ``python -m reconciler`` as a child process, without its imports where that is possible."""
+"""Runs ``python -m reconciler`` as a child, without its imports where that changes nothing."""
 
 import asyncio
 import json
@@ -14,6 +14,9 @@ from typing import IO, Any
 SERVER = Path(__file__).with_name("fork_server.py")
 IS_POSSIBLE = hasattr(os, "pidfd_open") and "COVERAGE_PROCESS_CONFIG" not in os.environ
 """On Linux; and coverage would not see what a fork does."""
+
+READ_AT_START = ("LD_", "PYTHON", "MALLOC_", "GLIBC_", "OPENSSL_", "TZ", "LANG", "LC_")
+"""How variables begin that only a new interpreter obeys."""
 
 LONGEST_LINE = 1 << 20
 
@@ -81,7 +84,7 @@ class Forks:
         self, *arguments: str, environ: Mapping[str, str], stderr: IO[bytes] | None = None
     ) -> Process:
         """Start ``reconciler`` with ``arguments``; its stdout is a pipe, and its stderr too."""
-        if not IS_POSSIBLE:
+        if not IS_POSSIBLE or _needs_interpreter(environ):
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "reconciler", *arguments),
                 stdout=asyncio.subprocess.PIPE,
@@ -123,6 +126,11 @@ class Forks:
         if self._socket is not None and self._server is not None:
             self._socket.close()
             self._server.wait()
+
+
+def _needs_interpreter(environ: Mapping[str, str]) -> bool:
+    changed = dict(set(environ.items()) ^ set(os.environ.items()))
+    return any(name.startswith(READ_AT_START) for name in changed)
 
 
 async def _pipe() -> tuple[asyncio.StreamReader, int]:

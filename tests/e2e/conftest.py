@@ -236,17 +236,19 @@ class Yard:
 
 
 @asynccontextmanager
-async def yard(directory: Path, faults: Faults, forks: Forks) -> AsyncIterator[Yard]:
+async def yard(directory: Path, faults: Faults, forks: Forks | None = None) -> AsyncIterator[Yard]:
+    own = Forks()
     world = World(seed=11, faults=faults)
     log = structlog.wrap_logger(structlog.ReturnLogger(), processors=[lambda *_: ""])
     simulator = Simulator(world, log=log, client_secret=CLIENT_SECRET)
     await simulator.start()
-    made = Yard(directory, simulator, world, forks)
+    made = Yard(directory, simulator, world, forks or own)
     try:
         yield made
     finally:
         await made.close()
         await simulator.stop()
+        own.close()
 
 
 @pytest.fixture
