@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,11 @@ class Sender:
         self._ids = itertools.count()
         self.acknowledged: list[str] = []
 
-    async def post(self, process_id: str | None = None) -> int:
+    async def post(self, process_id: str | None = None, extra: Iterable[str] = ()) -> int:
+        """Post a callback with more members, of which the store keeps the names."""
         name = process_id or f"load-{next(self._ids)}"
         body = {"dossierId": "d", "processId": name, "status": "accepted"}
+        body.update(dict.fromkeys(extra, ""))
         async with self._client.post(self._url, json=body, headers=HEADERS) as answer:
             if answer.status == 200:
                 self.acknowledged.append(name)
@@ -216,7 +218,8 @@ async def test_a_disk_that_callbacks_alone_have_filled_holds_data_and_not_the_jo
     store = here.directory / "disk" / "store.db"
     daemon = await here.running()
     sender = Sender(client, daemon.callback_url)
-    while 503 not in await asyncio.gather(*(sender.post() for _ in range(32))):
+    extra = [f"{number}-{'x' * 250}" for number in range(8)]
+    while 503 not in await asyncio.gather(*(sender.post(extra=extra) for _ in range(32))):
         pass
     # A journal that has taken the last room could never be moved into the database.
     assert (disk / "store.db").stat().st_size > (disk / "store.db-wal").stat().st_size

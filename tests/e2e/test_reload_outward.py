@@ -209,7 +209,7 @@ async def test_many_reloads_leave_no_file_open_and_end_with_the_daemon(here: Any
 
         await settle()
         before = opened()
-        for number in range(20):
+        for number in range(10):
             here.edit(
                 (f'timeout = "{number or 2}s"', f'timeout = "{number + 1}s"'),
                 ('timeout = "77s"', f'timeout = "77s"\nheaders = {{ X-Key = "canary-{number}" }}'),
