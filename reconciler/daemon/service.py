@@ -59,7 +59,7 @@ class Built:
     watchdog: Watchdog
 
 
-def _parts_in_the_order_of_the_stop(built: Built) -> list[Part]:
+def parts_in_the_order_of_the_stop(built: Built) -> list[Part]:
     """Return all parts: first those that begin new work, last those that write down results."""
     inbound, reconcile = built.inbound, built.reconcile
     first: list[tuple[str, Runnable | None]] = [
@@ -93,13 +93,14 @@ class Service:
         logs: LogSystem,
     ) -> None:
         """``ready`` is set when callbacks are kept; ``listening`` comes from the manager."""
-        self._built = built
+        self.built = built
+        """The parts of this daemon, which the simulation of the tests drives one by one."""
         self._passed = listening
         self._instance_id = instance_id
         self._clock = clock
         self._logs = logs
         self._log = logs.logger
-        self._tasks = Tasks(_parts_in_the_order_of_the_stop(built), clock, logs.logger)
+        self._tasks = Tasks(parts_in_the_order_of_the_stop(built), clock, logs.logger)
         self._begun_at = clock.monotonic()
         self.is_ready = ready
         self.listener_url = ""
@@ -107,8 +108,8 @@ class Service:
 
     def reload(self) -> None:
         """Read the configuration again as soon as may be."""
-        if self._built.reloader is not None:
-            self._built.reloader.ask()
+        if self.built.reloader is not None:
+            self.built.reloader.ask()
 
     async def run(self, stop: asyncio.Event) -> bool:
         """Serve until ``stop`` is set; False when a part has failed. Raises OSError, StoreError."""
@@ -117,7 +118,7 @@ class Service:
         try:
             listening = self._bind()
             with suppress(StoreUnavailableError):  # then a later heartbeat is the first
-                await self._built.heartbeat.turn()
+                await self.built.heartbeat.turn()
             async with self._tasks.running():
                 await self._open(listening)
                 await self._serve(stop, listening)
@@ -128,7 +129,7 @@ class Service:
         return not self._tasks.failed.is_set()
 
     def _bind(self) -> list[socket.socket]:
-        listener = self._built.current.value.settings.listener
+        listener = self.built.current.value.settings.listener
         host, port = listener.host, listener.port
         try:
             return [self._passed] if self._passed else bind(host, port)
@@ -138,10 +139,10 @@ class Service:
 
     async def _open(self, listening: Sequence[socket.socket]) -> None:
         """Take callbacks from now on, and have the jobs done that have something to do."""
-        self._built.inbound.listener.open(*listening)
-        if self._built.admin is not None:
-            await self._built.admin.start()
-        for job in self._built.first_jobs:
+        self.built.inbound.listener.open(*listening)
+        if self.built.admin is not None:
+            await self.built.admin.start()
+        for job in self.built.first_jobs:
             job.bell.ring()
 
     async def _serve(self, stop: asyncio.Event, listening: Sequence[socket.socket]) -> None:
@@ -149,7 +150,7 @@ class Service:
         ending = [asyncio.create_task(event.wait()) for event in (stop, self._tasks.failed)]
         try:
             while not any(task.done() for task in ending):
-                if (await self._built.readiness.check()).is_ready:
+                if (await self.built.readiness.check()).is_ready:
                     self._tell_ready(listening)
                     break
                 await asyncio.wait(ending, timeout=1.0, return_when=asyncio.FIRST_COMPLETED)
@@ -160,12 +161,12 @@ class Service:
             await asyncio.gather(*ending, return_exceptions=True)
         failed = self._tasks.failed.is_set()
         self._log.info("stopping", reason="part_failed" if failed else "signal")
-        self._built.readiness.is_stopping = True
-        self._built.notifier.stopping()
-        self._built.notifier.status("stopping: what is in flight is finished")
+        self.built.readiness.is_stopping = True
+        self.built.notifier.stopping()
+        self.built.notifier.status("stopping: what is in flight is finished")
 
     def _tell_ready(self, listening: Sequence[socket.socket]) -> None:
-        in_force = self._built.current.value
+        in_force = self.built.current.value
         if in_force.access.is_open:
             self._log.warning("callbacks_unauthenticated")
         if in_force.secrets.short:
@@ -173,33 +174,33 @@ class Service:
         scheme = "https" if in_force.settings.listener.tls else "http"
         self.listener_url = addresses(listening, scheme)
         self.is_ready.set()
-        self._built.notifier.status(f"takes callbacks on {self.listener_url}")
-        self._built.notifier.ready()
-        self._built.watchdog.start()
+        self.built.notifier.status(f"takes callbacks on {self.listener_url}")
+        self.built.notifier.ready()
+        self.built.watchdog.start()
         self._log.info(
             "ready",
             listener=self.listener_url,
-            admin=self._built.admin.url if self._built.admin else None,
+            admin=self.built.admin.url if self.built.admin else None,
             instance=self._instance_id,
             duration_ms=round((self._clock.monotonic() - self._begun_at) * 1000),
         )
-        self._built.summary.bell.ring()  # a ping, for those who wait for one since the stop
+        self.built.summary.bell.ring()  # a ping, for those who wait for one since the stop
 
     async def _say_goodbye(self) -> None:
         """Take this daemon's row away. A store that hangs may keep it: the row runs out."""
         if self._tasks.has_time:
             with suppress(StoreError):
-                await self._built.membership.leave()
+                await self.built.membership.leave()
 
     async def _close(self, listening: Sequence[socket.socket]) -> None:
         for each in listening:
             each.close()
-        if self._built.admin is not None:
-            await self._built.admin.stop()
-        await self._built.clients.close()
-        await self._built.ping.stop()
-        self._built.spool.close()
-        self._built.watchdog.stop()
+        if self.built.admin is not None:
+            await self.built.admin.stop()
+        await self.built.clients.close()
+        await self.built.ping.stop()
+        self.built.spool.close()
+        self.built.watchdog.stop()
 
     def _tell_stopped(self) -> None:
         self._log.info(
