@@ -3,14 +3,13 @@
 import asyncio
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from reconciler.inbound.spool import SUFFIX, decode_line
 from tests.e2e.conftest import AUTHORIZATION, PATIENCE, Daemon, Yard
-from tests.torture.application import Application, ArrivalDeath
-from tests.torture.deaths import Death, Moment
+from tests.torture.application import Application
+from tests.torture.deaths import Death
 from tests.torture.disk import ForgetfulDisk, SyncDeath
 from tests.torture.relay import CommitDeath
 from tests.torture.stores import TorturedStore
@@ -102,7 +101,7 @@ class Life:
                     "{} deliveries and {} callbacks in the spool are left".format(*left)
                 )
 
-    async def _start(self, moment: Moment | None) -> Daemon:
+    async def _start(self, moment: SyncDeath | CommitDeath | None) -> Daemon:
         death = moment if isinstance(moment, SyncDeath) else None
         daemon = await self._yard.start(
             **self._application.environ(),
@@ -111,13 +110,7 @@ class Life:
             RECONCILER_STORE__SPOOL=str(self._spool),
             RECONCILER_ASSURE__TIMEOUT="500ms",
         )
-
-        def kill() -> None:
-            with suppress(ProcessLookupError):
-                daemon.process.kill()
-
-        self._store.arm(moment if isinstance(moment, CommitDeath) else None, kill)
-        self._application.arm(moment if isinstance(moment, ArrivalDeath) else None, kill)
+        self._store.arm(moment if isinstance(moment, CommitDeath) else None, daemon.process.kill)
         return daemon
 
     async def _ready(self, daemon: Daemon) -> None:

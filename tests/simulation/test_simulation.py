@@ -1,0 +1,51 @@
+"""Some hundred runs, each of more than a month; ``make simulate`` makes as many as you like."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.run import Result, simulate
+
+RUNS = 240
+AT_ONCE = 12
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def of(results: list[Result]) -> dict[str, tuple[str, ...]]:
+    """Return the violations by the command that repeats them."""
+    return {f"make simulate SEED={each.seed}": each.violations for each in results}
+
+
+@pytest.mark.parametrize("first", range(0, RUNS, AT_ONCE))
+def test_every_run_keeps_all_invariants(first: int) -> None:
+    results = [simulate(seed) for seed in range(first, first + AT_ONCE)]
+
+    assert of(results) == of([Result(r.seed, (), "", 0.0, 0) for r in results])
+    assert all(result.days > 30 for result in results)
+
+
+def test_a_seed_is_one_run_to_the_byte_of_its_log_in_every_process() -> None:
+    seeds = range(1000, 1006)
+    program = (
+        "from tests.simulation.run import simulate\n"
+        f"print([simulate(seed).digest for seed in {list(seeds)}])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in ("1", "2")
+    ]
+
+    assert said[0] == said[1]
+    digests = eval(said[0])
+    assert len(set(digests)) == len(seeds)
+    assert digests[0] == simulate(seeds[0]).digest
