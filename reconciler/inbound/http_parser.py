@@ -60,12 +60,15 @@ class PatientParser:
         self._inner: Inner = inner
         self._new = new
         self._is_in_head = False
+        self._held = b""
+        """A line that is not whole yet, and the beginning of a repetition."""
         self.head = b""
         """The bytes of the request so far, until its headers were read."""
 
     def begin(self) -> None:
         """Note that the next byte is the first of a request."""
         self._is_in_head = True
+        self._held = b""
         self.head = b""
 
     def feed_data(self, data: bytes) -> tuple[Sequence[Any], bool, bytes]:
@@ -73,10 +76,11 @@ class PatientParser:
         if not self._is_in_head:
             return self._inner.feed_data(data)
         self.head += data
+        data, self._held = self._held + data, b""
         try:
             parsed = self._inner.feed_data(data)
         except HttpProcessingError:
-            single = without_repetitions(self.head)
+            single, self._held = without_repetitions(self.head)
             if single == self.head:
                 raise
             self._inner = self._new()
@@ -99,23 +103,35 @@ class PatientParser:
         self._inner.set_upgraded(val)
 
 
-def without_repetitions(head: bytes) -> bytes:
-    """Return ``head`` without headers that repeat an earlier one with the same value."""
+def without_repetitions(head: bytes) -> tuple[bytes, bytes]:
+    """Return ``head`` without headers that repeat an earlier one with the same value.
+
+    The second value is the last line, if it is not whole yet and may become a repetition.
+    """
     begin = len(head) - len(head.lstrip(b"\r\n"))
     end = head.find(b"\r\n\r\n", begin)
-    if end < 0:  # the last line may be incomplete
+    is_whole = end >= 0
+    if not is_whole:
         end = max(head.rfind(b"\r\n"), begin)
-    seen: set[tuple[bytes, bytes]] = set()
+    seen: dict[bytes, bytes] = {}
     kept = []
     for line in head[begin:end].split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        header = (name.lower(), value.strip(b" \t"))
-        if header in seen:
+        name, value = _header(line)
+        if seen.get(name) == value:
             continue
-        if header[0] in _ONCE:
-            seen.add(header)
+        if name in _ONCE:
+            seen[name] = value
         kept.append(line)
-    return head[:begin] + b"\r\n".join(kept) + head[end:]
+    single, rest = head[:begin] + b"\r\n".join(kept), head[end:]
+    name, value = _header(rest.removeprefix(b"\r\n"))
+    if not is_whole and name in seen and seen[name].startswith(value):
+        return single + b"\r\n", rest.removeprefix(b"\r\n")
+    return single + rest, b""
+
+
+def _header(line: bytes) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(b":")
+    return name.lower(), value.strip(b" \t\r")
 
 
 def refusal_of(error: BaseException | None, head: bytes) -> Rejection:

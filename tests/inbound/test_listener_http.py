@@ -233,6 +233,17 @@ async def test_a_header_that_comes_twice_with_one_value_does_no_harm(
     assert (await slow.answer()).status == 200
 
 
+async def test_a_repeated_header_may_be_cut_anywhere(house: House, wires: Dial) -> None:
+    header = f"Content-Length: {len(body())}"
+    request = post(body(), header, header)
+    begin = request.rindex(header.encode())
+    for at in range(begin, begin + len(header) + 3):
+        slow = await wires(house)
+        await slow.send(request[:at])
+        await (await wires(house)).ask(post(body()))  # the piece has been read by itself
+        assert (await slow.ask(request[at:])).status == 200, request[:at]
+
+
 @pytest.mark.parametrize("header", ["Content-Type: text/plain", "Host: b", "User-Agent: b"])
 async def test_a_header_that_comes_twice_with_two_values_is_answered_400(
     house: House, wire: Wire, header: str
