@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,37 +171,41 @@ def health(played: Played) -> Health:
 Build = Callable[..., AdminServer]
 
 
+def build_server(
+    store: Store,
+    store_path: Path,
+    played: Played,
+    *,
+    listen: str = "127.0.0.1:0",
+    token: str | None = None,
+    hosts: Sequence[str] = (),
+) -> AdminServer:
+    """Make a server, with another address or a token if they are named."""
+    named = json.dumps([*hosts])
+    settings = load(None, {"RECONCILER_ADMIN__LISTEN": listen, "RECONCILER_ADMIN__HOSTS": named})
+    secrets = Secrets(store_url=f"sqlite:///{store_path}", admin_token=token)
+    server = build_admin(
+        Current(in_force(settings, secrets)),
+        store,
+        own=played,
+        jobs=played,
+        check=played,
+        metrics=played.metrics,
+        listener=played,
+        disks={"store": store_path.parent, "spool": store_path.parent / "spool"},
+        due=played.due,
+        news=played.news,
+        clock=played.clock,
+        logs=played,
+        log=structlog.wrap_logger(None, processors=[played.log]),
+    )
+    assert server is not None
+    return server
+
+
 @pytest.fixture
 def build(store: Store, store_path: Path, played: Played) -> Build:
-    """Make a server, with another address or a token if they are named."""
-
-    def build_it(
-        *, listen: str = "127.0.0.1:0", token: str | None = None, hosts: Sequence[str] = ()
-    ) -> AdminServer:
-        named = json.dumps([*hosts])
-        settings = load(
-            None, {"RECONCILER_ADMIN__LISTEN": listen, "RECONCILER_ADMIN__HOSTS": named}
-        )
-        secrets = Secrets(store_url=f"sqlite:///{store_path}", admin_token=token)
-        server = build_admin(
-            Current(in_force(settings, secrets)),
-            store,
-            own=played,
-            jobs=played,
-            check=played,
-            metrics=played.metrics,
-            listener=played,
-            disks={"store": store_path.parent, "spool": store_path.parent / "spool"},
-            due=played.due,
-            news=played.news,
-            clock=played.clock,
-            logs=played,
-            log=structlog.wrap_logger(None, processors=[played.log]),
-        )
-        assert server is not None
-        return server
-
-    return build_it
+    return partial(build_server, store, store_path, played)
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Client]]

@@ -335,14 +335,14 @@ async def build(
     async with AsyncExitStack() as stack:
 
         async def build(plan: Plan) -> House:
-            return await stack.enter_async_context(_house(plan, empty_store, tmp_path))
+            return await stack.enter_async_context(open_house(plan, empty_store, tmp_path))
 
         yield build
     assert [record.getMessage() for record in caplog.records] == []
 
 
 @asynccontextmanager
-async def _house(plan: Plan, empty_store: Path, tmp_path: Path) -> AsyncIterator[House]:
+async def open_house(plan: Plan, empty_store: Path, tmp_path: Path) -> AsyncIterator[House]:
     path = tmp_path / "reconciler.db"
     if not path.exists():
         shutil.copy(empty_store, path)
