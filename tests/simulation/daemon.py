@@ -320,6 +320,7 @@ class Daemon:
         with suppress(StoreError):  # then the application tries again
             done = await register(actor, [registration])
             self.registered.add(subject.process_id)
+            built.first_jobs[0].bell.ring()  # the sweep's, as the admin API does
             self._world.say("register", f"{subject.process_id} {done.created}")
 
     async def _main(self) -> None:
@@ -377,6 +378,8 @@ class Daemon:
 
     def _bury(self) -> None:
         """Let go of everything at once: nothing of a killed process runs any more."""
+        if self._service is not None:
+            self._service.built.spool.close()  # the kernel frees the locks of a killed process
         self._service = None
         self._eyes.close()
         self._logs.is_dead = True

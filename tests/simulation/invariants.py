@@ -19,6 +19,9 @@ LONG_ENOUGH = 3 * DAY
 """Seconds for which a status has been final when a process that never heard of it may no longer
 expire: outages and waits between two rounds are shorter."""
 
+UNFINISHED = ("pending", "processing")
+"""A callback with such a word, or with one that we know already, is no news."""
+
 FIRST_HOUR, LATER_HOUR = 30, 10
 """Calls about one process in an hour: docs/guarantees.md."""
 
@@ -103,6 +106,7 @@ def _flaw_of_status(
         at
         for at, about, callback in evidence.acknowledged
         if about is subject and callback.dossier == subject.dossier_id and at >= since
+        if callback.status.lower() not in (status.lower(), *UNFINISHED)
     ]
     if subject.deleted_at is not None and subject.deleted_at <= max(since, *news, 0.0) + DAY:
         return None
