@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
 TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
-.PHONY: demo test quick fuzz coverage simulate torture mutants test-tools lint fmt bench run clean
+.PHONY: demo test quick fuzz coverage simulate torture mutants soak test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
@@ -33,6 +33,10 @@ torture: $(VENV)/.dev           ## kill -9 and power cuts: ROUNDS=200 of them, S
 
 mutants: $(VENV)/.dev           ## break a copy of the package in each way that a test must notice
 	$(BIN)/python -m tests.mutants
+
+soak: $(VENV)/.dev              ## an hour of callbacks, faults and restarts, with a picture; SOAK=5m, RATE=200
+	$(PIP) -e '.[dev,soak]'
+	$(BIN)/python -m tests.soak $(or $(SOAK),1h) --rate $(or $(RATE),200)
 
 test-tools:                     ## Debian, as root: what some tests drive and else skip for want of
 	apt-get update -qq
