@@ -1,7 +1,9 @@
 """The user's application: it takes deliveries, and remembers each in the order of arrival."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from random import Random
 from typing import Any, NamedTuple
 
@@ -13,6 +15,19 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 TROUBLED = 0.05
 """The share of deliveries that it takes and answers 503 even so."""
+
+SLOWEST = 0.05
+"""Seconds until an answer at most, so that a death finds deliveries that wait for their turn."""
+
+
+@dataclass(frozen=True)
+class ArrivalDeath:
+    """The daemon is killed when its nth delivery has arrived, before the answer."""
+
+    nth: int
+
+    def __str__(self) -> str:
+        return f"at delivery {self.nth}"
 
 
 class Arrival(NamedTuple):
@@ -33,13 +48,20 @@ class Application:
         self.arrivals: list[Arrival] = []
         self.url = ""
         self._chance = chance
+        self._until_kill = 0
+        self._kill: Callable[[], None] = lambda: None
+
+    def arm(self, death: ArrivalDeath | None, kill: Callable[[], None]) -> None:
+        """Call ``kill`` at the delivery of ``death``, counted from now."""
+        self._until_kill, self._kill = death.nth if death else 0, kill
 
     def environ(self) -> dict[str, str]:
         """Return the variables that point a daemon at it."""
         return {
             "RECONCILER_DELIVERY__URL": self.url,
             "RECONCILER_DELIVERY__SECRET": SECRET,
-            "RECONCILER_DELIVERY__TIMEOUT": "500ms",
+            "RECONCILER_DELIVERY__TIMEOUT": "1s",
+            "RECONCILER_DELIVERY__MAX_CONCURRENCY": "4",
             "RECONCILER_DELIVERY__BACKOFF": '{"initial": "100ms", "max": "500ms"}',
         }
 
@@ -63,6 +85,10 @@ class Application:
                 body.decode(),
             )
         )
+        self._until_kill -= 1
+        if not self._until_kill:
+            self._kill()
+        await asyncio.sleep(self._chance.uniform(0, SLOWEST))
         return web.Response(status=503 if self._chance.random() < TROUBLED else 200)
 
 

@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, get_args
 
+from tests.torture.application import ArrivalDeath
 from tests.torture.disk import STAGES, SyncDeath
 from tests.torture.relay import CommitDeath
 
-Kind = Literal["start", "load", "commit", "spool", "drain"]
+Kind = Literal["commit", "load", "start", "spool", "drain", "delivery"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-KINDS: tuple[Kind, ...] = ("commit", "load", "start", "spool", "drain")
+Moment = SyncDeath | CommitDeath | ArrivalDeath
 
 
 @dataclass(frozen=True)
 class Death:
-    """When a daemon dies: by itself where ``moment`` says so, else by SIGKILL from outside."""
+    """When a daemon dies: at ``moment``, or when all of the rest has happened."""
 
     kind: Kind
     start: float | None = None
@@ -26,7 +28,7 @@ class Death:
     """Callbacks that were acknowledged after that while the store cannot be used."""
     later: float = 0.0
     """Seconds after these, in which the store can be used again."""
-    moment: SyncDeath | CommitDeath | None = None
+    moment: Moment | None = None
 
     def __str__(self) -> str:
         if self.start is not None:
@@ -58,10 +60,21 @@ def _death(kind: Kind, chance: Random, *, on_disk: bool, commits: bool) -> Death
         return Death(kind, acknowledged=80, moment=_moment("-wal", 60, chance, on_disk, commits))
     if kind == "load":
         return Death(kind, acknowledged=2 * acknowledged, later=chance.uniform(0, 0.02))
+    if kind == "delivery":
+        return Death(kind, acknowledged=80, moment=ArrivalDeath(2 * acknowledged))
     if kind == "spool":
         moment = _moment("spool", 10, chance, on_disk, commits=False)
         return Death(kind, acknowledged=acknowledged, spooled=spooled, moment=moment)
-    return Death(kind, acknowledged=acknowledged, spooled=spooled, later=chance.uniform(0.01, 1.2))
+    # Or at the removal of a drained file, which a power cut undoes.
+    moment = _moment("spool", 16, chance, on_disk, commits=False)
+    later = chance.uniform(0.01, 1.2)
+    return Death(
+        kind,
+        acknowledged=acknowledged,
+        spooled=spooled,
+        later=later,
+        moment=moment if chance.random() < 0.5 else None,
+    )
 
 
 def _moment(

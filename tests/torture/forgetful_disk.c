@@ -146,13 +146,16 @@ static struct file *watched(int fd) {
     return files = file;
 }
 
-static void sync_file(struct file *file, enum stage stage) {
-    char from[PATH_MAX], to[PATH_MAX], block[BLOCK];
+static void sync_file(struct file *file, int fd, enum stage stage) {
+    char path[PATH_MAX], block[BLOCK];
     struct stat found;
-    durable_path(from, "pin", file->inode);
-    durable_path(to, "data", file->inode);
-    int source = open(from, O_RDONLY | O_CLOEXEC);
-    int target = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    /* The caller's own descriptor, where it can be read: closing another one of the same file would
+     * release the locks that SQLite has on it. */
+    int is_own = (fcntl(fd, F_GETFL) & O_ACCMODE) != O_WRONLY;
+    durable_path(path, "pin", file->inode);
+    int source = is_own ? fd : open(path, O_RDONLY | O_CLOEXEC);
+    durable_path(path, "data", file->inode);
+    int target = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (source < 0 || target < 0 || fstat(source, &found))
         give_up("forgetful_disk: fsync");
     for (size_t n = 0; n < file->count; n++) {
@@ -167,7 +170,8 @@ static void sync_file(struct file *file, enum stage stage) {
     if (is_kept(stage) && ftruncate(target, found.st_size))
         give_up("forgetful_disk: fsync");
     file->count = 0;
-    close(source);
+    if (!is_own)
+        close(source);
     close(target);
 }
 
@@ -237,7 +241,7 @@ static int synced(int fd) {
         stage = death;
     struct file *file = S_ISREG(found.st_mode) ? watched(fd) : NULL;
     if (stage != BEFORE && file)
-        sync_file(file, stage);
+        sync_file(file, fd, stage);
     else if (stage != BEFORE && S_ISDIR(found.st_mode))
         sync_directory(path, found.st_ino, stage);
     if (stage != LIVES)

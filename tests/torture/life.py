@@ -3,18 +3,21 @@
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 from reconciler.inbound.spool import SUFFIX, decode_line
 from tests.e2e.conftest import AUTHORIZATION, PATIENCE, Daemon, Yard
-from tests.torture.application import Application
-from tests.torture.deaths import Death
+from tests.torture.application import Application, ArrivalDeath
+from tests.torture.deaths import Death, Moment
 from tests.torture.disk import ForgetfulDisk, SyncDeath
 from tests.torture.relay import CommitDeath
 from tests.torture.stores import TorturedStore
 from tests.torture.traffic import Traffic
 from tests.torture.verdict import VerdictError, check_end, check_log, check_remains, refuse
+
+MOST_SHOWN = 5
 
 LIMIT = 20.0
 """Seconds after which work that does not become less counts as stuck."""
@@ -47,6 +50,13 @@ class Life:
         self._spool = files / "spool"
         self._disk = disk
         self._loses_power = loses_power
+        self._newest: Daemon | None = None
+
+    def trouble(self) -> str:
+        """Return the newest warnings and errors of the newest daemon."""
+        events = self._newest.events if self._newest else []
+        told = [line for line in events if line["level"] != "info"][-MOST_SHOWN:]
+        return f"the newest of its {len(events)} log lines that are no information: {told}"
 
     async def die(self, death: Death) -> str:
         """Run a daemon until it dies, and check what it leaves. Returns the round in words."""
@@ -101,7 +111,7 @@ class Life:
                     "{} deliveries and {} callbacks in the spool are left".format(*left)
                 )
 
-    async def _start(self, moment: SyncDeath | CommitDeath | None) -> Daemon:
+    async def _start(self, moment: Moment | None) -> Daemon:
         death = moment if isinstance(moment, SyncDeath) else None
         daemon = await self._yard.start(
             **self._application.environ(),
@@ -110,7 +120,14 @@ class Life:
             RECONCILER_STORE__SPOOL=str(self._spool),
             RECONCILER_ASSURE__TIMEOUT="500ms",
         )
-        self._store.arm(moment if isinstance(moment, CommitDeath) else None, daemon.process.kill)
+        self._newest = daemon
+
+        def kill() -> None:
+            with suppress(ProcessLookupError):
+                daemon.process.kill()
+
+        self._store.arm(moment if isinstance(moment, CommitDeath) else None, kill)
+        self._application.arm(moment if isinstance(moment, ArrivalDeath) else None, kill)
         return daemon
 
     async def _ready(self, daemon: Daemon) -> None:

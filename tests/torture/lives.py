@@ -48,6 +48,7 @@ async def lead_a_life(
     ``directory`` is empty; ``say`` is told of each round. Raises TortureError.
     """
     done = 0
+    life: Life | None = None
     try:
         async with _life(name, seed, directory, equipment) as (life, chance):
             commits, on_disk = name.startswith("postgres"), equipment.library is not None
@@ -60,7 +61,9 @@ async def lead_a_life(
     except Exception as error:  # whatever it is, it must be repeatable
         again = f"make torture ON={name} SEED={seed} ROUNDS={rounds}"
         where = f"round {done} of {rounds}" if done <= rounds else "the end"
-        raise TortureError(f"{name}, {where}: {error}\nTo repeat it: {again}") from error
+        trouble = life.trouble() if life else ""
+        told = f"{name}, {where}: {error or 'it hangs'}\n{trouble}\nTo repeat it: {again}"
+        raise TortureError(told) from error
 
 
 @asynccontextmanager

@@ -13,17 +13,19 @@ ROUNDS = 4
 pytestmark = pytest.mark.timeout(240)
 
 
-async def test_kill_9_at_any_moment_loses_nothing_on_sqlite(tmp_path: Path, library: Path) -> None:
-    await lead_a_life("sqlite", 12, ROUNDS, tmp_path, Equipment(None, library), print)
+async def test_kill_9_at_any_moment_loses_nothing_on_sqlite(
+    tmp_path: Path, library_if_any: Path | None
+) -> None:
+    await lead_a_life("sqlite", 12, ROUNDS, tmp_path, Equipment(None, library_if_any), print)
 
 
 async def test_kill_9_at_any_moment_loses_nothing_on_postgresql(
-    tmp_path: Path, databases: Databases, library: Path
+    tmp_path: Path, databases: Databases, library_if_any: Path | None
 ) -> None:
-    await lead_a_life("postgres", 1, ROUNDS, tmp_path, Equipment(databases, library), print)
+    await lead_a_life("postgres", 4, ROUNDS, tmp_path, Equipment(databases, library_if_any), print)
 
 
 async def test_a_power_cut_loses_nothing_that_was_acknowledged(
     tmp_path: Path, library: Path
 ) -> None:
-    await lead_a_life("sqlite-power", 1, ROUNDS, tmp_path, Equipment(None, library), print)
+    await lead_a_life("sqlite-power", 7, ROUNDS, tmp_path, Equipment(None, library), print)
