@@ -9,6 +9,7 @@ from random import Random
 
 from reconciler.simulator import Faults
 from tests.e2e.conftest import yard
+from tests.forks import Forks
 from tests.postgres import Databases
 from tests.torture.application import application
 from tests.torture.deaths import deaths
@@ -33,6 +34,7 @@ class Equipment:
     """None: no PostgreSQL is there."""
     library: Path | None
     """The disk that forgets; None: there is no compiler for it."""
+    forks: Forks | None = None
 
 
 async def lead_a_life(
@@ -77,7 +79,7 @@ async def _life(
     files = directory / "disk"
     files.mkdir(exist_ok=True)
     async with (
-        yard(directory, faults) as here,
+        yard(directory, faults, equipment.forks) as here,
         application(Random(seed)) as receiver,
         _store(name, files, equipment) as store,
     ):
