@@ -110,7 +110,7 @@ class Sender:
         delay = self._retry_policy.backoff.delay(row.attempt, row.webhook_id)
         if answer.retry_after is not None:
             delay = max(delay, round(answer.retry_after * 1000))
-        return Attempt(row, DeliveryState.PENDING, error, now + delay, status, took)
+        return Attempt(row, DeliveryState.PENDING, error, now + delay, status, took, now)
 
     def announce(self, attempts: Sequence[Attempt]) -> None:
         """Log what became of ``attempts``. Call it after the commit, when it is true."""

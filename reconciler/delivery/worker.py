@@ -221,8 +221,9 @@ class OutboxWorker:
     def _crashed(self, row: Leased, error: Exception) -> Attempt:
         self._log.error("delivery_crashed", delivery_id=row.webhook_id, exc_info=error)
         self._breaker.probe_abandoned()
-        later = self._clock.now() + self._lease_length
-        return Attempt(row, DeliveryState.PENDING, "internal_error", later)
+        now = self._clock.now()
+        later = now + self._lease_length
+        return Attempt(row, DeliveryState.PENDING, "internal_error", later, ended_at=now)
 
     async def _write_whenever_woken(self) -> None:
         while self._results or self._unsent or not self._has_sent:

@@ -69,7 +69,12 @@ class Note:
         row = replace(self.action, fields={**self.action.fields, **count}).row(
             is_logged=self.is_logged
         )
-        same = (_A.at == row["at"], _A.actor == row["actor"], _A.action == row["action"])
+        same = (
+            _A.at == row["at"],
+            _A.actor == row["actor"],
+            _A.action == row["action"],
+            _A.process_id.is_(None),
+        )
         newer = {"fields": row["fields"], "is_logged": row["is_logged"]}
         done = await connection.execute(update(actions).where(*same).values(newer))
         if not done.rowcount:

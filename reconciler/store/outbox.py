@@ -68,6 +68,8 @@ class Attempt(NamedTuple):
     """None where no answer came."""
     duration: int = 0
     """In milliseconds."""
+    ended_at: int = 0
+    """When ``next_attempt_at`` was decided: the clock may be put back before it is recorded."""
 
 
 CLAIMS_AT_ONCE = 1_000
@@ -223,6 +225,9 @@ class Outbox:
             if attempt.state is DeliveryState.DELIVERED:
                 delivered.setdefault((row.until, row.attempt), []).append(row.id)
                 continue
+            due = attempt.next_attempt_at
+            if due is not None:
+                due -= max(attempt.ended_at - now, 0)
             failed.append(
                 {
                     "row": row.id,
@@ -230,7 +235,7 @@ class Outbox:
                     "until": row.until,
                     "attempt": row.attempt,
                     "new_state": attempt.state.value,
-                    "due": attempt.next_attempt_at,
+                    "due": due,
                     "now": now,
                     "error": attempt.error,
                 }

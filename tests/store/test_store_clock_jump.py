@@ -73,6 +73,21 @@ async def test_a_delivery_waits_no_longer_than_its_own_backoff(
     assert await settled.outbox.ahead_of(clock.now()) == []
 
 
+async def test_a_jump_between_an_attempt_and_its_recording_delays_the_next_no_longer(
+    settled: Store, clock: PlayedClock
+) -> None:
+    """The store was away meanwhile."""
+    rows = await claim(settled, clock.now())
+    at = clock.now()
+    failed = [
+        Attempt(row, DeliveryState.PENDING, "http_503", at + BACKOFF, ended_at=at) for row in rows
+    ]
+    clock.wall -= HOUR
+    await record(settled, clock.now(), *failed)
+    assert not await settled.outbox.has_due(clock.now() + BACKOFF - 1)
+    assert await settled.outbox.has_due(clock.now() + BACKOFF)
+
+
 async def test_a_new_delivery_and_one_that_a_person_sends_again_are_due_at_once(
     settled: Store, clock: PlayedClock
 ) -> None:
