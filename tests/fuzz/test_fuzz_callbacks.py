@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.inbound.checks import MEMBERS, Claim, Rejection, check_body
 from reconciler.inbound.spool import decode_line, encode_line
-from reconciler.ledger import Callback, Registration, Rules, transition
+from reconciler.ledger import Callback, Policy, Registration, Rules, transition
 from reconciler.ledger.identifiers import Flaw, flaw_of_id, flaw_of_text
 from reconciler.runtime.tolerant_json import (
     LONGEST_NAME,
@@ -41,10 +41,10 @@ GOOD = st.fixed_dictionaries(
     {"dossierId": GOOD_TEXT, "processId": GOOD_TEXT, "status": GOOD_TEXT | STATUSES},
     optional={"other": JSON_VALUES, "finalResult": JSON_VALUES, "": JSON_VALUES},
 )
+FLAWED = st.sampled_from(["", ".", "..", "x" * 256, "a\nb", "\x00", "\x7f", "\ud800"])
 ANY_OBJECT = st.fixed_dictionaries(
-    {},
-    optional=dict.fromkeys(MEMBERS, GOOD_TEXT | JSON_VALUES | ANY_TEXT)
-    | {"Status": JSON_VALUES, "x": JSON_VALUES},
+    dict.fromkeys(MEMBERS[:2], STATUSES | FLAWED | JSON_VALUES),
+    optional={"status": STATUSES | FLAWED | ANY_TEXT, "Status": JSON_VALUES, "x": JSON_VALUES},
 )
 OBJECTS = written(GOOD | ANY_OBJECT).map(lambda text: text.encode("utf-8", "surrogatepass"))
 BODIES = variants(OBJECTS | st.binary(max_size=200))
@@ -258,9 +258,10 @@ def test_a_damaged_line_of_the_spool_is_never_read_as_another_callback(fuzz: Fuz
 
 @pytest.mark.share(3)
 def test_a_callback_that_comes_twice_is_the_same_as_once(fuzz: Fuzz) -> None:
-    rules = Rules(deliver=True, adopt_unknown=True)
-
-    def check(document: dict[str, Any], status: str, is_known: bool, wait: int) -> None:
+    def check(
+        document: dict[str, Any], status: str, is_known: bool, confirms: bool, wait: int
+    ) -> None:
+        rules = Rules(default=Policy(confirm_callbacks=confirms), deliver=True)
         process_id, dossier_id = document["processId"], document["dossierId"]
         process = None
         if is_known:
@@ -271,7 +272,7 @@ def test_a_callback_that_comes_twice_is_the_same_as_once(fuzz: Fuzz) -> None:
         twice = transition(once.process, callback(document, status, again), rules, again)
         assert once.process is not None is not twice.process
         assert twice.delivery is None
-        for name in ("state", "status", "claimed_status", "settled_at", "dossier_id"):
+        for name in ("state", "status", "claimed_status", "settled_at", "verify_since"):
             assert getattr(twice.process, name) == getattr(once.process, name), name
 
     fuzz(
@@ -279,6 +280,7 @@ def test_a_callback_that_comes_twice_is_the_same_as_once(fuzz: Fuzz) -> None:
         document=GOOD,
         status=STATUSES | GOOD_TEXT,
         is_known=st.booleans(),
+        confirms=st.booleans(),
         wait=st.integers(0, 10_000),
     )
 
