@@ -218,8 +218,9 @@ class SqliteDatabase:
         self._files.check()
 
     def _open_writer(self) -> ShieldedConnection:
+        writer = self._opened_writer()
         self._files.check()
-        return self._opened_writer()
+        return writer
 
     def _opened_writer(self) -> ShieldedConnection:
         if not self._is_open:
