@@ -20,7 +20,11 @@ from tests.mutants.copies import BreakError, Result, copied
 CAUGHT = 1
 """The exit code of pytest for a failed test, and of the simulation for a broken promise."""
 
-_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
+_FAILED = re.compile(
+    r"^(?:(?:FAILED|ERROR) (\S+)|(seed \d+: .*)|tests\.torture\.lives\.TortureError: (.*))",
+    re.MULTILINE,
+)
+"""Of pytest, the simulation and the crash tests: what they name first."""
 
 Say = Callable[[str], None]
 
@@ -62,7 +66,7 @@ def _noticed(command: str, result: Result) -> str:
     if result.exit_code == 0:
         return ""
     failed = _FAILED.search(result.output)
-    return failed[1] if failed else command
+    return failed[failed.lastindex or 0] if failed else command
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -69,7 +69,7 @@ class Copy:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             output, _ = process.communicate(timeout=PATIENCE)
