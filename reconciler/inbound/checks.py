@@ -20,6 +20,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MEMBERS = ("dossierId", "processId", "status")
+_WANTED = frozenset(MEMBERS)
 
 _ANSWERS = {
     Flaw.EMPTY: ("empty", "must not be empty"),
@@ -131,7 +132,7 @@ def check_body(body: bytes, charset: str | None = None) -> Claim:
     ``charset`` is that of the Content-Type.
     """
     try:
-        found = read_members(body, frozenset(MEMBERS), charset)
+        found = read_members(body, _WANTED, charset)
     except NotReadableError as error:
         raise _not_readable(body, charset, error) from None
     values = [_member(found.values, name) for name in MEMBERS]

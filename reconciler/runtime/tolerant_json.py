@@ -25,6 +25,7 @@ LONGEST_VALUE = 16 * 1024
 MOST_OTHERS = 32
 """Names of other members that are kept."""
 
+_SCALARS = (str, int, float, type(None))
 _BLANK = re.compile(r"[\s\x00-\x20\ufeff]*")
 _STRING_END = re.compile(r'["\\]')
 _STRUCTURE = re.compile(r'["{}\[\],]')
@@ -54,7 +55,7 @@ class Members:
     def __init__(self, values: dict[str, Any], others: Collection[str]) -> None:
         self.values = values
         """Texts, numbers, switches and None by name; ``UNREADABLE`` for anything else."""
-        self.others = tuple(sorted(others))
+        self.others = tuple(sorted(others)[:MOST_OTHERS])
 
 
 def read_members(
@@ -75,9 +76,13 @@ def read_members(
         except orjson.JSONDecodeError:
             parsed = None
         if isinstance(parsed, dict):
-            values = {name: _plain(parsed[name]) for name in wanted if name in parsed}
-            others = (_shortened(name) for name in parsed if name not in wanted)
-            return Members(values, sorted(others)[:MOST_OTHERS])
+            values, others = {}, []
+            for name, value in parsed.items():
+                if name in wanted:
+                    values[name] = _plain(value)
+                else:
+                    others.append(_shortened(name))
+            return Members(values, others)
     reader = MemberReader(wanted, optional)
     reader.feed(body, charset)
     return reader.close()
@@ -145,7 +150,7 @@ class MemberReader:
             self._go_on(text_of(self._head, None))
         if not self._is_done:
             raise NotReadableError("the object does not end")
-        return Members(self._values, sorted(self._others)[:MOST_OTHERS])
+        return Members(self._values, self._others)
 
     def _decide(self, charset: str | None) -> bytes:
         encoding, rest = encoding_of(self._head, charset)
@@ -357,11 +362,16 @@ class MemberReader:
 
 def _is_plain(body: bytes, wanted: frozenset[str]) -> bool:
     """Tell whether the strict parser can be trusted: no wanted member can be there twice."""
-    return b"\\u" not in body and all(body.count(f'"{name}"'.encode()) <= 1 for name in wanted)
+    if b"\\" in body and b"\\u" in body:  # a search for one byte is much faster
+        return False
+    for name in wanted:  # noqa: SIM110 - twice as fast, for every callback
+        if body.count(b'"%b"' % name.encode()) > 1:
+            return False
+    return True
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float) else UNREADABLE
+    return value if isinstance(value, _SCALARS) else UNREADABLE
 
 
 def _number(digits: str) -> int | float:
