@@ -128,28 +128,28 @@ class Connection(web.RequestHandler):
         Raises 413 as soon as it is known to be too large, 415 for an encoding that is not unpacked
         here, and 400 when it ends too early.
         """
-        too_large = Rejection(413, "too_large", f"the body is larger than {most} bytes")
         try:
             encoding = encoding_of(request.headers.getall("Content-Encoding", []))
         except UnknownEncodingError:
             detail = "a body is read as it is, or unpacked from gzip or deflate"
             raise Rejection(415, "unknown_encoding", detail) from None
         if request.content_length is not None and request.content_length > most:
-            raise too_large
-        self._body = request.content
+            raise _too_large(most)
+        self._body = content = request.content
         self._end_body()
         body = bytearray()
         try:
-            await _meet_expectation(request)
-            async for chunk in request.content.iter_any():
+            if "Expect" in request.headers:
+                await _meet_expectation(request)
+            while chunk := await content.readany():
                 body += chunk
                 if len(body) > most:
-                    raise too_large
+                    raise _too_large(most)
             self._body = None
             self._deadline.clear()
             return bytes(body) if encoding is None else unpack(bytes(body), most)
         except TooLargeError:
-            raise too_large from None
+            raise _too_large(most) from None
         except (web.RequestPayloadError, OSError, zlib.error):
             raise Rejection(400, "incomplete", "the body could not be read to its end") from None
 
@@ -326,8 +326,12 @@ def _bytes_wait(wire: asyncio.Transport) -> bool:
     return bool(count)
 
 
+def _too_large(most: int) -> Rejection:
+    return Rejection(413, "too_large", f"the body is larger than {most} bytes")
+
+
 async def _meet_expectation(request: web.BaseRequest) -> None:
     """Ask for the body where the sender waits for that."""
-    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+    if request.headers["Expect"].lower() == "100-continue" and request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0

@@ -24,6 +24,8 @@ def encoding_of(values: Sequence[str]) -> str | None:
 
     None: the body is as it is. A header that comes twice with one value counts once.
     """
+    if not values:
+        return None
     named = {value.strip().lower() for value in values} - {"", "identity"}
     if not named:
         return None

@@ -5,9 +5,9 @@ import os
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -185,8 +185,8 @@ class Listener:
 
     async def _take(self, request: web.BaseRequest, access: AccessRules) -> web.Response:
         """Check a request and keep its callback. Raises Rejection."""
-        paths = (request.path, request.rel_url.raw_path)
-        if not any(same_path(path, access.path) for path in paths):
+        path, url = access.path, request.rel_url
+        if not (same_path(request.path, path) or same_path(url.raw_path, path)):
             raise Rejection(404, "not_found", "there is nothing here")
         if request.method != "POST":
             raise Rejection(405, "method_not_allowed", "only POST is answered here")
@@ -245,9 +245,9 @@ def _refusal(status: int, code: str, detail: str) -> web.Response:
 class _Response(web.Response):
     """An answer that does not tell which software and version gives it."""
 
-    async def _prepare_headers(self) -> None:
-        await super()._prepare_headers()
+    def _write_headers(self) -> Coroutine[Any, Any, None]:
         self.headers.popall("Server", None)
+        return super()._write_headers()
 
 
 def _answer(status: int, body: bytes) -> web.Response:
