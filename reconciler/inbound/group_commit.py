@@ -69,8 +69,9 @@ class Intake:
     def put(self, receipt: Receipt) -> asyncio.Future[None]:
         """Return a future that ends when ``receipt`` is durable, or with NotDurableError."""
         durable: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._stored.expect()
-        self._waiting.append((receipt, durable, self._clock.monotonic()))
+        arrived_at = self._clock.monotonic()
+        self._stored.expect(arrived_at)
+        self._waiting.append((receipt, durable, arrived_at))
         self._arrived.ring()
         return durable
 

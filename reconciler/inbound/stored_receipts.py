@@ -34,9 +34,9 @@ class StoredReceipts:
         """Whether there is nothing to take."""
         return not self._queue
 
-    def expect(self) -> None:
-        """Note that a callback has arrived and is about to be stored."""
-        self._arrived_at = self._clock.monotonic()
+    def expect(self, arrived_at: float) -> None:
+        """Note that a callback has arrived, in monotonic seconds, and is about to be stored."""
+        self._arrived_at = arrived_at
 
     def put(self, receipts: Sequence[Receipt]) -> None:
         """Queue callbacks that the store has taken, unless the queue is full."""

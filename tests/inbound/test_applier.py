@@ -119,7 +119,7 @@ async def test_applying_waits_while_callbacks_are_coming_in_but_not_for_ever(
     made, stored = [receipt("p-1")], house.inbound.stored
     await house.store.inbox.put_many(made)
     stored.put(made)
-    stored.expect()
+    stored.expect(clock.monotonic())
     house.start(["applier"])
     for _ in range(3):
         assert await unapplied(house) == ["p-1"]
@@ -127,7 +127,7 @@ async def test_applying_waits_while_callbacks_are_coming_in_but_not_for_ever(
     async with asyncio.timeout(30):
         while await unapplied(house):
             clock.move(BUSY / 2)
-            stored.expect()
+            stored.expect(clock.monotonic())
     assert stored.is_busy
 
 
