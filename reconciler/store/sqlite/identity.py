@@ -3,6 +3,7 @@
 SQLite goes on in files that nobody can reach any more, and its commits are gone with the process.
 """
 
+import os
 from pathlib import Path
 from weakref import WeakSet
 
@@ -24,10 +25,9 @@ class FileIdentity:
 
     def __init__(self, path: Path, *, with_wal: bool) -> None:
         """``with_wal``: nobody but us removes the two files beside it."""
-        self._path = path
-        names = ("-wal", "-shm") if with_wal else ()
-        self._beside = [path.with_name(path.name + suffix) for suffix in names]
-        self._known: dict[Path, Identity] = {}
+        self._path = str(path)
+        self._beside = [f"{path}{suffix}" for suffix in (("-wal", "-shm") if with_wal else ())]
+        self._known: dict[str, Identity] = {}
         self._connections: WeakSet[FileConnection] = WeakSet()
 
     def opened(self, connection: FileConnection) -> None:
@@ -59,9 +59,9 @@ class FileIdentity:
                 self._known.pop(path, None)
 
 
-def _identity(path: Path) -> Identity | None:
+def _identity(path: str) -> Identity | None:
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116 - after each commit, and pathlib takes twice the time
     except OSError:
         return None
     return found.st_dev, found.st_ino
