@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # nginx, haproxy, caddy: documented examples; prometheus: promtool; chromium: the status page.
 TOOLS  := systemd nginx-light haproxy prometheus pgbouncer chromium jq caddy
 
-.PHONY: demo test quick fuzz coverage simulate torture mutants soak test-tools lint fmt bench run clean
+.PHONY: demo test quick faults fuzz coverage simulate torture mutants soak test-tools lint fmt bench run clean
 
 demo: $(VENV)/.runtime          ## the main job, live, against a simulated Assure
 	$(BIN)/reconciler demo
@@ -17,6 +17,9 @@ test: $(VENV)/.dev lint         ## lint, types, import rules, all tests
 
 quick: $(VENV)/.dev             ## the core, the configuration and what every room uses: about 20 s
 	$(BIN)/pytest -n0 -q tests/ledger tests/config tests/runtime
+
+faults: $(VENV)/.dev            ## the tests of faults, and the tables that docs/guarantees.md has of them
+	$(BIN)/python -m tests.faults.table
 
 fuzz: $(VENV)/.dev              ## INPUTS=100000 generated ones for all that reads; SEED= and ONLY= repeat
 	RECONCILER_FUZZ_INPUTS=$(or $(INPUTS),100000) RECONCILER_FUZZ_SEED=$(SEED) \

@@ -43,6 +43,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have the report of each test say which faults it shows (``tests/faults/table.py``)."""
+    for item in items:
+        item.user_properties += [("fault", mark.args) for mark in item.iter_markers("fault")]
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite store of this program's schema, to be copied: a migration costs a second."""

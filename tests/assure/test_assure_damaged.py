@@ -40,6 +40,7 @@ PICTURE = b'{"picture": "' + b"iVBORw0KGgo\\/" * 200_000 + b'", '
         (GOOD[:-1] + b', "finalResult": {"photo": "' + PICTURE[13:] + b'"rest": 1}}', "x/y"),
     ],
 )
+@pytest.mark.fault("Assure", "damages what nobody needs")
 async def test_the_status_is_read_whatever_is_wrong_with_the_rest(
     room: Room, body: bytes, content_type: str
 ) -> None:
@@ -72,6 +73,7 @@ async def test_a_damaged_member_that_can_be_done_without_is_left_out(
         (PICTURE + b'"status": "accepted", "status": "rejected"}', "not_json"),
     ],
 )
+@pytest.mark.fault("Assure", "leaves its status in doubt", "no_status")
 async def test_a_status_in_doubt_is_not_read(room: Room, body: bytes, code: str) -> None:
     room.assure.body = body
     with pytest.raises(UnreadableAnswer) as caught:

@@ -254,6 +254,7 @@ async def test_a_job_loop_that_is_cancelled_is_awaited(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=3650)])
+@pytest.mark.fault("the clock", "jumps between two sweeps")
 async def test_a_jump_of_the_wall_clock_neither_silences_the_ticks_nor_makes_up_for_any(
     stage: Stage, jump: timedelta
 ) -> None:

@@ -93,6 +93,7 @@ async def test_anything_but_2xx_is_tried_again_with_the_same_id_and_growing_wait
     assert len(bench.said("delivery_succeeded")) == 1
 
 
+@pytest.mark.fault("the application", "asks to wait", "delivery_failed")
 async def test_retry_after_is_honoured(bench: Any, receiver: Any) -> None:
     receiver.says(503, headers={"Retry-After": "120"})
     await bench.settle("p1")
@@ -101,6 +102,7 @@ async def test_retry_after_is_honoured(bench: Any, receiver: Any) -> None:
     assert row.next_attempt_at - bench.clock.wall == 120_000
 
 
+@pytest.mark.fault("the application", "answers 410", "delivery_dead")
 async def test_410_ends_a_delivery_at_once(bench: Any, receiver: Any) -> None:
     receiver.says(410)
     await bench.settle("p1")
@@ -112,6 +114,7 @@ async def test_410_ends_a_delivery_at_once(bench: Any, receiver: Any) -> None:
     assert (await bench.store.views.counts()).deliveries_dead == 1
 
 
+@pytest.mark.fault("the application", "is away for days", "delivery_dead")
 async def test_a_delivery_is_given_up_after_its_time(bench: Any, receiver: Any) -> None:
     receiver.says(500)
     await bench.settle("p1")
@@ -300,6 +303,7 @@ async def test_a_dead_delivery_no_longer_blocks_the_next(bench: Any, receiver: A
     assert [row.state for row in await bench.rows()] == ["dead", "delivered"]
 
 
+@pytest.mark.fault("the application", "hangs for one process")
 async def test_a_receiver_that_hangs_costs_one_slot_and_not_the_others(
     bench: Any, receiver: Any
 ) -> None:
@@ -337,6 +341,7 @@ async def test_a_time_out_is_a_failed_attempt(bench: Any, receiver: Any) -> None
     assert (row.state, row.last_error, row.attempts) == ("pending", "timeout", 1)
 
 
+@pytest.mark.fault("the application", "answers without end")
 async def test_a_huge_answer_is_not_read(bench: Any, receiver: Any) -> None:
     written = 0
 

@@ -19,6 +19,7 @@ import pytest
         (b"X-Header: begins", False),
     ],
 )
+@pytest.mark.fault("the application", "breaks off after its status line")
 async def test_a_2xx_that_was_read_is_a_success_whatever_follows(
     bench: Any, rest: bytes, closes: bool
 ) -> None:

@@ -155,6 +155,7 @@ async def readiness(client: aiohttp.ClientSession, daemon: Any) -> tuple[int, di
         return answer.status, await answer.json()
 
 
+@pytest.mark.fault("the store", "is on a full disk with the spool", "callback_not_durable")
 async def test_a_full_disk_costs_503_and_nothing_that_was_acknowledged(
     here: Any, client: aiohttp.ClientSession, disks: Disks, application: "Application"
 ) -> None:
@@ -232,6 +233,7 @@ async def test_a_disk_that_callbacks_alone_have_filled_holds_data_and_not_the_jo
     assert await daemon.stop() == 0
 
 
+@pytest.mark.fault("the store", "is on a full disk without the spool", "store_unavailable")
 async def test_a_spool_on_another_disk_takes_callbacks_while_the_stores_is_full(
     here: Any, client: aiohttp.ClientSession, disks: Disks
 ) -> None:
@@ -264,6 +266,7 @@ async def test_a_spool_on_another_disk_takes_callbacks_while_the_stores_is_full(
     assert await daemon.stop() == 0
 
 
+@pytest.mark.fault("the store", "is full when a call has been made")
 async def test_calls_under_way_when_the_disk_fills_are_recorded_when_there_is_room_again(
     here: Any, client: aiohttp.ClientSession, disks: Disks, application: Application
 ) -> None:
@@ -307,6 +310,7 @@ async def test_a_full_disk_warns_before_and_at_the_start(
     assert await Sender(client, daemon.callback_url).post() == 200
 
 
+@pytest.mark.fault("the log", "goes to a full disk")
 async def test_a_log_that_goes_to_a_full_disk_hurts_nobody(
     here: Any, client: aiohttp.ClientSession
 ) -> None:

@@ -48,6 +48,7 @@ async def test_sigterm_under_load_loses_nothing_and_exits_0(here: Any) -> None:
     assert here.rows("SELECT count(*) FROM callbacks WHERE outcome IS NULL") == [(0,)]
 
 
+@pytest.mark.fault("the store", "is locked by another process", "store_unavailable")
 async def test_callbacks_are_kept_in_the_spool_while_the_store_is_locked(here: Any) -> None:
     daemon = await here.running()
     with here.locked_store():

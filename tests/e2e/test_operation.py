@@ -17,6 +17,7 @@ SECRETS = (
 )
 
 
+@pytest.mark.fault("the store", "is held by another daemon")
 async def test_a_second_daemon_on_the_same_file_is_refused_in_one_line(here: Any) -> None:
     first = await here.running()
     second = await here.start()
@@ -50,6 +51,7 @@ async def test_a_certificate_that_cannot_be_used_is_a_mistake_of_the_configurati
     assert "listener.tls.key" in key
 
 
+@pytest.mark.fault("the store", "is corrupt at the start")
 async def test_a_corrupt_store_is_refused_in_one_line_and_left_as_it_is(here: Any) -> None:
     here.store.write_bytes(b"this is no database" * 1000)
     daemon = await here.start()

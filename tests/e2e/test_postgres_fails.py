@@ -29,6 +29,7 @@ async def post(client: aiohttp.ClientSession, daemon: Any, process_id: str) -> i
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.fault("PostgreSQL", "crashes again and again under load", "store_unavailable")
 async def test_crashes_under_load_lose_no_acknowledged_callback_and_double_none(
     here: Any, server: Server, place: Place, client: aiohttp.ClientSession
 ) -> None:
@@ -86,6 +87,11 @@ def letting_nobody_in(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("trouble", [frozen, without_connections, read_only, letting_nobody_in])
+@pytest.mark.fault(
+    "PostgreSQL",
+    "is frozen, full of connections, read-only, or lets nobody in",
+    "store_unavailable",
+)
 async def test_while_postgresql_cannot_be_used_callbacks_are_spooled_and_then_drain(
     here: Any,
     server: Server,
@@ -112,6 +118,7 @@ async def test_while_postgresql_cannot_be_used_callbacks_are_spooled_and_then_dr
     assert await daemon.stop() == 0
 
 
+@pytest.mark.fault("PostgreSQL", "is not there at the start", "store_unavailable")
 async def test_a_daemon_starts_on_the_spool_where_postgresql_is_not_there_yet(
     here: Any, server: Server, place: Place, client: aiohttp.ClientSession
 ) -> None:
@@ -164,6 +171,7 @@ async def test_a_store_that_is_there_later_and_of_a_newer_version_ends_the_daemo
     assert "newer than this program's" in again.stderr
 
 
+@pytest.mark.fault("PostgreSQL", "accepts and never answers", "store_unavailable")
 async def test_a_server_that_accepts_and_never_answers_hinders_neither_start_nor_stop(
     here: Any, client: aiohttp.ClientSession
 ) -> None:

@@ -89,6 +89,7 @@ async def test_when_the_spool_is_said_to_be_drained_nothing_counts_as_waiting_in
     assert waiting == [0]
 
 
+@pytest.mark.fault("the store", "hangs", "store_unavailable")
 async def test_a_store_that_hangs_is_given_up_in_time(build: BuildHouse, wires: Dial) -> None:
     house = await build(HASTY)
     wire = await wires(house)
@@ -152,6 +153,7 @@ async def test_a_full_disk_that_takes_a_small_write_has_not_recovered(
     assert len(await house.stored_ids()) == 1
 
 
+@pytest.mark.fault("the spool", "cannot be written, nor the store", "callback_not_durable")
 async def test_without_store_and_spool_the_answer_is_503(house: House, wire: Wire) -> None:
     house.gate.failure = LOCKED
     break_spool(house)
@@ -167,6 +169,7 @@ async def test_without_store_and_spool_the_answer_is_503(house: House, wire: Wir
     assert (await wire.ask(post(body()))).status == 200
 
 
+@pytest.mark.fault("the spool", "hangs, and the store too", "callback_not_durable")
 async def test_a_spool_that_hangs_is_given_up_in_time_and_blocks_nobody(
     build: BuildHouse, wires: Dial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ async def test_a_flood_is_stored_in_groups_of_a_bounded_size(house: House, recei
     assert await house.stored_ids() == [f"p-{number}" for number in range(len(receipts))]
 
 
+@pytest.mark.fault("the store", "refuses one callback for its content", "callback_poisoned")
 async def test_one_poison_row_fails_alone_and_is_set_aside(house: House, receipt: Make) -> None:
     await poison(house)
     names = ["p-1", "poison-1", "p-2", "poison-2", "p-3"]

@@ -108,6 +108,7 @@ def test_the_directory_and_its_files_are_private(
 
 
 @pytest.mark.parametrize("cut", [1, 40, 90])
+@pytest.mark.fault("the spool", "has a torn tail")
 def test_a_torn_tail_is_skipped_and_counted(
     spool: Spool, directory: Path, receipt: Make, cut: int
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_torn_tail_is_skipped_and_counted(
     assert drain(spool) == (kept, 1)
 
 
+@pytest.mark.fault("the spool", "has a flipped bit")
 def test_a_flipped_bit_costs_one_callback(spool: Spool, directory: Path, receipt: Make) -> None:
     receipts = [receipt("p-1"), receipt("p-2"), receipt("p-3")]
     spool.put_many(receipts)
@@ -205,6 +207,7 @@ def test_what_a_killed_process_has_acknowledged_is_drained_by_another(
     assert len(receipts) <= last + 2, "at most one more: written, not yet acknowledged"
 
 
+@pytest.mark.fault("the spool", "loses a file to somebody")
 def test_a_file_that_somebody_has_removed_does_not_block_the_others(
     spool: Spool, directory: Path, receipt: Make
 ) -> None:

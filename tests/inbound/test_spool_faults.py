@@ -95,6 +95,7 @@ def fail_fsync(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     monkeypatch.setattr("reconciler.inbound.spool.os.fsync", failing)
 
 
+@pytest.mark.fault("the spool", "fails an fsync")
 def test_after_a_failed_fsync_a_new_file_is_begun(
     spool: Spool, directory: Path, receipt: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_disk_that_stays_broken_leaves_no_files_and_no_descriptors_behind(
     assert len(list(DESCRIPTORS.iterdir())) == open_before
 
 
+@pytest.mark.fault("the spool", "fails halfway in a write")
 def test_a_write_that_fails_halfway_hurts_no_other_callback(
     spool: Spool, receipt: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,12 +116,14 @@ async def test_http_goes_through_the_proxy_with_its_password(room: Room, proxy: 
     assert all(f"Proxy-Authorization: Basic {basic}" in head for head in proxy.heads)
 
 
+@pytest.mark.fault("the egress proxy", "refuses", "proxy")
 async def test_a_proxy_that_refuses_is_no_answer_of_assure(room: Room, proxy: Proxy) -> None:
     proxy.refuses = True
     assert await token_failure(room.client(proxy=proxy.url)) == "proxy"
     assert "canary" not in repr(room.lines.calls)
 
 
+@pytest.mark.fault("the egress proxy", "is out of reach", "proxy")
 async def test_a_proxy_out_of_reach_is_told_as_such(room: Room) -> None:
     proxy = f"http://user:canary-pw@127.0.0.1:{closed_port()}"
     assert await token_failure(room.client(proxy=proxy)) == "proxy"

@@ -55,6 +55,7 @@ async def test_a_jump_back_within_a_long_sweep_interval_is_seen_by_the_monotonic
     assert len(play.logged("clock_jumped_back")) == 1
 
 
+@pytest.mark.fault("the clock", "jumps back during a call")
 @pytest.mark.parametrize("jump", [DAY, 5 * MINUTE])
 async def test_a_lease_from_before_a_jump_back_is_no_longer_than_a_lease(
     play: Play, jump: int

@@ -99,6 +99,7 @@ async def test_after_the_tries_of_notify_get_process_is_next(play: Play, one: In
 
 
 @pytest.mark.parametrize("status", [404, 409, 400])
+@pytest.mark.fault("Assure", "refuses Notify", "notify_refused")
 async def test_a_refused_notify_is_an_answer_and_get_process_follows_at_once(
     play: Play, one: Instance, status: int
 ) -> None:
@@ -117,6 +118,7 @@ async def test_a_refused_notify_is_an_answer_and_get_process_follows_at_once(
     assert play.logged("breaker_opened") == []
 
 
+@pytest.mark.fault("Assure", "answers with 16 MiB")
 async def test_a_status_in_an_answer_of_16_mib_settles(play: Play, one: Instance) -> None:
     await play.register(callback="lose")
     play.world.finish("p1", "accepted")
@@ -128,6 +130,7 @@ async def test_a_status_in_an_answer_of_16_mib_settles(play: Play, one: Instance
     assert (settled.state, settled.status) == (State.SETTLED, "accepted")
 
 
+@pytest.mark.fault("Assure", "refuses a token once")
 async def test_a_stale_token_is_replaced_within_the_call(play: Play, one: Instance) -> None:
     await play.register(callback="lose")
     play.world.finish("p1", "accepted")
@@ -140,6 +143,7 @@ async def test_a_stale_token_is_replaced_within_the_call(play: Play, one: Instan
     assert (settled.state, settled.fetch_attempts) == (State.SETTLED, 1)
 
 
+@pytest.mark.fault("Assure", "answers 403 for one process", "http_403")
 async def test_a_403_for_one_process_stops_no_other(play: Play, one: Instance) -> None:
     ids = await play.register_many([f"p{n}" for n in range(20)], callback="lose")
     for process_id in ids:
@@ -163,6 +167,7 @@ async def test_a_403_for_all_opens_the_breaker(play: Play, one: Instance) -> Non
     assert play.logged("breaker_opened")[0]["reason"] == "http_403"
 
 
+@pytest.mark.fault("Assure", "answers any other 4xx to Get process", "fetch_refused")
 async def test_a_refused_get_process_ends_the_round_and_counts_against_nobody(
     play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +182,7 @@ async def test_a_refused_get_process_ends_the_round_and_counts_against_nobody(
     assert one.breaker.state == "closed"
 
 
+@pytest.mark.fault("Assure", "answers 503 and asks to wait", "http_503")
 async def test_a_server_error_that_asks_to_wait_delays_its_process_alone(
     play: Play, one: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from reconciler.ledger import Backoff, Policy, SettledBy, State, Verb
 from reconciler.ledger.policy import DAY, HOUR, MINUTE, SECOND
 
@@ -136,6 +138,7 @@ async def test_the_settings_of_a_provider_are_those_of_its_processes(
     assert play.calls("slow") == ["notify", "fetch"]
 
 
+@pytest.mark.fault("Assure", "does not know the process", "process_gone")
 async def test_a_second_404_one_backoff_later_makes_a_process_gone_once_the_path_is_proven(
     play: Play, one: Instance
 ) -> None:
@@ -159,6 +162,7 @@ async def test_a_second_404_one_backoff_later_makes_a_process_gone_once_the_path
     assert play.logged("assure_path_suspect") == []
 
 
+@pytest.mark.fault("Assure", "answers 404 to everything", "assure_path_suspect")
 async def test_before_get_process_has_ever_answered_200_a_404_only_says_that_the_path_is_suspect(
     play: Play, one: Instance
 ) -> None:

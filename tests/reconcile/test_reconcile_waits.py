@@ -47,6 +47,7 @@ class TestThrottled:
     @pytest.mark.parametrize(
         ("header", "seconds"), [("30", 30.0), ("", 5.0), ("0", 1.0), ("7200", 3600.0)]
     )
+    @pytest.mark.fault("Assure", "answers 429", "assure_throttled")
     async def test_all_calls_wait_as_long_as_the_answer_asks(
         self, play: Play, header: str, seconds: float
     ) -> None:
@@ -118,6 +119,7 @@ class TestWithoutToken:
         assert (await play.process()).state is State.SETTLED
         assert one.breaker.state == "closed"
 
+    @pytest.mark.fault("the token endpoint", "answers 503", "http_503")
     async def test_a_token_endpoint_that_is_down_is_asked_a_few_times_and_then_left_alone(
         self, play: Play
     ) -> None:
@@ -137,6 +139,7 @@ class TestWithoutToken:
         assert play.calls() == []
         assert {(await play.process(process_id)).attempt for process_id in ids} == {0}
 
+    @pytest.mark.fault("the token endpoint", "answers 429", "assure_throttled")
     async def test_a_token_endpoint_that_throttles_is_left_alone_as_long_as_it_asks(
         self, play: Play
     ) -> None:

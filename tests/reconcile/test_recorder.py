@@ -38,6 +38,7 @@ async def claimed(play: Play, number: int) -> list[TrackedProcess]:
     )
 
 
+@pytest.mark.fault("the store", "is locked when a call has been made")
 async def test_results_survive_a_store_that_is_locked_for_a_while(
     play: Play, one: Instance
 ) -> None:

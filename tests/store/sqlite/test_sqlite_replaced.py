@@ -20,6 +20,7 @@ def kind() -> str:
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
 @pytest.mark.parametrize("how", ["removed", "replaced"])
+@pytest.mark.fault("the store", "loses one of its three files", "store_replaced")
 async def test_what_would_be_lost_is_refused(
     store: Store,
     path: Path,
