@@ -120,7 +120,7 @@ class Arrived:
 
 
 def status_in(body: bytes, sizes: list[int], charset: str) -> ProcessStatus | str:
-    """What is kept of an answer to Get process; else the code of the error."""
+    """Return the parts that are kept of an answer to Get process, else the code of the error."""
     response: Any = Arrived(in_pieces(body, sizes), charset)
     try:
         body_reader().read(response).send(None)

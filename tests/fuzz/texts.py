@@ -35,7 +35,7 @@ GOOD_TEXT = st.one_of(
     st.text("abcXYZ0189-_.~/ {}\"'\\%ßéπ漢🙂\ufeff\u2028", min_size=1, max_size=12),
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=LONGEST),
 ).filter(lambda text: text not in (".", "..") and "\ufffd" not in text)
-"""What an id or a status may be."""
+"""Texts that an id or a status may be."""
 
 JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from reconciler.inbound.listener import Listener
 
 MAY_ANSWER = {100, 200, 400, 401, 403, 404, 405, 413, 415, 431}
-"""What the contract lists but 503, for which the store would have to fail."""
+"""The answers of the contract, but for 503, for which the store would have to fail."""
 
 MAX_BODY = 2_000
 

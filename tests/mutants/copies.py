@@ -37,7 +37,7 @@ class Result:
 
 
 class Copy:
-    """One copy of the project. What runs in it imports this copy and nothing of the original."""
+    """One copy of the project. Programs in it import this copy and nothing of the original."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

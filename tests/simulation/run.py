@@ -193,7 +193,7 @@ def _silence() -> Iterator[None]:
 def _folder() -> Iterator[Path]:
     """Lend a folder with an empty store; in memory, where the system has such a disk.
 
-    What a power cut does to a disk is tested in tests/torture.
+    The effect of a power cut on a disk is tested in tests/torture.
     """
     memory = Path("/dev/shm")
     parent = memory if memory.is_dir() else None
