@@ -111,7 +111,7 @@ def plan_of(seed: int) -> Plan:
             "RECONCILER_RECONCILE__CALLBACK_TIMEOUT": timeout,
             "RECONCILER_RECONCILE__CONFIRM_CALLBACKS": str(confirms).lower(),
             "RECONCILER_RECONCILE__LADDER": ladder,
-            "RECONCILER_RECONCILE__BACKOFF__MAX": draw.choice(("1h", "12h", "1d", "1d", "1d")),
+            "RECONCILER_RECONCILE__BACKOFF__MAX": draw.choice(("12h", "1d", "1d", "1d")),
             "RECONCILER_RECONCILE__BACKOFF__FACTOR": "4.0",
             "RECONCILER_RECONCILE__GIVE_UP_AFTER": draw.choice(("5d", "5d", "14d")),
             "RECONCILER_DELIVERY__BACKOFF__FACTOR": "4.0",
@@ -132,7 +132,7 @@ def plan_of(seed: int) -> Plan:
     ):
         for _ in range(draw.choice((0, 0, 1, 2))):
             begin = max(0.0, draw.choice(moments) - draw.expovariate(1 / (10 * MINUTE)))
-            is_long = draw.random() < 0.1
+            is_long = draw.random() < 0.04
             length = draw.uniform(0.1, 1.0) * longest if is_long else draw.expovariate(1 / MINUTE)
             windows.append(Window(begin, begin + length, draw.choice(faults)))
     if draw.random() < 0.3:

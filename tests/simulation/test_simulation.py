@@ -1,4 +1,4 @@
-"""Some hundred runs, each of more than a month; ``make simulate`` makes as many as you like."""
+"""A hundred runs, each of more than a month; ``make simulate`` makes as many as you like."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from tests.simulation.run import Result, simulate
 
-RUNS = 240
+RUNS = 120
 AT_ONCE = 12
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,7 +28,7 @@ def test_every_run_keeps_all_invariants(first: int) -> None:
 
 
 def test_a_seed_is_one_run_to_the_byte_of_its_log_in_every_process() -> None:
-    seeds = range(1000, 1006)
+    seeds = range(1000, 1003)
     program = (
         "from tests.simulation.run import simulate\n"
         f"print([simulate(seed).digest for seed in {list(seeds)}])"
