@@ -218,8 +218,7 @@ async def test_a_jump_of_the_clock_looks_at_what_is_open_only(
 ) -> None:
     await filled.work.ahead_of(NOW)
     await filled.outbox.ahead_of(NOW)
-    scanned = {step for step, _ in bad_steps(explain())}
-    assert scanned == {
-        "SCAN processes USING INDEX ix_processes_due",
-        "SCAN deliveries USING INDEX ix_deliveries_due",
-    }
+    of_processes, of_deliveries = explain().values()
+    assert of_processes == ["SCAN processes USING INDEX ix_processes_due"]
+    (step,) = of_deliveries  # a scan of that index or a search in it, as SQLite chooses
+    assert "deliveries USING INDEX ix_deliveries_due" in step
