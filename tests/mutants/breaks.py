@@ -52,7 +52,7 @@ ALL = (
                 "            lost = await self._keep(",
             ),
         ),
-        (crash("sqlite", 4),),
+        (crash("sqlite-power", 12), tests("tests/inbound/test_intake_store.py")),
     ),
     Break(
         "spool not fsynced",
@@ -138,7 +138,7 @@ ALL = (
                 '    if False:\n        done = end_verification(process, "pending")\n',
             ),
         ),
-        (tests("tests/ledger/test_ledger_properties.py"),),
+        (tests("tests/ledger/test_ledger_verification.py"),),
     ),
     Break(
         "status compared by letter case",
