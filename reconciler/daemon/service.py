@@ -59,7 +59,7 @@ class Built:
     watchdog: Watchdog
 
 
-def parts_in_the_order_of_the_stop(built: Built) -> list[Part]:
+def _parts_in_the_order_of_the_stop(built: Built) -> list[Part]:
     """Return all parts: first those that begin new work, last those that write down results."""
     inbound, reconcile = built.inbound, built.reconcile
     first: list[tuple[str, Runnable | None]] = [
@@ -100,7 +100,7 @@ class Service:
         self._clock = clock
         self._logs = logs
         self._log = logs.logger
-        self._tasks = Tasks(parts_in_the_order_of_the_stop(built), clock, logs.logger)
+        self._tasks = Tasks(_parts_in_the_order_of_the_stop(built), clock, logs.logger)
         self._begun_at = clock.monotonic()
         self.is_ready = ready
         self.listener_url = ""
