@@ -142,8 +142,6 @@ class Assure:
             case "429" | "503":
                 wait = self._draw.choice((None, "0", "7", "600", "rubbish"))
                 return Reply(int(fault), headers={"Retry-After": wait} if wait else {})
-            case "slow":
-                return Reply(500, seconds=9.0)
             case _:
                 return Reply(int(fault))
 

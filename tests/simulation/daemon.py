@@ -33,7 +33,6 @@ from reconciler.store.errors import StoreError
 from reconciler.store.maintenance.check import StoreCheck
 from reconciler.store.open import Store, open_store
 from reconciler.store.sqlite.database import SqliteDatabase
-from reconciler.telemetry.event_catalogue import CATALOGUE
 from tests.simulation.disk import Disk
 from tests.simulation.http import Server, Session
 from tests.simulation.plan import Callback, Ending, Subject
@@ -68,8 +67,6 @@ _MISSED = """
         OR EXISTS (SELECT 1 FROM callbacks WHERE outcome IS NULL AND received_at + :left <= :now)
 """
 """Whether a tick has missed something, because the store or the clock was not well."""
-
-_DEBUG = {event.name for event in CATALOGUE if event.level == "debug"}
 
 
 class _Log:
@@ -410,7 +407,7 @@ async def _checked(store: Path) -> list[str]:
 def check_db(store: Path, draw: Random) -> list[str]:
     """Return what ``check-db`` finds in a store that nobody has open."""
     world = World()
-    disk, loop = Disk(world, draw), VirtualLoop(world, lambda: math.inf, [])
+    disk, loop = Disk(draw), VirtualLoop(world, lambda: math.inf, [])
     asyncio.set_event_loop(loop)
     try:
         with patch("reconciler.store.sqlite.database.connect_to", disk.connect_to):

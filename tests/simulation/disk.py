@@ -16,7 +16,6 @@ from random import Random
 from typing import Any
 
 from reconciler.store.sqlite.connection import FileConnection
-from tests.simulation.virtual_time import World
 
 _SAFE = {"close", "rollback"}
 """The calls that never fail: SQLite ends a transaction whatever its disk does."""
@@ -25,8 +24,7 @@ _SAFE = {"close", "rollback"}
 class Disk:
     """How the disk of the store is, and all connections to it."""
 
-    def __init__(self, world: World, draw: Random) -> None:
-        self._world = world
+    def __init__(self, draw: Random) -> None:
         self._draw = draw
         self.error: str | None = None
         """The error with which all calls fail now."""

@@ -13,7 +13,6 @@ from reconciler.store.maintenance.check import damage
 from tests.simulation.assure import Facts, Look
 from tests.simulation.daemon import check_db, rows
 from tests.simulation.plan import DAY, HOUR, Callback, Plan, Subject
-from tests.simulation.virtual_time import World
 
 LONG_ENOUGH = 3 * DAY
 """Seconds for which a status has been final when a process that never heard of it may no longer
@@ -36,7 +35,6 @@ class Evidence:
     told: Mapping[str, Sequence[Mapping[str, Any]]]
     acknowledged: Sequence[tuple[float, Subject, Callback]]
     lines: Sequence[str]
-    world: World
 
 
 def violations(evidence: Evidence) -> list[str]:

@@ -60,7 +60,7 @@ class _Run:
         self._folder = folder
         self._draw = Random(f"run {seed}")
         self._world = World()
-        self._disk = Disk(self._world, self._draw)
+        self._disk = Disk(self._draw)
         self._assure = Assure(self._plan, self._world, self._draw, self._post)
         self._application = Application(self._plan, self._world, self._draw)
         self._faults: list[str] = []
@@ -146,7 +146,6 @@ class _Run:
             told=self._application.told,
             acknowledged=[each for daemon in self._daemons for each in daemon.acknowledged],
             lines=self._world.lines,
-            world=self._world,
         )
 
     def forget(self) -> None:
