@@ -3,13 +3,13 @@
 import os
 import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import NEW, run_openssl
 from tests.clock import PlayedClock
 from tests.faults.far_side import FarSide
 from tests.faults.faults import APPLICATION, ASSURE, TOKEN, Stage
@@ -41,22 +41,18 @@ subjectAltName = DNS:elsewhere.example
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ca.pem, and certificates of one key: well, expired, name and other."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("authority")
-    (folder / "openssl.cnf").write_text(_OPENSSL)
-    new = "req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
     sign = "x509 -req -in key.csr -CAcreateserial -extfile openssl.cnf"
-    for command in (
-        f"{new} -x509 -extensions ca -days 2 -keyout ca.key -out ca.pem",
-        f"{new} -x509 -extensions ca -days 2 -keyout stranger.key -out stranger.pem",
-        f"{new} -keyout key.pem -out key.csr",
+    commands = (
+        f"{NEW} -x509 -extensions ca -days 2 -keyout ca.key -out ca.pem",
+        f"{NEW} -x509 -extensions ca -days 2 -keyout stranger.key -out stranger.pem",
+        f"{NEW} -keyout key.pem -out key.csr",
         f"{sign} -CA ca.pem -CAkey ca.key -days 2 -extensions here -out well.pem",
         f"{sign} -CA ca.pem -CAkey ca.key -days -1 -extensions here -out expired.pem",
         f"{sign} -CA ca.pem -CAkey ca.key -days 2 -extensions elsewhere -out name.pem",
         f"{sign} -CA stranger.pem -CAkey stranger.key -days 2 -extensions here -out other.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    )
+    run_openssl(folder, _OPENSSL, commands)
     return folder
 
 

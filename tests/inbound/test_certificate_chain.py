@@ -1,13 +1,12 @@
 """Whether the file of the listener's certificate holds its chain, in the right order."""
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from reconciler.inbound.chain import flaw_of_chain, is_self_signed
 from reconciler.inbound.tls import server_context
+from tests.certificates import NEW, run_openssl
 
 CONFIG = """
 [req]
@@ -25,21 +24,18 @@ basicConstraints = critical, CA:FALSE
 @pytest.fixture(scope="module")
 def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """root.pem, issuer.pem by it, leaf.pem by that, and the unrelated other.pem, with keys."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("pems")
-    (folder / "openssl.cnf").write_text(CONFIG)
-    new = "req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout"
+    new = f"{NEW} -keyout"
     sign = "x509 -req -CAcreateserial -days 2 -extfile openssl.cnf -in"
-    for command in (
+    commands = (
         f"{new} root.key -x509 -extensions ca -days 2 -out root.pem -subj /CN=Root",
         f"{new} other.key -x509 -extensions ca -days 2 -out other.pem -subj /CN=Issuer",
         f"{new} issuer.key -out issuer.csr -subj /CN=Issuer",
         f"{sign} issuer.csr -CA root.pem -CAkey root.key -extensions ca -out issuer.pem",
         f"{new} leaf.key -out leaf.csr -subj /CN=leaf.example",
         f"{sign} leaf.csr -CA issuer.pem -CAkey issuer.key -extensions leaf -out leaf.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    )
+    run_openssl(folder, CONFIG, commands)
     return folder
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from aiohttp.test_utils import TestServer
 from reconciler.assure import AssureClient, TokenUnavailable
 from reconciler.outbound.errors import CallError
 from reconciler.outbound.session import build_session, trusting
+from tests.certificates import NEW, run_openssl
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -140,10 +139,8 @@ async def test_the_environments_proxy_is_not_used(
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ca.pem, server.pem for 127.0.0.1 signed by it, and the unrelated other.pem."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl command")
     folder = tmp_path_factory.mktemp("authority")
-    (folder / "openssl.cnf").write_text(
+    config = (
         "[req]\nprompt = no\ndistinguished_name = name\n[name]\nCN = Test\n"
         "[ca]\nsubjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n"
         "basicConstraints = critical, CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign\n"
@@ -152,19 +149,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[bare]\nsubjectKeyIdentifier = none\nauthorityKeyIdentifier = none\n"
         "basicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n"
     )
-    new = "req -config openssl.cnf -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    for command in (
-        f"{new} -x509 -extensions ca -days 2 -keyout ca.key -out ca.pem",
-        f"{new} -x509 -extensions ca -days 2 -keyout other.key -out other.pem -subj /CN=Other",
-        f"{new} -subj /CN=127.0.0.1 -keyout server.key -out server.csr",
+    commands = (
+        f"{NEW} -x509 -extensions ca -days 2 -keyout ca.key -out ca.pem",
+        f"{NEW} -x509 -extensions ca -days 2 -keyout other.key -out other.pem -subj /CN=Other",
+        f"{NEW} -subj /CN=127.0.0.1 -keyout server.key -out server.csr",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
         " -extfile openssl.cnf -extensions server -out server.pem",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days -1"
         " -extfile openssl.cnf -extensions server -out expired.pem",
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
         " -extfile openssl.cnf -extensions bare -out bare.pem",
-    ):
-        subprocess.run(["openssl", *command.split()], cwd=folder, check=True, capture_output=True)
+    )
+    run_openssl(folder, config, commands)
     return folder
 
 
