@@ -92,22 +92,27 @@ class Room:
         return AssureClient(endpoint, session or self.session, self.budget, self.clock, log)
 
 
+def endpoint_at(base: str) -> Endpoint:
+    """Return an Assure that is reached below ``base``."""
+    return Endpoint(
+        base_url=base,
+        token_url=f"{base}/token",
+        client_id="me",
+        client_secret="canary-client-secret",
+        scope="signicat-api",
+        process_path="/assure/dossiers/{dossierId}/processes/{processId}",
+        notify_path="/assure/dossiers/{dossierId}/processes/{processId}/notify",
+        notify_method="POST",
+        timeout=5.0,
+    )
+
+
 @pytest.fixture
 async def room() -> AsyncIterator[Room]:
     assure = FakeAssure()
     async with TestServer(assure.app()) as server:
         base = str(server.make_url("")).rstrip("/")
-        endpoint = Endpoint(
-            base_url=base,
-            token_url=f"{base}/token",
-            client_id="me",
-            client_secret="canary-client-secret",
-            scope="signicat-api",
-            process_path="/assure/dossiers/{dossierId}/processes/{processId}",
-            notify_path="/assure/dossiers/{dossierId}/processes/{processId}/notify",
-            notify_method="POST",
-            timeout=5.0,
-        )
+        endpoint = endpoint_at(base)
         async with build_session(trusting(""), 16) as session:
             budget = Budget(1000, clock=Clock())
             yield Room(assure, endpoint, session, budget, PlayedClock(), CapturingLogger())

@@ -14,7 +14,7 @@ import structlog
 from hypothesis import strategies as st
 from structlog.testing import LogCapture
 
-from reconciler.assure import AssureClient, Endpoint, ProcessStatus
+from reconciler.assure import AssureClient, ProcessStatus
 from reconciler.assure.process_answer import body_reader
 from reconciler.ledger.identifiers import flaw_of_text
 from reconciler.outbound.body import HELD
@@ -23,6 +23,7 @@ from reconciler.outbound.errors import CallError, UnreadableAnswer
 from reconciler.outbound.retry_after import LONGEST, retry_after
 from reconciler.outbound.session import build_session, trusting
 from reconciler.runtime.clock import Clock
+from tests.assure.conftest import endpoint_at
 from tests.fuzz.http_messages import CONTENT_TYPES, chunked
 from tests.fuzz.texts import (
     ANY_TEXT,
@@ -282,17 +283,7 @@ async def assure() -> AsyncIterator[Assure]:
     )
     server = await asyncio.start_server(serving.serve, "127.0.0.1", 0)
     base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    endpoint = Endpoint(
-        base_url=base,
-        token_url=f"{base}/token",
-        client_id="me",
-        client_secret="canary-client-secret",
-        scope="signicat-api",
-        process_path="/dossiers/{dossierId}/processes/{processId}",
-        notify_path="/dossiers/{dossierId}/processes/{processId}/notify",
-        notify_method="POST",
-        timeout=10.0,
-    )
+    endpoint = endpoint_at(base)
     async with server, build_session(trusting(""), 16) as session:
         budget = Budget(1_000_000, clock=Clock())
         yield Assure(serving, lambda: AssureClient(endpoint, session, budget, Clock(), log), lines)
