@@ -1,4 +1,4 @@
-"""Whatever is wrong with a far side, all ends right once it is well again."""
+"""Every process and every result ends right once a far side that has failed is well again."""
 
 from __future__ import annotations
 
